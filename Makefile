@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Postern. `make help` lists what can be made. Everything generated stays below $(B).
+
+VERSION := 0.1.0
+B       ?= build
+CC      ?= gcc
+PREFIX  ?= /usr
+DESTDIR ?=
+LIBEXEC := $(PREFIX)/libexec/postern
+DATADIR := $(PREFIX)/share/postern
+MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
+LIBDIR  := $(PREFIX)/lib/$(MULTIARCH)
+
+ifeq ($(V),1)
+Q :=
+say = @:
+else
+Q := @
+say = @printf '  %-8s %s\n'
+endif
+
+# ---- flags -------------------------------------------------------------------------------------
+
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wpointer-arith -Wwrite-strings -Wvla -Wformat=2 -Wundef -Wno-missing-braces -Wno-type-limits
+OPTIMISE ?= -O2 -g
+HARDEN   ?= -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fcf-protection
+CPPFLAGS += -D_GNU_SOURCE -I. -I$(B)/gen -DPOSTERN_VERSION='"$(VERSION)"' \
+	-DPOSTERN_LIBEXEC_DIR='"$(LIBEXEC)"' -DPOSTERN_DATA_DIR='"$(DATADIR)"' \
+	$(shell pkg-config --cflags libnl-3.0)
+CFLAGS   += -std=gnu11 $(OPTIMISE) $(WARNINGS) $(HARDEN) -fPIE -fno-strict-aliasing -ffunction-sections \
+	-fdata-sections
+LDFLAGS  += -Wl,-z,relro,-z,now -Wl,--gc-sections -Wl,--as-needed
+PIE      ?= -pie
+STATIC   ?= -static-pie
+
+ifdef SANITIZE
+B        := build/asan
+OPTIMISE := -O1 -g
+HARDEN   :=
+CFLAGS   += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+LDFLAGS  += -fsanitize=address,undefined
+STATIC   := -pie
+endif
+
+# ---- the protocol ------------------------------------------------------------------------------
+
+PROTOS    := $(wildcard proto/*.proto)
+MESSAGES  := $(PROTOS:proto/%.proto=$(B)/gen/%.pb-c.c)
+GENERATED := $(MESSAGES) $(B)/gen/messages.h $(B)/gen/methods.rows $(B)/gen/services.c
+
+.PHONY: all
+all: agent host
+
+$(B)/gen/%.pb-c.c: proto/%.proto
+	$(say) PROTOC $<
+	$(Q)mkdir -p $(@D)
+	$(Q)protoc-c -Iproto --c_out=$(B)/gen $<
+
+$(B)/gen/messages.h: $(PROTOS) Makefile
+	$(say) GEN $@
+	$(Q)mkdir -p $(@D)
+	$(Q)printf '#pragma once\n' > $@
+	$(Q)printf '#include "%s.pb-c.h"\n' $(basename $(notdir $(PROTOS))) >> $@
+
+$(B)/gen/methods.rows: $(filter-out %/topics.rows,$(wildcard agent/methods/*.rows)) Makefile
+	$(say) GEN $@
+	$(Q)mkdir -p $(@D)
+	$(Q)printf '#include "%s"\n' $(filter %.rows,$^) > $@
+
+# Every service of every .proto, so that a client knows all schemas without a second list.
+$(B)/gen/services.c: $(PROTOS) Makefile
+	$(say) GEN $@
+	$(Q)mkdir -p $(@D)
+	$(Q){ printf '#include "messages.h"\n#include "proto/client/services.h"\n'; \
+	printf 'const ProtobufCServiceDescriptor *const postern_services[] = {\n'; \
+	sed -n 's/^service \([A-Za-z]*\) *{.*/\1/p' $(PROTOS) | sed 's/\(.\)\([A-Z]\)/\1_\2/g' | \
+	tr A-Z a-z | sed 's/.*/\t\&postern__v1__&__descriptor,/'; printf '\tNULL,\n};\n'; } > $@
+
+# ---- objects -----------------------------------------------------------------------------------
+
+objects  = $(patsubst %.c,$(B)/obj/%.o,$(1))
+messages := $(MESSAGES:$(B)/gen/%.c=$(B)/obj/gen/%.o)
+services := $(B)/obj/gen/services.o
+sources  = $(wildcard $(addsuffix /*.c,$(1)))
+
+$(B)/obj/%.o: %.c | $(GENERATED)
+	$(say) CC $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(CFLAGS_$*) -MMD -MP -c -o $@ $<
+
+$(B)/obj/gen/%.o: $(B)/gen/%.c | $(GENERATED)
+	$(say) CC $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/libproto.a: $(call objects,$(call sources,proto))
+$(B)/libmessages.a: $(messages)
+$(B)/libclient.a: $(call objects,$(call sources,proto/client)) $(services)
+$(B)/%.a:
+	$(say) AR $@
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+pkg = $(shell pkg-config --libs $(1))
+
+# ---- programs: what each is made of ------------------------------------------------------------
+
+agent_common := $(call objects,agent/inner.c agent/row.c agent/sandbox/confine.c)
+
+posternd_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/broker agent/config agent/policy))
+posternd_LINK     = $(STATIC)
+postern-session_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/session agent/methods/session) \
+	agent/methods/call.c agent/methods/sample.c)
+postern-session_LINK = $(STATIC)
+postern-session_LIBS = $(if $(filter -static%,$(STATIC)),-l:libprotobuf-c.a,-lprotobuf-c)
+postern-watch_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/watch) \
+	agent/methods/mount_entry.c agent/methods/sample.c)
+postern-watch_LIBS = $(call pkg,mount libnl-3.0 libprotobuf-c)
+postern-worker_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/worker agent/methods/worker) \
+	agent/methods/call.c agent/methods/mount_entry.c kmod-helpers/types.c)
+postern-worker_LIBS = $(call pkg,mount libnl-3.0 libprotobuf-c) -ldl
+
+AGENT := posternd postern-session postern-watch postern-worker
+
+.PHONY: agent host
+agent: $(AGENT:%=$(B)/%)
+host:
+
+define program
+$(B)/$(1): $$($(1)_OBJECTS) $(B)/libproto.a $(B)/libmessages.a
+	$$(say) LD $$@
+	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) $$(or $$($(1)_LINK),$$(PIE)) -o $$@ $$($(1)_OBJECTS) \
+		$$($(1)_ARCHIVES) $(B)/libproto.a $(B)/libmessages.a $$($(1)_LIBS)
+endef
+$(foreach name,$(AGENT),$(eval $(call program,$(name))))
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+
+.PHONY: clean
+clean:
+	rm -rf $(B)

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The broker's state. One process, one thread, libc only. It knows who each peer is, decides by
+ * method, starts every other process, and never reads what a peer sends.
+ */
+#pragma once
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/config/config.h"
+#include "agent/inner.h"
+#include "agent/policy/policy.h"
+#include "agent/sandbox/confine.h"
+#include "proto/limits.h"
+#include "proto/list.h"
+#include "proto/loop.h"
+
+struct broker;
+struct session;
+struct call;
+
+/* A process that the broker started. */
+struct child {
+	struct broker *broker;
+	struct list_node node; /* broker->children */
+	enum role role;
+	bool spare;       /* nobody has used it yet */
+	pid_t pid;
+	int pidfd;        /* owned */
+	int socket;       /* owned; our end of the pair */
+	struct loop_io pid_io;
+	struct loop_io socket_io;
+	uint64_t touching; /* device that it said it touches, 0: none */
+	uint64_t killed_ns; /* CLOCK_MONOTONIC; 0: not killed */
+	enum method method; /* what it runs, METHOD_COUNT: nothing */
+	/* Called once when the process is gone; frees whatever owns the child. */
+	void (*on_exit)(struct child *child);
+	/* Called for each message; fds are closed after it unless taken. */
+	void (*on_message)(struct child *child, const struct inner_message *message,
+		const void *body, int fds[INNER_FDS_MAX], size_t n_fds);
+	void *owner; /* struct session or struct call, by role */
+};
+
+/* Descriptors opened once and lent to sessions and the watcher. */
+struct sources {
+	int session[SESSION_FD_COUNT]; /* -EBADF where the kernel lacks it */
+	int watch[WATCH_FD_COUNT];
+	int quarantine; /* struct quarantine, read and write */
+	int quarantine_ro;
+};
+
+/* A process that outlived its SIGKILL. */
+struct stuck {
+	pid_t pid; /* 0: free slot */
+	int pidfd; /* owned; -EBADF where a struct child watches it */
+	struct loop_io io;
+	enum method method;
+	uint64_t device;
+	uint64_t since_ns; /* CLOCK_MONOTONIC */
+	struct broker *broker;
+};
+
+struct broker {
+	struct loop loop;
+	struct config config;
+	struct policy policy;
+	struct session_facts facts; /* but for identity */
+	struct sources sources;
+	uid_t uid; /* of unprivileged roles */
+	gid_t gid;
+	char empty_dir[300];
+	int listeners[2]; /* AF_VSOCK, AF_UNIX */
+	struct loop_io listener_io[2];
+	int signals;
+	struct loop_io signal_io;
+	struct list children; /* struct child */
+	struct list pending;  /* struct pending, oldest first */
+	size_t pending_n;
+	struct list sessions; /* struct session that serve somebody */
+	size_t sessions_n;
+	struct list calls; /* struct call */
+	size_t calls_n;
+	struct child *spare_session;
+	struct child *spare_worker;
+	struct child *idle_reader;
+	struct loop_timer refill;
+	struct loop_timer reader_timeout;
+	struct child *watcher;
+	struct loop_timer watcher_restart;
+	bool watching; /* the watcher said its epoch */
+	bool announced;
+	struct stuck stuck[STUCK_MAX];
+	int64_t clock_offset_ns; /* CLOCK_REALTIME minus CLOCK_BOOTTIME when last looked at */
+	int ready_socket;
+	struct loop_io ready_io;
+	struct loop_timer ready_timer;
+	unsigned int ready_tries;
+	bool saving;
+	bool stopping;
+};

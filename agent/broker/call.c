@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "agent/broker/call.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/broker/child.h"
+#include "agent/broker/kmod.h"
+#include "agent/broker/session.h"
+#include "agent/broker/spare.h"
+#include "agent/broker/stuck.h"
+#include "agent/broker/watcher.h"
+#include "proto/cleanup.h"
+#include "proto/clock.h"
+#include "proto/log.h"
+
+#define KILL_GRACE_MS 250  /* a killed process that still lives then is stuck */
+#define SETTLE_MS     2000 /* to look up what became of a killed change */
+
+static void on_timer(struct loop_timer *timer);
+static void on_worker_exit(struct child *child);
+static void on_worker_message(struct child *child, const struct inner_message *message,
+	const void *body, int fds[INNER_FDS_MAX], size_t n_fds);
+
+static void call_free(struct call *call)
+{
+	loop_timer_del(&call->timer);
+	list_remove(&call->node);
+	if (call->session)
+		call->session->calls_n--;
+	call->broker->calls_n--;
+	(void)fd_close(call->body);
+	(void)fd_close(call->reply);
+	(void)fd_close(call->verdicts_fd);
+	free(call);
+}
+
+/* Tells a session that no whole answer comes through the pipe. */
+static void tell_ended(struct session *session, uint64_t id, enum method method, uint32_t why)
+{
+	struct inner_message message = {
+		.kind = INNER_ENDED, .id = id, .method = (uint16_t)method, .arg = why};
+
+	if (session)
+		(void)child_send(session->child, &message, NULL, NULL, 0);
+}
+
+static void call_fail(struct call *call, uint32_t why)
+{
+	tell_ended(call->session, call->id, call->method, why);
+	call_free(call);
+}
+
+static enum role role_of(const struct call *call)
+{
+	return method_rows[call->method].where == WORKER && !call->settling ? ROLE_WORKER : ROLE_READER;
+}
+
+/* Gives the call to a process. 0 or -errno. */
+static int run(struct call *call)
+{
+	struct broker *broker = call->broker;
+	struct inner_message message = {
+		.kind = call->settling ? INNER_SETTLE : INNER_RUN,
+		.method = (uint16_t)call->method,
+		.id = call->id,
+		.deadline = call->deadline,
+		.arg = call->max_frame,
+		.aux = call->why,
+	};
+	int fds[] = {call->body, call->reply, call->verdicts_fd, broker->sources.quarantine_ro};
+	int r = spare_take(broker, role_of(call), &call->child);
+
+	if (r < 0)
+		return r;
+	call->child->owner = call;
+	call->child->method = call->method;
+	call->child->on_exit = on_worker_exit;
+	call->child->on_message = on_worker_message;
+	r = child_send(call->child, &message, NULL, fds, ARRAY_SIZE(fds));
+	if (r < 0)
+		child_kill(call->child);
+	if (!method_rows[call->method].settles || call->settling) {
+		/* Now only the worker holds the pipe: its end is seen by the session. */
+		call->body = fd_close(call->body);
+		call->reply = fd_close(call->reply);
+	}
+	loop_timer_set(&broker->loop, &call->timer, call->deadline);
+	return 0;
+}
+
+/* Times asked for by a session are held to the row's. */
+static uint64_t clamp_deadline(enum method method, uint64_t asked)
+{
+	uint64_t most = monotonic_ns() + method_rows[method].max_ms * NSEC_PER_MSEC;
+
+	return asked < most ? asked : most;
+}
+
+static uint32_t check_start(const struct session *session, const struct inner_message *message)
+{
+	const struct broker *broker = session->broker;
+
+	if (!session->verdicts.method[message->method].allowed)
+		return ENDED_DENIED;
+	if (session->calls_n >= OPEN_REQUESTS_MAX || broker->calls_n >= WORKERS_MAX)
+		return ENDED_BUSY;
+	if (method_rows[message->method].where == WORKER && stuck_full(broker))
+		return ENDED_BUSY;
+	return 0;
+}
+
+void call_start(struct session *session, const struct inner_message *message,
+	int fds[INNER_FDS_MAX], size_t n_fds)
+{
+	struct broker *broker = session->broker;
+	struct call *call;
+	uint32_t refused;
+
+	if (message->method >= METHOD_COUNT || method_rows[message->method].where == SESSION ||
+		n_fds != 2) {
+		log_warning("session (pid %d) asked for what is no call", session->child->pid);
+		child_kill(session->child);
+		return;
+	}
+	refused = check_start(session, message);
+	call = refused ? NULL : calloc(1, sizeof(*call));
+	if (!call) {
+		tell_ended(session, message->id, (enum method)message->method,
+			refused ? refused : ENDED_NO_WORKER);
+		return;
+	}
+	*call = (struct call){.broker = broker,
+		.session = session,
+		.id = message->id,
+		.method = (enum method)message->method,
+		.deadline = clamp_deadline((enum method)message->method, message->deadline),
+		.max_frame = message->arg,
+		.body = take_fd(&fds[0]),
+		.reply = take_fd(&fds[1]),
+		.verdicts_fd = dup(session->verdicts_fd),
+		.timer.fn = on_timer};
+	list_append(&broker->calls, &call->node);
+	broker->calls_n++;
+	session->calls_n++;
+	if (call->verdicts_fd < 0 || run(call) < 0)
+		call_fail(call, ENDED_NO_WORKER);
+}
+
+/* The process is gone, or given up, without a whole answer. */
+static void settle_or_fail(struct call *call)
+{
+	if (!method_rows[call->method].settles || call->settling || call->body < 0) {
+		call_fail(call, call->why);
+		return;
+	}
+	call->settling = true;
+	call->deadline = monotonic_ns() + SETTLE_MS * NSEC_PER_MSEC;
+	if (run(call) < 0)
+		call_fail(call, call->why);
+}
+
+static void kill_for(struct call *call, uint32_t why)
+{
+	if (call->why == 0)
+		call->why = why;
+	child_kill(call->child);
+	loop_timer_set(&call->broker->loop, &call->timer,
+		monotonic_ns() + KILL_GRACE_MS * NSEC_PER_MSEC);
+}
+
+static void on_timer(struct loop_timer *timer)
+{
+	struct call *call = container_of(timer, struct call, timer);
+
+	if (call->child->killed_ns == 0) {
+		kill_for(call, ENDED_DEADLINE);
+		return;
+	}
+	/* Killed and not gone: it hangs in the kernel. */
+	stuck_add(call->child);
+	call->child = NULL;
+	call->why |= ENDED_STUCK;
+	settle_or_fail(call);
+}
+
+static void on_worker_exit(struct child *child)
+{
+	struct call *call = child->owner;
+	bool answered = call->answered;
+
+	child_free(child);
+	call->child = NULL;
+	if (answered) {
+		call_free(call);
+		return;
+	}
+	if (call->why == 0)
+		call->why = ENDED_CRASHED;
+	settle_or_fail(call);
+}
+
+static void on_worker_message(struct child *child, const struct inner_message *message,
+	const void *body, int fds[INNER_FDS_MAX], size_t n_fds)
+{
+	struct call *call = child->owner;
+
+	(void)body;
+	switch (message->kind) {
+	case INNER_DONE:
+		call->answered = true;
+		loop_timer_del(&call->timer);
+		if (child->role == ROLE_WORKER)
+			break; /* its exit ends the call */
+		spare_return_reader(child);
+		call_free(call);
+		break;
+	case INNER_TOUCH:
+		child->touching = message->arg;
+		break;
+	case INNER_HUNG:
+		stuck_add_pid(child->broker, (pid_t)message->aux, call->method, message->arg);
+		break;
+	case INNER_WANT_KMOD:
+		kmod_connect(child);
+		break;
+	case INNER_SHARE:
+		if (n_fds == 1)
+			watcher_emit(child->broker, message->arg, fds[0]);
+		break;
+	default:
+		log_warning("%s (pid %d) sent a message of kind %u", role_name(child->role),
+			child->pid, message->kind);
+		child_kill(child);
+	}
+}
+
+void call_cancel(struct session *session, uint64_t id)
+{
+	LIST_EACH(&session->broker->calls, node) {
+		struct call *call = container_of(node, struct call, node);
+
+		if (call->session == session && call->id == id && call->child &&
+			!call->answered && !call->settling && call->why == 0)
+			kill_for(call, ENDED_CANCELLED);
+	}
+}
+
+void call_end_all_of(struct session *session)
+{
+	LIST_EACH(&session->broker->calls, node) {
+		struct call *call = container_of(node, struct call, node);
+
+		if (call->session != session)
+			continue;
+		call->session = NULL;
+		if (!(method_rows[call->method].flags & MUTATING) && call->why == 0 && call->child)
+			kill_for(call, ENDED_CANCELLED);
+	}
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Requests that run in a reader or a worker. The broker passes on the sealed body and the reply pipe
+ * and reads neither; it keeps the time, kills, and has the outcome of a killed change looked up.
+ */
+#pragma once
+
+#include "agent/broker/broker.h"
+
+struct session;
+
+struct call {
+	struct list_node node;
+	struct broker *broker;
+	struct session *session; /* NULL once the connection is gone: the call goes on to its end */
+	struct child *child;     /* NULL once it is on the stuck list */
+	uint64_t id;
+	enum method method;
+	uint64_t deadline;
+	uint64_t max_frame;
+	int body, reply;      /* owned; kept for rows with a settle function */
+	int verdicts_fd;      /* owned */
+	bool answered;        /* the worker said that the whole answer is written */
+	bool settling;
+	uint32_t why;         /* enum ended_why, once it was killed */
+	struct loop_timer timer;
+};
+
+/* A session's INNER_CALL. Takes the descriptors it keeps out of fds. */
+void call_start(struct session *session, const struct inner_message *message,
+	int fds[INNER_FDS_MAX], size_t n_fds);
+
+/* A session's INNER_CANCEL; an unknown id is ignored. */
+void call_cancel(struct session *session, uint64_t id);
+
+/* The session is gone: calls that only read are ended, changes go on to their end unheard. */
+void call_end_all_of(struct session *session);

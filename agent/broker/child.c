@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "agent/broker/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "proto/cleanup.h"
+#include "proto/clock.h"
+#include "proto/log.h"
+
+extern char **environ;
+
+/* Body of the largest message that a child sends to us. */
+#define BODY_MAX 1024
+
+static const char *program_of(enum role role)
+{
+	switch (role) {
+	case ROLE_SESSION:
+		return "postern-session";
+	case ROLE_WATCH:
+		return "postern-watch";
+	case ROLE_KMOD:
+		return "postern-kmod";
+	default:
+		return "postern-worker";
+	}
+}
+
+static void on_pidfd(struct loop_io *io, uint32_t events)
+{
+	struct child *child = container_of(io, struct child, pid_io);
+	siginfo_t info = {0};
+
+	(void)events;
+	if (waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
+		return;
+	if (info.si_code != CLD_EXITED && child->killed_ns == 0)
+		log_warning("%s (pid %d) ended by signal %d", role_name(child->role), child->pid,
+			info.si_status);
+	else
+		log_debug("%s (pid %d) ended: %d", role_name(child->role), child->pid,
+			info.si_status);
+	child->on_exit(child);
+}
+
+static void on_socket(struct loop_io *io, uint32_t events)
+{
+	struct child *child = container_of(io, struct child, socket_io);
+	struct inner_message message;
+	int fds[INNER_FDS_MAX];
+	char body[BODY_MAX];
+	size_t n_fds;
+	int r;
+
+	(void)events;
+	r = inner_receive(child->socket, &message, body, sizeof(body), fds, &n_fds);
+	if (r == -EAGAIN)
+		return;
+	if (r <= 0) {
+		/* Its end comes by the pidfd; one that broke the protocol is ended. */
+		loop_io_del(&child->socket_io);
+		if (r < 0) {
+			log_warning("%s (pid %d) broke the inner protocol: %s",
+				role_name(child->role), child->pid, strerror(-r));
+			child_kill(child);
+		}
+		return;
+	}
+	child->on_message(child, &message, body, fds, n_fds);
+	inner_close_fds(fds);
+}
+
+static int spawn(struct broker *broker, enum role role, int socket, pid_t *ret_pid)
+{
+	const char *program = program_of(role);
+	char path[512], uid[16], gid[16];
+	char *argv[] = {(char *)program, (char *)role_name(role), uid, gid, broker->empty_dir, NULL};
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	sigset_t none, all;
+	int r;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", broker->config.libexec_dir, program);
+	(void)snprintf(uid, sizeof(uid), "%u", broker->uid);
+	(void)snprintf(gid, sizeof(gid), "%u", broker->gid);
+	sigemptyset(&none);
+	sigfillset(&all);
+	r = posix_spawn_file_actions_init(&actions);
+	if (r != 0)
+		return -r;
+	r = posix_spawnattr_init(&attributes);
+	if (r != 0) {
+		(void)posix_spawn_file_actions_destroy(&actions);
+		return -r;
+	}
+	/* Everything else is close-on-exec. */
+	r = posix_spawn_file_actions_adddup2(&actions, socket, INNER_FD);
+	if (r == 0)
+		r = posix_spawnattr_setflags(
+			&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	if (r == 0)
+		r = posix_spawnattr_setsigmask(&attributes, &none);
+	if (r == 0)
+		r = posix_spawnattr_setsigdefault(&attributes, &all);
+	if (r == 0)
+		r = posix_spawn(ret_pid, path, &actions, &attributes, argv, environ);
+	(void)posix_spawnattr_destroy(&attributes);
+	(void)posix_spawn_file_actions_destroy(&actions);
+	if (r != 0)
+		log_error("%s cannot be started: %s", path, strerror(r));
+	return -r;
+}
+
+int child_start(struct broker *broker, enum role role, struct child **ret_child)
+{
+	AUTO_CLOSE int theirs = -EBADF;
+	struct child *child = calloc(1, sizeof(*child));
+	int pair[2], r;
+
+	if (!child)
+		return -ENOMEM;
+	*child = (struct child){.broker = broker,
+		.role = role,
+		.spare = true,
+		.pidfd = -EBADF,
+		.socket = -EBADF,
+		.method = METHOD_COUNT,
+		.on_exit = child_drop};
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+		free(child);
+		return -errno;
+	}
+	child->socket = pair[0];
+	theirs = pair[1];
+	r = fcntl(child->socket, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+	if (r < 0)
+		goto fail;
+	r = spawn(broker, role, theirs, &child->pid);
+	if (r < 0)
+		goto fail;
+	child->pidfd = pidfd_open(child->pid, 0);
+	if (child->pidfd < 0) {
+		r = -errno;
+		goto fail;
+	}
+	child->pid_io.fn = on_pidfd;
+	child->socket_io.fn = on_socket;
+	r = loop_io_add(&broker->loop, &child->pid_io, child->pidfd, EPOLLIN);
+	if (r == 0)
+		r = loop_io_add(&broker->loop, &child->socket_io, child->socket, EPOLLIN);
+	if (r < 0)
+		goto fail;
+	list_append(&broker->children, &child->node);
+	*ret_child = child;
+	return 0;
+fail:
+	if (child->pid > 0) {
+		(void)kill(child->pid, SIGKILL);
+		(void)waitpid(child->pid, NULL, 0);
+	}
+	child_free(child);
+	return r;
+}
+
+int child_send(struct child *child, const struct inner_message *message, const void *body,
+	const int *fds, size_t n_fds)
+{
+	int r = inner_send(child->socket, message, body, fds, n_fds);
+
+	if (r < 0 && r != -EPIPE) {
+		log_warning("%s (pid %d) does not take its messages: %s", role_name(child->role),
+			child->pid, strerror(-r));
+		child_kill(child);
+	}
+	return r;
+}
+
+void child_kill(struct child *child)
+{
+	if (child->killed_ns != 0)
+		return;
+	child->killed_ns = monotonic_ns();
+	(void)pidfd_send_signal(child->pidfd, SIGKILL, NULL, 0);
+}
+
+void child_free(struct child *child)
+{
+	list_remove(&child->node);
+	loop_io_del(&child->pid_io);
+	loop_io_del(&child->socket_io);
+	child->pidfd = fd_close(child->pidfd);
+	child->socket = fd_close(child->socket);
+	free(child);
+}
+
+void child_drop(struct child *child)
+{
+	struct broker *broker = child->broker;
+
+	if (broker->spare_session == child)
+		broker->spare_session = NULL;
+	if (broker->spare_worker == child)
+		broker->spare_worker = NULL;
+	if (broker->idle_reader == child)
+		broker->idle_reader = NULL;
+	child_free(child);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Processes of the agent: always exec'd, each with one socket to the broker at descriptor 3. */
+#pragma once
+
+#include "agent/broker/broker.h"
+
+/* Starts a program for the role. The child is in broker->children and belongs to its on_exit, which
+ * the caller sets. 0 or -errno. Blocks for one vfork() and exec. */
+int child_start(struct broker *broker, enum role role, struct child **ret_child);
+
+/* Sends to the child without ever blocking; one that does not take it is killed. 0 or -errno. */
+int child_send(struct child *child, const struct inner_message *message, const void *body,
+	const int *fds, size_t n_fds);
+
+/* Sends SIGKILL, once. The end is told by on_exit as ever. */
+void child_kill(struct child *child);
+
+/* Forgets and frees the child; it is not killed. Its socket closes, which ends a healthy one. */
+void child_free(struct child *child);
+
+/* on_exit of children that nobody owns. */
+void child_drop(struct child *child);

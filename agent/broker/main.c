@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* posternd: the agent's broker. Any other word than an option is a command of postern-ctl. */
+#include <errno.h>
+#include <getopt.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/broker/broker.h"
+#include "agent/broker/child.h"
+#include "agent/broker/generation.h"
+#include "agent/broker/peer.h"
+#include "agent/broker/ready.h"
+#include "agent/broker/session.h"
+#include "agent/broker/sources.h"
+#include "agent/broker/watcher.h"
+#include "agent/init_kind.h"
+#include "proto/cleanup.h"
+#include "proto/clock.h"
+#include "proto/log.h"
+
+#define NOBODY  65534
+#define STOP_MS 2000 /* for sessions to say goodbye */
+
+static struct broker broker;
+static struct loop_timer stop_timer;
+
+static void usage(void)
+{
+	puts("Usage: posternd [--config FILE]        run the agent\n"
+	     "       posternd COMMAND [ARGUMENTS]   ask the agent; posternd help lists commands\n"
+	     "\n"
+	     "  -c, --config FILE   settings (default " CONFIG_DEFAULT_FILE ")\n"
+	     "  -h, --help          this text\n"
+	     "  -V, --version       the version\n"
+	     "\n"
+	     "Settings are KEY = VALUE lines; postern.KEY=VALUE on the kernel command line wins.\n"
+	     "posternd check-config prints them all. See posternd(8).");
+}
+
+static void on_stop_timer(struct loop_timer *timer)
+{
+	(void)timer;
+	loop_stop(&broker.loop, 0);
+}
+
+static void on_signal(struct loop_io *io, uint32_t events)
+{
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(io->fd, &info, sizeof(info)) != (ssize_t)sizeof(info) || broker.stopping)
+		return;
+	log_info("stopping");
+	broker.stopping = true;
+	peer_stop(&broker);
+	ready_stop(&broker);
+	session_stop_all(&broker);
+	stop_timer.fn = on_stop_timer;
+	loop_timer_set(&broker.loop, &stop_timer,
+		monotonic_ns() + (broker.sessions_n > 0 ? STOP_MS : 0) * NSEC_PER_MSEC);
+}
+
+static int watch_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	broker.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (broker.signals < 0)
+		return -errno;
+	broker.signal_io.fn = on_signal;
+	return loop_io_add(&broker.loop, &broker.signal_io, broker.signals, EPOLLIN);
+}
+
+/* The user of unprivileged roles, from /etc/passwd alone: no name service is asked. */
+static void find_user(void)
+{
+	AUTO_FILE FILE *file = fopen("/etc/passwd", "re");
+	struct passwd *user;
+
+	broker.uid = broker.gid = NOBODY;
+	while (file && (user = fgetpwent(file)))
+		if (strcmp(user->pw_name, broker.config.user) == 0 && user->pw_uid != 0 &&
+			user->pw_gid != 0) {
+			broker.uid = user->pw_uid;
+			broker.gid = user->pw_gid;
+			return;
+		}
+	log_debug("no user %s: unprivileged parts run as %d", broker.config.user, NOBODY);
+}
+
+static int make_dir(const char *path, mode_t mode)
+{
+	struct stat st;
+
+	if (mkdir(path, mode) < 0 && errno != EEXIST) {
+		log_error("%s: %s", path, strerror(errno));
+		return -errno;
+	}
+	if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != 0) {
+		log_error("%s: expected a folder of root", path);
+		return -ENOTDIR;
+	}
+	return 0;
+}
+
+static int configure(const char *file, bool chosen)
+{
+	char problem[512];
+	int r;
+
+	config_init(&broker.config);
+	r = config_read_file(&broker.config, file, problem, sizeof(problem));
+	if (r == -ENOENT && !chosen)
+		r = 0;
+	if (r == 0)
+		r = config_read_cmdline(&broker.config, "/proc/cmdline", problem, sizeof(problem));
+	if (r == 0)
+		r = policy_read(&broker.policy, broker.config.policy_dir, problem, sizeof(problem));
+	if (r < 0)
+		log_error("%s", problem);
+	log_open("posternd", broker.config.log_level);
+	return r;
+}
+
+static int set_up(void)
+{
+	int r;
+
+	list_init(&broker.children);
+	list_init(&broker.pending);
+	list_init(&broker.sessions);
+	list_init(&broker.calls);
+	broker.listeners[0] = broker.listeners[1] = -EBADF;
+	broker.ready_socket = -EBADF;
+	find_user();
+	(void)umask(0022);
+	r = make_dir(broker.config.run_dir, 0755);
+	(void)snprintf(broker.empty_dir, sizeof(broker.empty_dir), "%s/empty", broker.config.run_dir);
+	if (r == 0)
+		r = make_dir(broker.empty_dir, 0555);
+	if (r == 0)
+		r = generation_init(&broker);
+	if (r == 0)
+		r = sources_open(&broker);
+	if (r < 0)
+		return r;
+	(void)snprintf(broker.facts.agent_version, sizeof(broker.facts.agent_version), "%s",
+		POSTERN_VERSION);
+	(void)snprintf(broker.facts.init, sizeof(broker.facts.init), "%s", init_kind_name(init_kind()));
+	broker.facts.started_ns = clock_ns(CLOCK_BOOTTIME);
+	broker.facts.max_frame = FRAME_DEFAULT_MAX;
+	r = loop_init(&broker.loop);
+	if (r == 0)
+		r = watch_signals();
+	if (r < 0)
+		log_error("cannot start: %s", strerror(-r));
+	return r;
+}
+
+/* Nothing that we started outlives us. */
+static void end_children(void)
+{
+	LIST_EACH(&broker.children, node)
+		child_kill(container_of(node, struct child, node));
+}
+
+static int run_ctl(char **argv)
+{
+	char path[512];
+
+	config_init(&broker.config);
+	(void)snprintf(path, sizeof(path), "%s/postern-ctl", broker.config.libexec_dir);
+	(void)execv(path, argv);
+	log_error("%s: %s", path, strerror(errno));
+	return 4;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+		{"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {0}};
+	const char *file = CONFIG_DEFAULT_FILE;
+	int option, r;
+
+	log_open("posternd", LOG_LEVEL_INFO);
+	while ((option = getopt_long(argc, argv, "+c:hV", options, NULL)) >= 0) {
+		if (option == 'h' || option == 'V') {
+			option == 'h' ? usage() : (void)puts("posternd " POSTERN_VERSION);
+			return 0;
+		}
+		if (option != 'c')
+			return 2;
+		file = optarg;
+	}
+	if (optind < argc)
+		return run_ctl(argv);
+	if (geteuid() != 0) {
+		log_error("the agent must be started by root; it gives up what it does not need");
+		return 1;
+	}
+	if (configure(file, strcmp(file, CONFIG_DEFAULT_FILE) != 0) < 0 || set_up() < 0)
+		return 1;
+	watcher_start(&broker);
+	r = loop_run(&broker.loop);
+	end_children();
+	return r < 0 ? 1 : r;
+}

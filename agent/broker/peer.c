@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "agent/broker/peer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <linux/vm_sockets.h>
+
+#include "agent/broker/session.h"
+#include "proto/cleanup.h"
+#include "proto/clock.h"
+#include "proto/log.h"
+
+#define BACKLOG 128
+
+struct pending {
+	struct list_node node;
+	struct broker *broker;
+	int fd; /* owned */
+	struct identity identity;
+	struct loop_io io;
+	struct loop_timer timer;
+};
+
+static bool same_identity(const struct identity *a, const struct identity *b)
+{
+	return a->kind == b->kind && a->number == b->number;
+}
+
+/* Takes it out of the waiting room; the descriptor is the caller's. */
+static int pending_leave(struct pending *pending)
+{
+	int fd = pending->fd;
+
+	loop_io_del(&pending->io);
+	loop_timer_del(&pending->timer);
+	list_remove(&pending->node);
+	pending->broker->pending_n--;
+	free(pending);
+	return fd;
+}
+
+static void on_silent(struct loop_timer *timer)
+{
+	(void)fd_close(pending_leave(container_of(timer, struct pending, timer)));
+}
+
+static void on_first_byte(struct loop_io *io, uint32_t events)
+{
+	struct pending *pending = container_of(io, struct pending, io);
+	struct broker *broker = pending->broker;
+	struct identity identity = pending->identity;
+	uint8_t first;
+	ssize_t n;
+	int fd;
+
+	(void)events;
+	n = recv(pending->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	fd = pending_leave(pending);
+	/* A frame never starts with 0: that is the preamble of a channel, and no channel is waiting
+	 * for a token. */
+	if (n <= 0 || first == 0) {
+		(void)fd_close(fd);
+		return;
+	}
+	session_start(broker, fd, &identity);
+}
+
+/* Makes room by dropping the oldest: of the same identity when it holds half the places. */
+static void make_room(struct broker *broker, const struct identity *identity)
+{
+	struct pending *oldest = NULL, *oldest_same = NULL;
+	size_t same = 0;
+
+	LIST_EACH(&broker->pending, node) {
+		struct pending *pending = container_of(node, struct pending, node);
+
+		if (!oldest)
+			oldest = pending;
+		if (!same_identity(&pending->identity, identity))
+			continue;
+		same++;
+		if (!oldest_same)
+			oldest_same = pending;
+	}
+	if (same >= PENDING_MAX / 2)
+		(void)fd_close(pending_leave(oldest_same));
+	else if (broker->pending_n >= PENDING_MAX)
+		(void)fd_close(pending_leave(oldest));
+}
+
+void peer_add(struct broker *broker, int fd, const struct identity *identity)
+{
+	struct pending *pending;
+
+	make_room(broker, identity);
+	pending = calloc(1, sizeof(*pending));
+	if (!pending) {
+		(void)fd_close(fd);
+		return;
+	}
+	*pending = (struct pending){.broker = broker, .fd = fd, .identity = *identity};
+	pending->io.fn = on_first_byte;
+	pending->timer.fn = on_silent;
+	if (loop_io_add(&broker->loop, &pending->io, fd, EPOLLIN) < 0) {
+		(void)fd_close(fd);
+		free(pending);
+		return;
+	}
+	list_append(&broker->pending, &pending->node);
+	broker->pending_n++;
+	loop_timer_set(&broker->loop, &pending->timer,
+		monotonic_ns() + HELLO_DEADLINE_MS * NSEC_PER_MSEC);
+}
+
+/* Who is at the other end, as far as the kernel proves it. -EACCES: nobody that can be served. */
+static int identify(int fd, const struct sockaddr_storage *address, struct identity *ret)
+{
+	const struct sockaddr_vm *vm = (const struct sockaddr_vm *)address;
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	if (address->ss_family == AF_VSOCK) {
+		/* 0 is reserved, 1 is loopback: any process of the guest. */
+		if (vm->svm_cid < VMADDR_CID_HOST)
+			return -EACCES;
+		ret->number = vm->svm_cid == VMADDR_CID_HOST ? 0 : vm->svm_cid;
+		if (vm->svm_cid > VMADDR_CID_HOST)
+			ret->kind = IDENTITY_GUEST;
+		else
+			ret->kind = vm->svm_port < 1024 ? IDENTITY_HOST_ROOT : IDENTITY_HOST;
+		return 0;
+	}
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+		return -errno;
+	*ret = (struct identity){.kind = IDENTITY_LOCAL, .number = cred.uid};
+	return 0;
+}
+
+static void on_accept(struct loop_io *io, uint32_t events)
+{
+	struct broker *broker;
+	struct sockaddr_storage address = {0};
+	socklen_t len = sizeof(address);
+	struct identity identity = {0};
+	int fd = accept4(io->fd, (struct sockaddr *)&address, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)events;
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE)
+			log_warning("out of descriptors: a connection waits");
+		return;
+	}
+	broker = container_of(io->loop, struct broker, loop);
+	if (identify(fd, &address, &identity) < 0) {
+		(void)fd_close(fd);
+		return;
+	}
+	peer_add(broker, fd, &identity);
+}
+
+static int listen_vsock(struct broker *broker, int *ret_fd)
+{
+	struct sockaddr_vm address = {.svm_family = AF_VSOCK,
+		.svm_cid = VMADDR_CID_ANY,
+		.svm_port = broker->config.vsock_port};
+	AUTO_CLOSE int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+		listen(fd, BACKLOG) < 0) {
+		int r = -errno;
+
+		log_error("vsock port %u: %s%s", broker->config.vsock_port, strerror(-r),
+			r == -EAFNOSUPPORT ? " (is the module vsock loaded? vsock = no does without)"
+					   : "");
+		return r;
+	}
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+static int listen_unix(struct broker *broker, int *ret_fd)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	const char *path = broker->config.socket;
+
+	if (strlen(path) >= sizeof(address.sun_path)) {
+		log_error("%s: a socket's path has at most %zu bytes", path, sizeof(address.sun_path) - 1);
+		return -ENAMETOOLONG;
+	}
+	strcpy(address.sun_path, path);
+	(void)unlink(path);
+	/* Everybody may connect; what they may do is the policy's, by their user id. */
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+		chmod(path, 0666) < 0 || listen(fd, BACKLOG) < 0) {
+		int r = -errno;
+
+		log_error("%s: %s", path, strerror(-r));
+		return r;
+	}
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+int peer_listen(struct broker *broker)
+{
+	int r = 0;
+
+	if (broker->config.vsock)
+		r = listen_vsock(broker, &broker->listeners[0]);
+	if (r == 0 && broker->config.socket[0] != '\0')
+		r = listen_unix(broker, &broker->listeners[1]);
+	for (int i = 0; i < 2 && r == 0; i++) {
+		if (broker->listeners[i] < 0)
+			continue;
+		broker->listener_io[i].fn = on_accept;
+		r = loop_io_add(&broker->loop, &broker->listener_io[i], broker->listeners[i], EPOLLIN);
+	}
+	return r;
+}
+
+void peer_stop(struct broker *broker)
+{
+	for (int i = 0; i < 2; i++) {
+		loop_io_del(&broker->listener_io[i]);
+		if (i == 1 && broker->listeners[i] >= 0)
+			(void)unlink(broker->config.socket);
+		broker->listeners[i] = fd_close(broker->listeners[i]);
+	}
+	LIST_EACH(&broker->pending, node)
+		(void)fd_close(pending_leave(container_of(node, struct pending, node)));
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "agent/broker/session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "agent/broker/call.h"
+#include "agent/broker/child.h"
+#include "agent/broker/footprint.h"
+#include "agent/broker/generation.h"
+#include "agent/broker/spare.h"
+#include "agent/broker/watcher.h"
+#include "proto/cleanup.h"
+#include "proto/log.h"
+
+/* A read-only copy of the verdicts that can be handed on. */
+static int seal_verdicts(const struct verdicts *verdicts, int *ret_fd)
+{
+	AUTO_CLOSE int fd = memfd_create("verdicts", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0 || write(fd, verdicts, sizeof(*verdicts)) != (ssize_t)sizeof(*verdicts) ||
+		fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
+		return errno ? -errno : -EIO;
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+static void session_free(struct session *session)
+{
+	struct broker *broker = session->broker;
+
+	call_end_all_of(session);
+	list_remove(&session->node);
+	broker->sessions_n--;
+	session->verdicts_fd = fd_close(session->verdicts_fd);
+	free(session);
+	spare_trim(broker);
+}
+
+static void on_exit_(struct child *child)
+{
+	struct session *session = child->owner;
+
+	child_free(child);
+	session_free(session);
+}
+
+static void send_footprint(struct session *session, uint64_t id)
+{
+	struct footprint footprint;
+	struct inner_message message = {
+		.kind = INNER_FOOTPRINT, .id = id, .body_len = sizeof(footprint)};
+
+	footprint_take(session->broker, &footprint);
+	(void)child_send(session->child, &message, &footprint, NULL, 0);
+}
+
+/* Joins the session with the watcher, for the topics that the verdicts allow. */
+static void send_events(struct session *session)
+{
+	struct inner_message message = {.kind = INNER_EVENTS};
+	uint64_t allowed = 0;
+	int fd = -EBADF, r;
+
+	for (int i = 0; i < TOPIC_COUNT; i++)
+		if (session->verdicts.topic[i].allowed)
+			allowed |= UINT64_C(1) << i;
+	r = watcher_subscribe(session->broker, allowed, &fd);
+	message.arg = (uint64_t)-r;
+	(void)child_send(session->child, &message, NULL, &fd, r == 0 ? 1 : 0);
+	(void)fd_close(fd);
+}
+
+static void on_message(struct child *child, const struct inner_message *message, const void *body,
+	int fds[INNER_FDS_MAX], size_t n_fds)
+{
+	struct session *session = child->owner;
+
+	(void)body;
+	switch (message->kind) {
+	case INNER_CALL:
+		call_start(session, message, fds, n_fds);
+		break;
+	case INNER_CANCEL:
+		call_cancel(session, message->id);
+		break;
+	case INNER_WANT_FOOTPRINT:
+		send_footprint(session, message->id);
+		break;
+	case INNER_WANT_EVENTS:
+		send_events(session);
+		break;
+	default:
+		log_warning("session (pid %d) sent a message of kind %u", child->pid, message->kind);
+		child_kill(child);
+	}
+}
+
+/*
+ * The descriptors that this identity may read: its socket, its verdicts, and a kernel file only where
+ * a method that needs it is allowed.
+ */
+static size_t choose_fds(const struct session *session, int socket, int fds[], uint64_t *ret_mask)
+{
+	const struct broker *broker = session->broker;
+	const struct verdict *method = session->verdicts.method;
+	size_t n = 0;
+
+	*ret_mask = 0;
+	for (int i = 0; i < SESSION_FD_COUNT; i++) {
+		int fd = broker->sources.session[i];
+		bool wanted;
+
+		if (i == SESSION_FD_SOCKET)
+			fd = socket;
+		if (i == SESSION_FD_VERDICTS)
+			fd = session->verdicts_fd;
+		if (i <= SESSION_FD_VERDICTS)
+			wanted = true;
+		else if (i == SESSION_FD_OS_RELEASE)
+			wanted = method[METHOD_system_info].allowed;
+		else if (i == SESSION_FD_HISTORY)
+			wanted = method[METHOD_system_load_historical].allowed;
+		else
+			wanted = method[METHOD_system_load_current].allowed;
+		if (!wanted || fd < 0)
+			continue;
+		fds[n++] = fd;
+		*ret_mask |= UINT64_C(1) << i;
+	}
+	return n;
+}
+
+static int hand_over(struct session *session, int socket)
+{
+	struct broker *broker = session->broker;
+	struct session_facts facts = broker->facts;
+	struct inner_message message = {.kind = INNER_START, .body_len = sizeof(facts)};
+	int fds[SESSION_FD_COUNT];
+	size_t n = choose_fds(session, socket, fds, &message.arg);
+
+	identity_print(&session->identity, facts.identity, sizeof(facts.identity));
+	return child_send(session->child, &message, &facts, fds, n);
+}
+
+void session_start(struct broker *broker, int fd, const struct identity *identity)
+{
+	AUTO_CLOSE int socket = fd;
+	struct session *session;
+	int r;
+
+	if (broker->sessions_n >= SESSIONS_MAX) {
+		log_warning("a connection was closed: %d are served already", SESSIONS_MAX);
+		return;
+	}
+	generation_check(broker);
+	session = calloc(1, sizeof(*session));
+	if (!session)
+		return;
+	session->broker = broker;
+	session->identity = *identity;
+	session->verdicts_fd = -EBADF;
+	(void)policy_verdicts(&broker->policy, identity, &session->verdicts);
+	r = seal_verdicts(&session->verdicts, &session->verdicts_fd);
+	if (r == 0)
+		r = spare_take(broker, ROLE_SESSION, &session->child);
+	if (r < 0) {
+		log_warning("a connection was closed: %s", strerror(-r));
+		(void)fd_close(session->verdicts_fd);
+		free(session);
+		return;
+	}
+	session->child->owner = session;
+	session->child->on_exit = on_exit_;
+	session->child->on_message = on_message;
+	list_append(&broker->sessions, &session->node);
+	broker->sessions_n++;
+	r = hand_over(session, socket);
+	if (r < 0) {
+		log_warning("a session could not be started: %s", strerror(-r));
+		child_kill(session->child);
+	}
+}
+
+void session_stop_all(struct broker *broker)
+{
+	struct inner_message message = {.kind = INNER_STOP};
+
+	LIST_EACH(&broker->sessions, node) {
+		struct session *session = container_of(node, struct session, node);
+
+		(void)child_send(session->child, &message, NULL, NULL, 0);
+	}
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "agent/broker/spare.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "agent/broker/child.h"
+#include "proto/cleanup.h"
+#include "proto/clock.h"
+#include "proto/log.h"
+
+#define REFILL_MS      20    /* between two starts, and after a spare was taken */
+#define REFILL_FAIL_MS 1000  /* after one could not be started */
+#define READER_IDLE_MS 30000 /* a reader that nobody needed for so long goes */
+
+/* A spare has nothing to say yet. */
+static void on_spare_message(struct child *child, const struct inner_message *message,
+	const void *body, int fds[INNER_FDS_MAX], size_t n_fds)
+{
+	(void)message;
+	(void)body;
+	(void)fds;
+	(void)n_fds;
+	child_kill(child);
+}
+
+static int start(struct broker *broker, enum role role, struct child **ret_child)
+{
+	int r = child_start(broker, role, ret_child);
+
+	if (r == 0)
+		(*ret_child)->on_message = on_spare_message;
+	return r;
+}
+
+int spare_take(struct broker *broker, enum role role, struct child **ret_child)
+{
+	struct child **spare = role == ROLE_SESSION ? &broker->spare_session
+		: role == ROLE_WORKER               ? &broker->spare_worker
+						    : &broker->idle_reader;
+	int r = 0;
+
+	if (*spare)
+		*ret_child = take_ptr(*spare);
+	else
+		r = start(broker, role, ret_child);
+	if (r == 0)
+		(*ret_child)->spare = false;
+	spare_refill(broker);
+	return r;
+}
+
+static void on_refill(struct loop_timer *timer)
+{
+	struct broker *broker = container_of(timer, struct broker, refill);
+	struct child **empty = NULL;
+	enum role role = ROLE_SESSION;
+
+	if (broker->stopping)
+		return;
+	if (!broker->spare_session) {
+		empty = &broker->spare_session;
+	} else if (!broker->spare_worker && broker->sessions_n > 0) {
+		empty = &broker->spare_worker;
+		role = ROLE_WORKER;
+	}
+	if (!empty)
+		return;
+	if (start(broker, role, empty) == 0)
+		loop_timer_set(&broker->loop, timer, monotonic_ns() + REFILL_MS * NSEC_PER_MSEC);
+	else
+		loop_timer_set(&broker->loop, timer, monotonic_ns() + REFILL_FAIL_MS * NSEC_PER_MSEC);
+}
+
+void spare_refill(struct broker *broker)
+{
+	broker->refill.fn = on_refill;
+	if (!broker->refill.loop)
+		loop_timer_set(
+			&broker->loop, &broker->refill, monotonic_ns() + REFILL_MS * NSEC_PER_MSEC);
+}
+
+/* A closed socket tells a healthy child to end; its exit then frees it. */
+static void let_go(struct child *child)
+{
+	child->on_exit = child_drop;
+	(void)shutdown(child->socket, SHUT_RDWR);
+}
+
+static void on_reader_timeout(struct loop_timer *timer)
+{
+	struct broker *broker = container_of(timer, struct broker, reader_timeout);
+
+	if (broker->idle_reader)
+		let_go(take_ptr(broker->idle_reader));
+}
+
+void spare_return_reader(struct child *child)
+{
+	struct broker *broker = child->broker;
+
+	child->owner = NULL;
+	child->method = METHOD_COUNT;
+	child->touching = 0;
+	child->on_exit = child_drop;
+	child->on_message = on_spare_message;
+	if (broker->idle_reader || broker->stopping) {
+		let_go(child);
+		return;
+	}
+	child->spare = true;
+	broker->idle_reader = child;
+	broker->reader_timeout.fn = on_reader_timeout;
+	loop_timer_set(&broker->loop, &broker->reader_timeout,
+		monotonic_ns() + READER_IDLE_MS * NSEC_PER_MSEC);
+}
+
+void spare_trim(struct broker *broker)
+{
+	if (broker->sessions_n > 0)
+		return;
+	if (broker->spare_worker)
+		let_go(take_ptr(broker->spare_worker));
+	if (broker->idle_reader)
+		let_go(take_ptr(broker->idle_reader));
+}

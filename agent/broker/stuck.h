@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Processes that SIGKILL does not end: they wait in the kernel for a file system that does not
+ * answer. They are listed and counted, and the device they hang on is quarantined: nobody touches it
+ * again until they are gone.
+ */
+#pragma once
+
+#include "agent/broker/broker.h"
+
+/* A killed child that still lives. Owns the child from now on; it is freed when it ends at last. */
+void stuck_add(struct child *child);
+
+/* A process that is not our own child but hangs on our behalf. */
+void stuck_add_pid(struct broker *broker, pid_t pid, enum method method, uint64_t device);
+
+/* No further process may be risked. */
+bool stuck_full(const struct broker *broker);

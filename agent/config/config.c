@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "agent/config/config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/cleanup.h"
+#include "proto/limits.h"
+
+enum kind { TEXT, PATH, NUMBER, SWITCH, LEVEL };
+
+/* The one list of keys. */
+static const struct key {
+	const char *name;
+	enum kind kind;
+	size_t offset;
+	size_t size;         /* TEXT, PATH: of the buffer */
+	uint32_t least, most; /* NUMBER */
+	const char *meaning;
+} keys[] = {
+#define AT(field) offsetof(struct config, field), sizeof(((struct config *)0)->field)
+	{"vsock", SWITCH, AT(vsock), 0, 0, "listen on AF_VSOCK"},
+	{"vsock_port", NUMBER, AT(vsock_port), 1, UINT32_MAX - 1, "the port there"},
+	{"ready_port", NUMBER, AT(ready_port), 0, UINT32_MAX - 1,
+		"port of the host that is told when the agent is ready; 0: none"},
+	{"socket", PATH, AT(socket), 0, 0, "socket for programs of the guest; empty: none"},
+	{"run_dir", PATH, AT(run_dir), 0, 0, "state of this boot (a tmpfs)"},
+	{"state_dir", PATH, AT(state_dir), 0, 0, "state that outlives a boot"},
+	{"policy_dir", PATH, AT(policy_dir), 0, 0, "folder of *.policy files"},
+	{"libexec_dir", PATH, AT(libexec_dir), 0, 0, "folder of the agent's other programs"},
+	{"user", TEXT, AT(user), 0, 0, "user that unprivileged parts run as"},
+	{"sample_interval", NUMBER, AT(sample_interval_s), 1, 3600, "seconds between load samples"},
+	{"history", NUMBER, AT(history_s), 60, 604800, "seconds of load history kept"},
+	{"save_interval", NUMBER, AT(save_interval_s), 0, 86400,
+		"seconds between writes of the history to disk; 0: never"},
+	{"log_level", LEVEL, AT(log_level), 0, 0, "error, warning, info or debug"},
+#undef AT
+};
+
+void config_init(struct config *config)
+{
+	*config = (struct config){
+		.vsock = true,
+		.vsock_port = POSTERN_PORT,
+		.ready_port = POSTERN_READY_PORT,
+		.socket = "/run/postern/agent.sock",
+		.run_dir = "/run/postern",
+		.state_dir = "/var/lib/postern",
+		.policy_dir = "/etc/postern/policy.d",
+		.libexec_dir = POSTERN_LIBEXEC_DIR,
+		.user = "_postern",
+		.sample_interval_s = 10,
+		.history_s = 86400,
+		.save_interval_s = 600,
+		.log_level = LOG_LEVEL_INFO,
+	};
+}
+
+static int set_number(const struct key *key, const char *value, uint32_t *ret, char *problem, size_t size)
+{
+	char *end;
+	unsigned long number;
+
+	errno = 0;
+	number = strtoul(value, &end, 10);
+	if (errno != 0 || end == value || *end != '\0' || *value == '-' || number < key->least ||
+		number > key->most) {
+		(void)snprintf(problem, size, "%s: expected a number from %u to %u", key->name,
+			key->least, key->most);
+		return -EINVAL;
+	}
+	*ret = (uint32_t)number;
+	return 0;
+}
+
+static int set_switch(const struct key *key, const char *value, bool *ret, char *problem, size_t size)
+{
+	if (strcmp(value, "yes") == 0 || strcmp(value, "no") == 0) {
+		*ret = value[0] == 'y';
+		return 0;
+	}
+	(void)snprintf(problem, size, "%s: expected yes or no", key->name);
+	return -EINVAL;
+}
+
+static int set_text(const struct key *key, const char *value, char *ret, char *problem, size_t size)
+{
+	if (strlen(value) >= key->size) {
+		(void)snprintf(problem, size, "%s: longer than %zu bytes", key->name, key->size - 1);
+		return -EINVAL;
+	}
+	if (key->kind == PATH && value[0] != '/' && !(value[0] == '\0' && strcmp(key->name, "socket") == 0)) {
+		(void)snprintf(problem, size, "%s: expected an absolute path", key->name);
+		return -EINVAL;
+	}
+	(void)snprintf(ret, key->size, "%s", value);
+	return 0;
+}
+
+int config_set(struct config *config, const char *name, const char *value, char *problem, size_t size)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		const struct key *key = &keys[i];
+		void *at = (char *)config + key->offset;
+
+		if (strcmp(key->name, name) != 0)
+			continue;
+		switch (key->kind) {
+		case NUMBER:
+			return set_number(key, value, at, problem, size);
+		case SWITCH:
+			return set_switch(key, value, at, problem, size);
+		case LEVEL:
+			if (log_level_parse(value, at) == 0)
+				return 0;
+			(void)snprintf(problem, size, "%s: expected %s", name, key->meaning);
+			return -EINVAL;
+		case TEXT:
+		case PATH:
+			return set_text(key, value, at, problem, size);
+		}
+	}
+	(void)snprintf(problem, size, "%.64s: no such key; posternd check-config lists them", name);
+	return -EINVAL;
+}
+
+/* Cuts white space off both ends. */
+static char *trim(char *text)
+{
+	size_t len;
+
+	text += strspn(text, " \t\r\n");
+	len = strlen(text);
+	while (len > 0 && strchr(" \t\r\n", text[len - 1]))
+		text[--len] = '\0';
+	return text;
+}
+
+int config_read_file(struct config *config, const char *path, char *problem, size_t size)
+{
+	AUTO_FILE FILE *file = fopen(path, "re");
+	char line[1024], why[256];
+
+	if (!file) {
+		int r = -errno;
+
+		(void)snprintf(problem, size, "%s: %s", path, strerror(errno));
+		return r;
+	}
+	for (unsigned int number = 1; fgets(line, sizeof(line), file); number++) {
+		char *text = trim(line), *equals;
+
+		if (text[0] == '#' || text[0] == '\0')
+			continue;
+		equals = strchr(text, '=');
+		if (!equals) {
+			(void)snprintf(problem, size, "%s:%u: expected KEY = VALUE", path, number);
+			return -EINVAL;
+		}
+		*equals = '\0';
+		if (config_set(config, trim(text), trim(equals + 1), why, sizeof(why)) < 0) {
+			(void)snprintf(problem, size, "%s:%u: %s", path, number, why);
+			return -EINVAL;
+		}
+	}
+	if (ferror(file)) {
+		(void)snprintf(problem, size, "%s: cannot be read", path);
+		return -EIO;
+	}
+	return 0;
+}
+
+int config_read_cmdline(struct config *config, const char *path, char *problem, size_t size)
+{
+	AUTO_FILE FILE *file = fopen(path, "re");
+	char line[4096], why[256], *rest = NULL;
+
+	if (!file || !fgets(line, sizeof(line), file)) {
+		(void)snprintf(problem, size, "%s: cannot be read", path);
+		return -EIO;
+	}
+	for (char *word = strtok_r(line, " \t\n", &rest); word; word = strtok_r(NULL, " \t\n", &rest)) {
+		char *equals = strchr(word, '=');
+
+		if (strncmp(word, "postern.", 8) != 0)
+			continue;
+		if (!equals) {
+			(void)snprintf(problem, size, "%s: %.64s: expected postern.KEY=VALUE", path, word);
+			return -EINVAL;
+		}
+		*equals = '\0';
+		if (config_set(config, word + 8, equals + 1, why, sizeof(why)) < 0) {
+			(void)snprintf(problem, size, "%s: postern.%s", path, why);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+void config_print(const struct config *config)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		const void *at = (const char *)config + keys[i].offset;
+		char value[256];
+
+		switch (keys[i].kind) {
+		case NUMBER:
+			(void)snprintf(value, sizeof(value), "%u", *(const uint32_t *)at);
+			break;
+		case SWITCH:
+			(void)snprintf(value, sizeof(value), "%s", *(const bool *)at ? "yes" : "no");
+			break;
+		case LEVEL:
+			(void)snprintf(value, sizeof(value), "%s",
+				log_level_name(*(const enum log_level *)at));
+			break;
+		case TEXT:
+		case PATH:
+			(void)snprintf(value, sizeof(value), "%s", (const char *)at);
+			break;
+		}
+		printf("%-16s = %-26s # %s\n", keys[i].name, value, keys[i].meaning);
+	}
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the agent's programs say to each other: one SOCK_SEQPACKET pair between the broker and each
+ * child, one fixed-layout message a packet, descriptors by SCM_RIGHTS. All programs are of one build,
+ * and the broker refuses to start helpers of another, so there is no version in here.
+ *
+ * The broker believes nothing that a child says beyond the fields it checks: a method row below
+ * METHOD_COUNT, a request id of that child's own, lengths and descriptors that it only passes on.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define INNER_MAGIC   0x4e545350u
+#define INNER_FDS_MAX 16
+#define INNER_FD      3 /* where a child finds its end of the pair */
+
+enum inner_kind {
+	/* broker -> session */
+	INNER_START = 1, /* struct session_facts; fds: session_fd, in order of the bits in arg */
+	INNER_ANNOUNCE,  /* struct session_facts; fd: a connection on which to say Ready and leave */
+	INNER_ENDED,     /* id; arg: enum ended_why: its worker wrote no whole answer */
+	INNER_FOOTPRINT, /* id; struct footprint */
+	INNER_EVENTS,    /* fd: the pair's end whose other end the watcher has; arg: 0 or errno */
+	INNER_STOP,      /* say goodbye and leave */
+	/* session -> broker */
+	INNER_CALL,           /* id, method, deadline, arg: the caller's max_frame; fds: body, reply */
+	INNER_CANCEL,         /* id */
+	INNER_WANT_FOOTPRINT, /* id */
+	INNER_WANT_EVENTS,
+	/* broker -> worker; fds: body memfd, reply pipe, verdicts memfd, facts memfd */
+	INNER_RUN,    /* id, method, deadline, arg: max_frame */
+	INNER_SETTLE, /* the same; aux: enum ended_why */
+	INNER_KMOD,   /* fd: a connection to postern-kmod; arg: 0 or errno */
+	INNER_SAVE,   /* body: the folder to write to (NUL-terminated); fd: the load history */
+	/* worker -> broker */
+	INNER_DONE,      /* a reader: ready for the next request */
+	INNER_TOUCH,     /* arg: device number of the file system that is touched next; 0: none */
+	INNER_HUNG,      /* arg: device number; aux: pid of a child of the reader that hangs on it */
+	INNER_WANT_KMOD, /* answered by INNER_KMOD */
+	INNER_SHARE,     /* arg: topic; fd: memfd with the packed notification for the watcher */
+	/* broker -> watcher */
+	INNER_WATCH,      /* struct watch_facts; fds: watch_fd, in order of the bits in arg */
+	INNER_SUBSCRIBER, /* arg: mask of the topics it may have; fd: its pair's end */
+	INNER_EMIT,       /* arg: topic; fd: memfd with the packed notification */
+	/* watcher -> broker */
+	INNER_WATCHING, /* arg: the event epoch */
+	INNER_SAVE_DUE, /* the load history should be written to disk */
+};
+
+struct inner_message {
+	uint32_t magic;
+	uint16_t kind;
+	uint16_t method;   /* row */
+	uint64_t id;       /* of the caller's request */
+	uint64_t deadline; /* CLOCK_MONOTONIC, ns */
+	uint64_t arg;
+	uint64_t aux;
+	uint32_t body_len; /* bytes that follow this structure in the packet */
+	uint32_t reserved;
+};
+
+enum ended_why {
+	ENDED_CRASHED = 1,  /* it left without an answer */
+	ENDED_DEADLINE,     /* it was killed at the deadline */
+	ENDED_CANCELLED,    /* it was killed since the caller asked for it */
+	ENDED_DENIED,       /* the policy says no (a session of ours never asks then) */
+	ENDED_BUSY,         /* too many workers */
+	ENDED_NO_WORKER,    /* it could not be started */
+	ENDED_STUCK = 0x100, /* or-ed in: it was killed and the kernel does not let go of it */
+};
+
+/* What the broker gives a session to read: each at offset 0, with pread(). */
+enum session_fd {
+	SESSION_FD_SOCKET,
+	SESSION_FD_VERDICTS,
+	SESSION_FD_OS_RELEASE,
+	SESSION_FD_LOADAVG,
+	SESSION_FD_STAT,
+	SESSION_FD_MEMINFO,
+	SESSION_FD_PSI_CPU,
+	SESSION_FD_PSI_MEMORY,
+	SESSION_FD_PSI_IO,
+	SESSION_FD_HISTORY, /* agent/history.h */
+	SESSION_FD_RATES,   /* agent/history.h */
+	SESSION_FD_COUNT,
+};
+
+enum watch_fd {
+	WATCH_FD_MOUNTINFO, /* of process 1 */
+	WATCH_FD_LOADAVG,
+	WATCH_FD_STAT,
+	WATCH_FD_MEMINFO,
+	WATCH_FD_DISKSTATS,
+	WATCH_FD_NETDEV,
+	WATCH_FD_PSI_CPU,
+	WATCH_FD_PSI_MEMORY,
+	WATCH_FD_PSI_IO,
+	WATCH_FD_HISTORY, /* read and write */
+	WATCH_FD_RATES,   /* read and write */
+	WATCH_FD_COUNT,
+};
+
+struct session_facts {
+	char identity[64];
+	char agent_version[32];
+	char init[16]; /* what process 1 is */
+	uint8_t boot_id[16];
+	uint64_t generation;
+	uint64_t epoch;
+	uint64_t started_ns; /* of the agent, CLOCK_BOOTTIME */
+	uint32_t max_frame;  /* highest the agent accepts */
+};
+
+struct watch_facts {
+	uint32_t sample_interval_s;
+	uint32_t save_interval_s;
+};
+
+#define FOOTPRINT_PROCESSES 96
+
+/* The agent's own processes, as only the broker sees them. */
+struct footprint {
+	uint32_t processes;
+	uint32_t stuck;
+	uint32_t connections;
+	uint32_t calls;
+	uint64_t log_dropped;
+	struct {
+		int32_t pid;
+		uint8_t role; /* enum role */
+		uint8_t spare;
+		uint16_t descriptors;
+		uint64_t rss_bytes;
+	} process[FOOTPRINT_PROCESSES];
+	struct {
+		int32_t pid;
+		uint16_t method;
+		uint64_t age_ms;
+		uint64_t device;
+	} stuck_process[8];
+};
+
+/* Before each part of an answer in a reply pipe: so many bytes follow, a FromAgent frame. */
+struct reply_head {
+	uint32_t len;
+	uint32_t last; /* 1: the answer's last part */
+};
+
+/* The devices that somebody hangs on, shared by all readers and workers (read only to them). */
+#define QUARANTINE_MAX 16
+
+struct quarantine {
+	uint32_t n;
+	uint64_t device[QUARANTINE_MAX];
+};
+
+/*
+ * Sends one message with body (message->body_len bytes) and descriptors (borrowed). 0, -EAGAIN when
+ * a non-blocking socket is full, or -errno of sendmsg(). Never raises SIGPIPE.
+ */
+int inner_send(int socket, const struct inner_message *message, const void *body, const int *fds,
+	size_t n_fds);
+
+/*
+ * Receives one message. body takes at most size bytes. Descriptors arrive in fds[0..*n_fds), close
+ * on exec, owned by the caller; unused slots are -EBADF. 1, or 0 at the end of the stream, -EAGAIN,
+ * -EBADMSG for a malformed packet (its descriptors are closed), -errno of recvmsg().
+ */
+int inner_receive(int socket, struct inner_message *ret_message, void *body, size_t size,
+	int fds[INNER_FDS_MAX], size_t *ret_n_fds);
+
+/* Closes every descriptor of the array and sets it to -EBADF. */
+void inner_close_fds(int fds[INNER_FDS_MAX]);

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "agent/methods/call.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "envelope.pb-c.h"
+#include "proto/frame.h"
+#include "proto/verify.h"
+
+#define MESSAGE_MAX 1024
+
+Postern__V1__Code code_of_errno(int sys_errno)
+{
+	switch (sys_errno) {
+	case ENOENT:
+	case ENODEV:
+	case ENXIO:
+	case ESRCH:
+		return POSTERN__V1__CODE__NOT_FOUND;
+	case EEXIST:
+		return POSTERN__V1__CODE__ALREADY_EXISTS;
+	case EACCES:
+	case EPERM:
+		return POSTERN__V1__CODE__PERMISSION_DENIED;
+	case EINVAL:
+	case ENAMETOOLONG:
+	case ENOTDIR:
+	case EISDIR:
+	case ELOOP:
+		return POSTERN__V1__CODE__INVALID_ARGUMENT;
+	case EBUSY:
+		return POSTERN__V1__CODE__FAILED_PRECONDITION;
+	case ENOMEM:
+	case ENOSPC:
+	case EDQUOT:
+	case EMFILE:
+	case ENFILE:
+	case E2BIG:
+		return POSTERN__V1__CODE__RESOURCE_EXHAUSTED;
+	case ETIMEDOUT:
+		return POSTERN__V1__CODE__DEADLINE_EXCEEDED;
+	case ENOSYS:
+	case EOPNOTSUPP:
+	case EPROTONOSUPPORT:
+	case EAFNOSUPPORT:
+		return POSTERN__V1__CODE__UNIMPLEMENTED;
+	case ENOTCONN:
+	case ECONNREFUSED:
+	case EHOSTDOWN:
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+	case ESTALE:
+		return POSTERN__V1__CODE__UNAVAILABLE;
+	default:
+		return POSTERN__V1__CODE__INTERNAL;
+	}
+}
+
+static int vfail(struct call *call, Postern__V1__Code code, int sys_errno, const char *suffix,
+	const char *format, va_list args)
+{
+	Postern__V1__Error *error = arena_alloc(call->arena, sizeof(*error));
+	char text[MESSAGE_MAX];
+
+	(void)vsnprintf(text, sizeof(text), format, args);
+	if (!error)
+		return -ENOMEM;
+	postern__v1__error__init(error);
+	error->has_code = true;
+	error->code = code;
+	error->has_sys_errno = sys_errno != 0;
+	error->sys_errno = sys_errno;
+	error->message = suffix ? arena_printf(call->arena, "%s: %s", text, suffix)
+				: arena_strdup(call->arena, text);
+	call->error = error;
+	return sys_errno ? -sys_errno : -EREMOTEIO;
+}
+
+int call_fail(struct call *call, Postern__V1__Code code, int sys_errno, const char *format, ...)
+{
+	va_list args;
+	int r;
+
+	va_start(args, format);
+	r = vfail(call, code, sys_errno, NULL, format, args);
+	va_end(args);
+	return r;
+}
+
+int call_fail_errno(struct call *call, int negative_errno, const char *format, ...)
+{
+	va_list args;
+	int r;
+
+	va_start(args, format);
+	r = vfail(call, code_of_errno(-negative_errno), -negative_errno, strerror(-negative_errno),
+		format, args);
+	va_end(args);
+	return r;
+}
+
+ProtobufCBinaryData call_bytes(struct call *call, const void *data, size_t len)
+{
+	uint8_t *copy = arena_copy(call->arena, data, len);
+
+	return (ProtobufCBinaryData){.len = copy ? len : 0, .data = copy};
+}
+
+ProtobufCBinaryData call_text(struct call *call, const char *text)
+{
+	return call_bytes(call, text ? text : "", text ? strlen(text) : 0);
+}
+
+char *call_string(struct call *call, bool has, const ProtobufCBinaryData *bytes, size_t most,
+	const char *field)
+{
+	if (!has || bytes->len == 0)
+		call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0, "%s: must be given", field);
+	else if (bytes->len > most)
+		call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, ENAMETOOLONG,
+			"%s: longer than %zu bytes", field, most);
+	else if (memchr(bytes->data, '\0', bytes->len))
+		call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0, "%s: holds a NUL byte", field);
+	else
+		return arena_copy(call->arena, bytes->data, bytes->len);
+	return NULL;
+}
+
+/* True when one of the path's parts is "." or "..". */
+static bool has_dots(const char *path)
+{
+	while (*path) {
+		size_t len;
+
+		path += strspn(path, "/");
+		len = strcspn(path, "/");
+		if ((len == 1 && path[0] == '.') || (len == 2 && path[0] == '.' && path[1] == '.'))
+			return true;
+		path += len;
+	}
+	return false;
+}
+
+char *call_path(struct call *call, bool has, const ProtobufCBinaryData *bytes, const char *field)
+{
+	char *path = call_string(call, has, bytes, PATH_MAX - 1, field);
+
+	if (!path)
+		return NULL;
+	if (path[0] == '/' && !has_dots(path))
+		return path;
+	call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
+		"%s: expected an absolute path without . and ..", field);
+	return NULL;
+}
+
+int reply_result(struct buffer *out, struct arena *arena, uint64_t id, const ProtobufCMessage *result,
+	bool more, size_t limit)
+{
+	Postern__V1__FromAgent from = POSTERN__V1__FROM_AGENT__INIT;
+	Postern__V1__Response response = POSTERN__V1__RESPONSE__INIT;
+	size_t len = protobuf_c_message_get_packed_size(result);
+	uint8_t *bytes;
+
+	if (len > limit)
+		return -EMSGSIZE;
+	bytes = arena_alloc(arena, len + 1);
+	if (!bytes)
+		return -ENOMEM;
+	response.has_id = true;
+	response.id = id;
+	response.outcome_case = POSTERN__V1__RESPONSE__OUTCOME_RESULT;
+	response.result.data = bytes;
+	response.result.len = protobuf_c_message_pack(result, bytes);
+	response.has_more = more;
+	response.more = more;
+	from.kind_case = POSTERN__V1__FROM_AGENT__KIND_RESPONSE;
+	from.response = &response;
+	return frame_append(out, &from.base, limit);
+}
+
+int reply_error(struct buffer *out, uint64_t id, Postern__V1__Error *error, size_t limit)
+{
+	Postern__V1__FromAgent from = POSTERN__V1__FROM_AGENT__INIT;
+	Postern__V1__Response response = POSTERN__V1__RESPONSE__INIT;
+
+	response.has_id = true;
+	response.id = id;
+	response.outcome_case = POSTERN__V1__RESPONSE__OUTCOME_ERROR;
+	response.error = error;
+	from.kind_case = POSTERN__V1__FROM_AGENT__KIND_RESPONSE;
+	from.response = &response;
+	return frame_append(out, &from.base, limit);
+}
+
+static int emit(struct call *call, const ProtobufCMessage *reply, bool more)
+{
+	struct buffer frame = {0};
+	int r = reply_result(&frame, call->arena, call->id, reply, more, call->max_frame);
+
+	if (r == 0)
+		r = call->emit(call, &frame, !more);
+	buffer_clear(&frame);
+	return r;
+}
+
+int call_more(struct call *call, const ProtobufCMessage *reply)
+{
+	return emit(call, reply, true);
+}
+
+int dispatch_error(struct call *call, int negative_errno)
+{
+	struct buffer frame = {0};
+	int r;
+
+	if (!call->error)
+		(void)call_fail_errno(call, negative_errno, "%s", method_rows[call->method].name);
+	if (!call->error)
+		return -ENOMEM;
+	r = reply_error(&frame, call->id, call->error, call->max_frame);
+	if (r == -EMSGSIZE) {
+		/* The caller's frames are too small for the details. */
+		call->error->details = NULL;
+		r = reply_error(&frame, call->id, call->error, call->max_frame);
+	}
+	if (r == 0)
+		r = call->emit(call, &frame, true);
+	buffer_clear(&frame);
+	return r;
+}
+
+int dispatch(struct call *call, const uint8_t *params, size_t len)
+{
+	const struct handler *handler = &handlers[call->method];
+	ProtobufCMessage *request, *reply;
+	const char *why;
+	int r;
+
+	request = verify_unpack(handler->request, params, len, &verify_agent_limits, call->arena, &why);
+	if (!request) {
+		(void)call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0, "params of %s: %s",
+			method_rows[call->method].name, why);
+		return dispatch_error(call, -EINVAL);
+	}
+	reply = arena_alloc(call->arena, handler->reply->sizeof_message);
+	if (!reply)
+		return dispatch_error(call, -ENOMEM);
+	protobuf_c_message_init(handler->reply, reply);
+	r = call->prepare ? call->prepare(call) : 0;
+	if (r == 0)
+		r = handler->run(call, request, reply);
+	if (r == CALL_DEFERRED)
+		return r;
+	if (r < 0)
+		return dispatch_error(call, r);
+	r = emit(call, reply, false);
+	if (r == -EMSGSIZE) {
+		(void)call_fail(call, POSTERN__V1__CODE__RESOURCE_EXHAUSTED, EMSGSIZE,
+			"the answer does not fit into a frame of %zu bytes: ask for less, or for larger frames",
+			call->max_frame);
+		return dispatch_error(call, r);
+	}
+	if (call->after)
+		call->after(call->after_arg);
+	return r;
+}

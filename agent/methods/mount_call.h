@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Mounting and unmounting, as mounts.* and shares.* both do it. */
+#pragma once
+
+#include "agent/methods/call.h"
+#include "kmod-helpers/types.h"
+#include "messages.h"
+
+struct mount_wish {
+	const struct fs_type *type;
+	const char *source; /* NULL: none */
+	const char *target; /* absolute, checked */
+	Postern__V1__MountOption **options;
+	size_t n_options;
+	bool create_target;
+	uint32_t wait_ms;
+	const char *secret_key; /* option that takes the secret: "pass", "secret"; NULL: none */
+	const char *secret;
+};
+
+/* Mounts through fsopen(), fsconfig(), fsmount() and move_mount() (Linux 5.2), with no helper
+ * program. *ret_entry is the new line of the table. 0, or -errno through call_fail(). */
+int mount_do(struct call *call, const struct mount_wish *wish, Postern__V1__MountEntry **ret_entry);
+
+/*
+ * Unmounts the topmost mount at target; success means that it is gone from the table. *ret_entry is
+ * what was there; *ret_holders who held it when the mode is LAZY (in the arena). A busy mount is
+ * -EBUSY with the holders in the error's details.
+ */
+int unmount_do(struct call *call, const char *target, Postern__V1__UnmountMode mode,
+	Postern__V1__MountEntry **ret_entry, Postern__V1__Holder ***ret_holders, size_t *ret_n);
+
+/* What stands at target in the table of process 1: *ret_entry is NULL where nothing does. 0 or
+ * -errno. */
+int mount_look(struct call *call, const char *target, Postern__V1__MountEntry **ret_entry);
+
+/* Settle functions. */
+int settle_mount(struct call *call, const ProtobufCMessage *request, Postern__V1__Outcome *ret);
+int settle_unmount(struct call *call, const ProtobufCMessage *request, Postern__V1__Outcome *ret);

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/methods/prototypes.h"
+#include "agent/methods/sample.h"
+#include "agent/session/session.h"
+#include "proto/cleanup.h"
+#include "proto/clock.h"
+
+#define POINTS_A_PART 256
+#define STEP_MAX_S    604800
+
+/* Points on their way into one part of the answer. */
+struct part {
+	struct call *call;
+	Postern__V1__SystemLoadHistoricalReply *reply;
+	Postern__V1__LoadPoint points[POINTS_A_PART];
+	Postern__V1__LoadPoint *pointers[POINTS_A_PART];
+	size_t n;
+};
+
+/* The samples of one step so far. */
+struct step {
+	Postern__V1__Aggregation aggregation;
+	uint64_t start; /* seconds since 1970 */
+	uint32_t samples;
+	double values[POINT_VALUES];
+};
+
+static int part_add(struct part *part, const Postern__V1__LoadPoint *point)
+{
+	int r = 0;
+
+	if (part->n == POINTS_A_PART) {
+		part->reply->n_points = part->n;
+		r = call_more(part->call, &part->reply->base);
+		part->n = 0;
+	}
+	part->points[part->n] = *point;
+	part->pointers[part->n] = &part->points[part->n];
+	part->n++;
+	return r;
+}
+
+static void step_add(struct step *step, const Postern__V1__LoadPoint *point)
+{
+	double values[POINT_VALUES];
+
+	point_values((Postern__V1__LoadPoint *)point, values);
+	for (int i = 0; i < POINT_VALUES; i++) {
+		double *to = &step->values[i];
+
+		if (step->samples == 0 || step->aggregation == POSTERN__V1__AGGREGATION__LAST)
+			*to = values[i];
+		else if (step->aggregation == POSTERN__V1__AGGREGATION__MINIMUM)
+			*to = values[i] < *to ? values[i] : *to;
+		else if (step->aggregation == POSTERN__V1__AGGREGATION__MAXIMUM)
+			*to = values[i] > *to ? values[i] : *to;
+		else
+			*to += values[i];
+	}
+	step->samples++;
+}
+
+static int step_end(struct step *step, struct part *part)
+{
+	Postern__V1__LoadPoint point = POSTERN__V1__LOAD_POINT__INIT;
+
+	if (step->samples == 0)
+		return 0;
+	if (step->aggregation == POSTERN__V1__AGGREGATION__AVERAGE)
+		for (int i = 0; i < POINT_VALUES; i++)
+			step->values[i] /= step->samples;
+	point.has_time_s = point.has_samples = true;
+	point.time_s = step->start;
+	point.samples = step->samples;
+	point_set_values(&point, step->values);
+	step->samples = 0;
+	return part_add(part, &point);
+}
+
+static int take_sample(struct step *step, uint32_t step_s, const struct load_sample *sample, struct part *part)
+{
+	Postern__V1__LoadPoint point;
+	uint64_t start = sample->time_s - sample->time_s % step_s;
+	int r = 0;
+
+	if (start != step->start)
+		r = step_end(step, part);
+	step->start = start;
+	sample_to_point(sample, &point);
+	step_add(step, &point);
+	return r;
+}
+
+/* Walks the ring from its oldest sample. A sample that the watcher overwrites meanwhile is newer than
+ * those after it, and is left out. */
+static int walk(int fd, const struct history_head *head, uint64_t since, struct step *step,
+	uint32_t step_s, struct part *part)
+{
+	uint64_t at = head->written > head->capacity ? head->written - head->capacity : 0;
+	struct load_sample samples[64];
+	uint32_t last = 0;
+
+	while (at < head->written) {
+		uint64_t index = at % head->capacity, n = head->written - at;
+		ssize_t got;
+
+		if (n > ARRAY_SIZE(samples))
+			n = ARRAY_SIZE(samples);
+		if (n > head->capacity - index)
+			n = head->capacity - index;
+		got = pread(fd, samples, n * sizeof(samples[0]),
+			(off_t)(sizeof(*head) + index * sizeof(samples[0])));
+		if (got < (ssize_t)sizeof(samples[0]))
+			break;
+		n = (uint64_t)got / sizeof(samples[0]);
+		for (uint64_t i = 0; i < n; i++) {
+			int r;
+
+			if (samples[i].time_s < since || samples[i].time_s < last)
+				continue;
+			last = samples[i].time_s;
+			r = take_sample(step, step_s, &samples[i], part);
+			if (r < 0)
+				return r;
+		}
+		at += n;
+	}
+	return step_end(step, part);
+}
+
+int system_load_historical(struct call *call, const Postern__V1__SystemLoadHistoricalRequest *request,
+	Postern__V1__SystemLoadHistoricalReply *reply)
+{
+	const struct session *session = call->program;
+	int fd = session->fds[SESSION_FD_HISTORY], r;
+	struct step step = {.aggregation = request->aggregation};
+	struct part *part = arena_alloc(call->arena, sizeof(*part));
+	uint64_t now = clock_ns(CLOCK_REALTIME) / NSEC_PER_SEC, since = 0;
+	struct history_head head;
+
+	if (!part)
+		return -ENOMEM;
+	if (fd < 0 || pread(fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head) ||
+		head.magic != HISTORY_MAGIC || head.capacity == 0)
+		return call_fail(call, POSTERN__V1__CODE__UNAVAILABLE, 0, "there is no load history");
+	if (request->step_s > STEP_MAX_S)
+		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0, "step_s: at most %d",
+			STEP_MAX_S);
+	reply->has_step_s = true;
+	reply->step_s = request->step_s ? request->step_s : head.interval_s;
+	if (request->range_s != 0)
+		since = now > request->range_s ? now - request->range_s : 0;
+	if (step.aggregation == POSTERN__V1__AGGREGATION__AGGREGATION_UNSPECIFIED)
+		step.aggregation = POSTERN__V1__AGGREGATION__AVERAGE;
+	part->call = call;
+	part->reply = reply;
+	reply->points = part->pointers;
+	r = walk(fd, &head, since, &step, reply->step_s, part);
+	reply->n_points = part->n;
+	return r;
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/methods/kmod_client.h"
+#include "agent/methods/mount_call.h"
+#include "agent/methods/mount_options.h"
+#include "agent/methods/mount_source.h"
+#include "agent/methods/mount_target.h"
+#include "agent/methods/prototypes.h"
+#include "proto/cleanup.h"
+#include "proto/clock.h"
+
+#define RETRY_NS 20000000 /* between two looks for a device that is being plugged in */
+
+/* What the kernel wrote into the log of a file system context, if anything. */
+static void kernel_words(int context, char *text, size_t size)
+{
+	ssize_t n = read(context, text, size - 1);
+
+	text[n > 0 ? n : 0] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	/* "e virtiofs: tag <x> not found": the first letter is the level. */
+	if (n > 2 && text[1] == ' ')
+		memmove(text, text + 2, strlen(text + 2) + 1);
+}
+
+static int fail_config(struct call *call, int context, int r, const char *what)
+{
+	char words[256];
+
+	kernel_words(context, words, sizeof(words));
+	if (words[0] != '\0')
+		return call_fail(call, code_of_errno(-r), -r, "%s: %s (%s)", what, strerror(-r), words);
+	return call_fail_errno(call, r, "%s", what);
+}
+
+static int set_option(struct call *call, int context, const Postern__V1__MountOption *option)
+{
+	char *value;
+
+	if (!option->has_value || option->value.len == 0)
+		return fsconfig(context, FSCONFIG_SET_FLAG, option->key, NULL, 0) < 0
+			? fail_config(call, context, -errno, option->key)
+			: 0;
+	value = call_string(call, true, &option->value, 4096, option->key);
+	if (!value)
+		return -EINVAL;
+	return fsconfig(context, FSCONFIG_SET_STRING, option->key, value, 0) < 0
+		? fail_config(call, context, -errno, option->key)
+		: 0;
+}
+
+/* A context with everything set but not created yet. */
+static int configure(struct call *call, const struct mount_wish *wish, int *ret_context)
+{
+	AUTO_CLOSE int context = fsopen(wish->type->name, FSOPEN_CLOEXEC);
+	const char *source = wish->source ? wish->source : wish->type->name;
+	int r = 0;
+
+	if (context < 0)
+		return call_fail_errno(call, -errno, "%s", wish->type->name);
+	if (fsconfig(context, FSCONFIG_SET_STRING, "source", source, 0) < 0)
+		return fail_config(call, context, -errno, source);
+	for (size_t i = 0; i < wish->n_options && r == 0; i++)
+		if (!mount_attribute(wish->options[i]->key, NULL))
+			r = set_option(call, context, wish->options[i]);
+	if (r == 0 && mount_read_only(wish->options, wish->n_options) &&
+		fsconfig(context, FSCONFIG_SET_FLAG, "ro", NULL, 0) < 0)
+		r = fail_config(call, context, -errno, "ro");
+	if (r == 0 && wish->secret &&
+		fsconfig(context, FSCONFIG_SET_STRING, wish->secret_key, wish->secret, 0) < 0)
+		r = fail_config(call, context, -errno, wish->secret_key);
+	if (r < 0)
+		return r;
+	*ret_context = take_fd(&context);
+	return 0;
+}
+
+/* A tag that no device has yet: what each type answers then. */
+static bool is_missing(const struct mount_wish *wish, int r)
+{
+	return wish->type->source == SOURCE_TAG && (r == -EINVAL || r == -ENOENT || r == -ENODEV);
+}
+
+/* Creates the file system, waiting for its device as long as was asked. */
+static int create(struct call *call, const struct mount_wish *wish, int *ret_context)
+{
+	uint64_t until = monotonic_ns() + wish->wait_ms * NSEC_PER_MSEC;
+
+	for (;;) {
+		AUTO_CLOSE int context = -EBADF;
+		int r = configure(call, wish, &context);
+
+		if (r < 0)
+			return r;
+		if (fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0) {
+			*ret_context = take_fd(&context);
+			return 0;
+		}
+		r = -errno;
+		if (!is_missing(wish, r))
+			return fail_config(call, context, r, wish->source ? wish->source : wish->type->name);
+		if (monotonic_ns() >= until)
+			return call_fail(call, POSTERN__V1__CODE__NOT_FOUND, ENODEV,
+				"no device offers the tag %s%s", wish->source,
+				wish->wait_ms ? ", although it was waited for"
+					      : "; wait_ms waits for one that is being plugged in");
+		(void)nanosleep(&(struct timespec){.tv_nsec = RETRY_NS}, NULL);
+	}
+}
+
+/* Nothing is mounted over anything that stands there already. */
+static int check_target(struct call *call, const struct mount_wish *wish)
+{
+	Postern__V1__MountEntry *there;
+	int r;
+
+	if (target_is_protected(wish->target))
+		return call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, 0,
+			"%s is never mounted over", wish->target);
+	r = mount_look(call, wish->target, &there);
+	if (r < 0)
+		return call_fail_errno(call, r, "the mount table");
+	if (there)
+		return call_fail(call, POSTERN__V1__CODE__ALREADY_EXISTS, EBUSY,
+			"%s is a mount point already (%.64s, type %.32s); unmount it first",
+			wish->target, there->has_source ? (char *)there->source.data : "-",
+			(char *)there->type.data);
+	return 0;
+}
+
+int mount_do(struct call *call, const struct mount_wish *wish, Postern__V1__MountEntry **ret_entry)
+{
+	AUTO_CLOSE int target = -EBADF;
+	AUTO_CLOSE int context = -EBADF;
+	AUTO_CLOSE int mount = -EBADF;
+	int r = check_target(call, wish);
+
+	if (r == 0)
+		r = kmod_need(call, wish->type);
+	if (r == 0)
+		r = mount_source_wait(call, wish);
+	if (r == 0)
+		r = target_open(call, wish->target, wish->create_target, &target);
+	if (r == 0)
+		r = create(call, wish, &context);
+	if (r < 0)
+		return r;
+	mount = fsmount(context, FSMOUNT_CLOEXEC, mount_attributes(wish->options, wish->n_options));
+	if (mount < 0)
+		return fail_config(call, context, -errno, wish->type->name);
+	if (move_mount(mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+		return call_fail_errno(call, -errno, "%s", wish->target);
+	r = mount_look(call, wish->target, ret_entry);
+	if (r < 0 || !*ret_entry)
+		return call_fail(call, POSTERN__V1__CODE__INTERNAL, 0,
+			"%s was mounted, but the mount table does not show it", wish->target);
+	return 0;
+}
+
+int mounts_mount(struct call *call, const Postern__V1__MountsMountRequest *request,
+	Postern__V1__MountsMountReply *reply)
+{
+	struct mount_wish wish = {.options = request->options,
+		.n_options = request->n_options,
+		.create_target = request->create_target,
+		.wait_ms = request->wait_ms};
+	int r;
+
+	wish.target = call_path(call, request->has_target, &request->target, "target");
+	if (!wish.target)
+		return -EINVAL;
+	r = mount_type_check(call, request->type, &wish.type);
+	if (r == 0)
+		r = mount_source_check(call, request->has_source, &request->source, &wish);
+	if (r == 0)
+		r = mount_options_check(call, wish.type, wish.options, wish.n_options);
+	return r < 0 ? r : mount_do(call, &wish, &reply->mount);
+}
+
+int settle_mount(struct call *call, const ProtobufCMessage *message, Postern__V1__Outcome *ret)
+{
+	const Postern__V1__MountsMountRequest *request = (const Postern__V1__MountsMountRequest *)message;
+	char *target = call_path(call, request->has_target, &request->target, "target");
+	Postern__V1__MountEntry *entry;
+	int r = target ? mount_look(call, target, &entry) : -EINVAL;
+
+	if (r == 0)
+		*ret = entry ? POSTERN__V1__OUTCOME__DONE : POSTERN__V1__OUTCOME__NOT_DONE;
+	return r;
+}

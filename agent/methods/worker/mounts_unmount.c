@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "agent/methods/holders.h"
+#include "agent/methods/mount_call.h"
+#include "agent/methods/mount_entry.h"
+#include "agent/methods/mount_target.h"
+#include "agent/methods/prototypes.h"
+#include "agent/worker/worker.h"
+#include "proto/cleanup.h"
+
+int mount_look(struct call *call, const char *target, Postern__V1__MountEntry **ret_entry)
+{
+	AUTO_CLOSE int mountinfo = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	struct libmnt_table *table;
+	struct libmnt_fs *fs;
+	int r;
+
+	*ret_entry = NULL;
+	if (mountinfo < 0)
+		return -errno;
+	r = mount_table_read(mountinfo, &table);
+	if (r < 0)
+		return r;
+	fs = mount_table_find(table, target);
+	if (fs) {
+		*ret_entry = mount_entry_new(call->arena, fs);
+		r = *ret_entry ? 0 : -ENOMEM;
+	}
+	mnt_unref_table(table);
+	return r;
+}
+
+static int fail_busy(struct call *call, const char *target, const Postern__V1__MountEntry *mount)
+{
+	Postern__V1__ErrorDetails *details = arena_alloc(call->arena, sizeof(*details));
+	struct holders holders;
+	char words[512];
+	int r = holders_find(call, mount, &holders);
+
+	if (r < 0 || !details)
+		return call_fail_errno(call, -EBUSY, "%s", target);
+	holders_in_words(&holders, words, sizeof(words));
+	r = call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, EBUSY, "%s is busy: %s", target, words);
+	postern__v1__error_details__init(details);
+	details->holders = holders.list;
+	details->n_holders = holders.n;
+	details->has_more_holders = holders.more > 0;
+	details->more_holders = holders.more;
+	if (call->error) {
+		call->error->details = details;
+		call->error->has_outcome = true;
+		call->error->outcome = POSTERN__V1__OUTCOME__NOT_DONE;
+	}
+	return r;
+}
+
+/* By the folder above, opened without a symbolic link: nobody can swap a part of the path. */
+static int unmount_path(struct call *call, const char *target, int flags)
+{
+	AUTO_CLOSE int parent = -EBADF;
+	const char *name;
+	char path[PATH_MAX];
+	int r = target_open_parent(call, target, &parent, &name);
+
+	if (r < 0)
+		return r;
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d/%.255s", parent, name);
+	return umount2(path, flags | UMOUNT_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+static int check(struct call *call, const char *target, Postern__V1__UnmountMode mode,
+	Postern__V1__MountEntry **ret_entry)
+{
+	int r;
+
+	if (target_is_protected(target))
+		return call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, 0,
+			"%s is never unmounted: the guest cannot do without it", target);
+	r = mount_look(call, target, ret_entry);
+	if (r < 0)
+		return call_fail_errno(call, r, "the mount table");
+	if (!*ret_entry)
+		return call_fail(call, POSTERN__V1__CODE__NOT_FOUND, EINVAL, "nothing is mounted at %s", target);
+	if (mode != POSTERN__V1__UNMOUNT_MODE__LAZY &&
+		worker_is_quarantined(call, makedev((*ret_entry)->major, (*ret_entry)->minor)))
+		return call_fail(call, POSTERN__V1__CODE__UNAVAILABLE, 0,
+			"%s does not respond and somebody hangs on it; only a lazy unmount is possible",
+			target);
+	return 0;
+}
+
+/* The mount is not in the table any more, whatever else may be there now. */
+static int confirm_gone(struct call *call, const char *target, const Postern__V1__MountEntry *was)
+{
+	Postern__V1__MountEntry *now;
+	int r = mount_look(call, target, &now);
+
+	if (r < 0)
+		return call_fail_errno(call, r, "the mount table");
+	if (!now || now->id != was->id)
+		return 0;
+	return call_fail(call, POSTERN__V1__CODE__INTERNAL, 0,
+		"%s: the kernel said that it was unmounted, but it still is in the mount table", target);
+}
+
+int unmount_do(struct call *call, const char *target, Postern__V1__UnmountMode mode,
+	Postern__V1__MountEntry **ret_entry, Postern__V1__Holder ***ret_holders, size_t *ret_n)
+{
+	struct holders holders = {0};
+	int flags = mode == POSTERN__V1__UNMOUNT_MODE__LAZY ? MNT_DETACH
+		: mode == POSTERN__V1__UNMOUNT_MODE__FORCE  ? MNT_FORCE
+							    : 0;
+	int r = check(call, target, mode, ret_entry);
+
+	if (r < 0)
+		return r;
+	if (flags == MNT_DETACH)
+		(void)holders_find(call, *ret_entry, &holders);
+	else
+		worker_touch(call, makedev((*ret_entry)->major, (*ret_entry)->minor));
+	r = unmount_path(call, target, flags);
+	worker_touch(call, 0);
+	if (r == -EBUSY)
+		return fail_busy(call, target, *ret_entry);
+	if (r == -EINVAL && !call->error)
+		return call_fail(call, POSTERN__V1__CODE__NOT_FOUND, EINVAL, "nothing is mounted at %s", target);
+	if (r < 0)
+		return call->error ? r : call_fail_errno(call, r, "%s", target);
+	*ret_holders = holders.list;
+	*ret_n = holders.n;
+	return confirm_gone(call, target, *ret_entry);
+}
+
+int mounts_unmount(struct call *call, const Postern__V1__MountsUnmountRequest *request,
+	Postern__V1__MountsUnmountReply *reply)
+{
+	char *target = call_path(call, request->has_target, &request->target, "target");
+
+	if (!target)
+		return -EINVAL;
+	return unmount_do(call, target, request->mode, &reply->mount, &reply->holders, &reply->n_holders);
+}
+
+int settle_unmount(struct call *call, const ProtobufCMessage *message, Postern__V1__Outcome *ret)
+{
+	const Postern__V1__MountsUnmountRequest *request =
+		(const Postern__V1__MountsUnmountRequest *)message;
+	char *target = call_path(call, request->has_target, &request->target, "target");
+	Postern__V1__MountEntry *entry;
+	int r = target ? mount_look(call, target, &entry) : -EINVAL;
+
+	if (r == 0)
+		*ret = entry ? POSTERN__V1__OUTCOME__NOT_DONE : POSTERN__V1__OUTCOME__DONE;
+	return r;
+}

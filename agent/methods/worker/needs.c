@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "agent/methods/needs.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/methods/vsock_diag.h"
+
+Postern__V1__Availability needs_nothing(char *reason, size_t size)
+{
+	(void)reason;
+	(void)size;
+	return POSTERN__V1__AVAILABILITY__AVAILABLE;
+}
+
+Postern__V1__Availability needs_vsock_diag(char *reason, size_t size)
+{
+	if (vsock_diag_dump(NULL, NULL) == 0)
+		return POSTERN__V1__AVAILABILITY__AVAILABLE;
+	(void)snprintf(reason, size, "the kernel does not diagnose vsock sockets (modprobe vsock_diag)");
+	return POSTERN__V1__AVAILABILITY__MISSING_FEATURE;
+}
+
+/* postern-kmod stands beside this program. */
+Postern__V1__Availability needs_modules(char *reason, size_t size)
+{
+	char path[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 32);
+	char *slash = n > 0 ? memrchr(path, '/', (size_t)n) : NULL;
+
+	if (access("/proc/modules", F_OK) < 0) {
+		(void)snprintf(reason, size, "the kernel was built without modules");
+		return POSTERN__V1__AVAILABILITY__MISSING_FEATURE;
+	}
+	if (slash)
+		strcpy(slash, "/postern-kmod");
+	if (slash && access(path, X_OK) == 0)
+		return POSTERN__V1__AVAILABILITY__AVAILABLE;
+	(void)snprintf(reason, size, "postern-kmod is not installed");
+	return POSTERN__V1__AVAILABILITY__MISSING_PROGRAM;
+}

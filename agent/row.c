@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "agent/row.h"
+
+#include <string.h>
+
+/* The broker only needs to know that there is one. */
+#define SETTLE(function) true
+#define NO_SETTLE        false
+
+const struct method_row method_rows[METHOD_COUNT] = {
+#define METHOD(service, rpc, Type, where_, caps_, profile_, default_ms_, max_ms_, flags_, settle,  \
+	needs, summary_)                                                                           \
+	[METHOD_##service##_##rpc] = {.name = #service "." #rpc,                                   \
+		.where = where_,                                                                   \
+		.profile = profile_,                                                               \
+		.caps = caps_,                                                                     \
+		.default_ms = default_ms_,                                                         \
+		.max_ms = max_ms_,                                                                 \
+		.flags = flags_,                                                                   \
+		.settles = settle,                                                        \
+		.summary = summary_},
+#include "methods.rows"
+#undef METHOD
+};
+
+const struct topic_row topic_rows[TOPIC_COUNT] = {
+#define TOPIC(name_, text, summary_)                                                               \
+	[TOPIC_##name_] = {.name = text, .summary = summary_},
+#include "agent/methods/topics.rows"
+#undef TOPIC
+};
+
+enum method method_find(const char *name, size_t len)
+{
+	for (int i = 0; i < METHOD_COUNT; i++)
+		if (strlen(method_rows[i].name) == len && memcmp(method_rows[i].name, name, len) == 0)
+			return (enum method)i;
+	return METHOD_COUNT;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One method is one row, and the row is the only place that knows that it exists: in
+ * agent/methods/SERVICE.rows,
+ *
+ *   METHOD(service, rpc, Type, where, caps, profile, default_ms, max_ms, flags, settle, needs,
+ *          summary)
+ *
+ * service, rpc  as in the .proto, in lower case: "mounts", "list" is mounts.list; the handler is
+ *               the function mounts_list()
+ * Type          "MountsList": the messages are MountsListRequest and MountsListReply
+ * where         SESSION, READER or WORKER
+ * caps          capabilities while the handler runs, CAP(SYS_ADMIN) | ...; 0 unless a WORKER
+ * profile       its list of system calls in agent/sandbox/profiles.h
+ * default_ms    time for an answer when the caller asks for none, and the most it can ask for
+ * max_ms
+ * flags         MUTATING, STREAMING, SAFE_FROZEN, or 0
+ * settle        SETTLE(function) that finds out what became of a killed call, or NO_SETTLE
+ * needs         function that says why the method cannot work here, or needs_nothing
+ * summary       one line for a person
+ *
+ * TOPIC(name, text, summary) rows in agent/methods/topics.rows are the notifications.
+ *
+ * Each program expands the rows to its own part: the broker (agent/row.c) to what it decides by, the
+ * session and the worker also to descriptors and handlers (agent/methods/handlers.h).
+ */
+#pragma once
+
+#include <linux/capability.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum where {
+	SESSION, /* in the session itself: needs no library but libprotobuf-c */
+	READER,  /* in a kept process without capabilities that sees what process 1 sees */
+	WORKER,  /* in a fresh process with the row's capabilities, for this one request */
+};
+
+enum row_flags {
+	MUTATING = 1 << 0,    /* changes something in the guest */
+	STREAMING = 1 << 1,   /* may answer in several parts */
+	SAFE_FROZEN = 1 << 2, /* may run while file systems are frozen */
+};
+
+#define CAP(name) (UINT64_C(1) << CAP_##name)
+
+enum profile {
+	PROFILE_SESSION,
+	PROFILE_WATCH,
+	PROFILE_READER,
+	PROFILE_MOUNT,
+	PROFILE_POWER,
+	PROFILE_MODULES,
+	PROFILE_SOCKETS,
+};
+
+enum method {
+#define METHOD(service, rpc, Type, where, caps, profile, default_ms, max_ms, flags, settle, needs, \
+	summary)                                                                                   \
+	METHOD_##service##_##rpc,
+#include "methods.rows"
+#undef METHOD
+	METHOD_COUNT
+};
+
+enum topic {
+#define TOPIC(name, text, summary) TOPIC_##name,
+#include "agent/methods/topics.rows"
+#undef TOPIC
+	TOPIC_COUNT
+};
+
+struct method_row {
+	const char *name;
+	enum where where;
+	enum profile profile;
+	uint64_t caps;
+	uint32_t default_ms;
+	uint32_t max_ms;
+	unsigned int flags;
+	bool settles; /* a killed call has a settle function */
+	const char *summary;
+};
+
+struct topic_row {
+	const char *name;
+	const char *summary;
+};
+
+extern const struct method_row method_rows[METHOD_COUNT];
+extern const struct topic_row topic_rows[TOPIC_COUNT];
+
+/* The row of a method's name of len bytes (need not end in NUL); METHOD_COUNT: there is none. */
+enum method method_find(const char *name, size_t len);

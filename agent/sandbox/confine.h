@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * How each of the agent's programs gives up what it does not need, first thing in its main(): before
+ * that it has read nothing but its own arguments.
+ *
+ *   session  empty root, unprivileged user, no capability, nothing can be gained back
+ *   watch    the same but in the guest's own root and mount namespace
+ *   reader   process 1's mount namespace, unprivileged user, no capability
+ *   worker   process 1's mount namespace, user 0; every capability permitted, none effective, until
+ *            worker_keep() cuts them to the row's; programs it runs gain none
+ */
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+enum role { ROLE_BROKER, ROLE_SESSION, ROLE_WATCH, ROLE_READER, ROLE_WORKER, ROLE_KMOD };
+
+/* "session" and so on. */
+const char *role_name(enum role role);
+
+struct confinement {
+	enum role role;
+	uid_t uid; /* of unprivileged roles */
+	gid_t gid;
+	const char *empty_dir; /* an empty folder; root of a session */
+};
+
+/*
+ * Parses a child's arguments as the broker gives them (ROLE UID GID EMPTY_DIR) and applies them.
+ * 0, or -errno with a line in the log: the program must end then. The parent's death is this
+ * process's.
+ */
+int confine_from_args(int argc, char **argv, struct confinement *ret);
+
+/* A worker, once its row is known: only these capabilities stay permitted, none effective yet. */
+int worker_keep(uint64_t caps);
+
+/* Makes the permitted capabilities effective, right before the handler. */
+int worker_raise(uint64_t caps);

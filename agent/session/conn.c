@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "agent/session/session.h"
+#include "proto/cleanup.h"
+#include "proto/clock.h"
+#include "proto/log.h"
+#include "proto/verify.h"
+
+#define CLOSING_MS 1000 /* for a goodbye to arrive */
+
+bool conn_paused(const struct session *session)
+{
+	return buffer_len(&session->out) >= OUTPUT_PAUSE;
+}
+
+static void leave(struct session *session)
+{
+	loop_stop(&session->loop, 0);
+}
+
+/* Writes what the peer takes. False when the connection is gone. */
+static bool flush(struct session *session)
+{
+	while (buffer_len(&session->out) > 0) {
+		ssize_t n = send(session->socket, buffer_front(&session->out),
+			buffer_len(&session->out), MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN;
+		session->written += (uint64_t)n;
+		buffer_consume(&session->out, (size_t)n);
+	}
+	return true;
+}
+
+static void on_stall(struct loop_timer *timer)
+{
+	struct session *session = container_of(timer, struct session, stall);
+
+	if (buffer_len(&session->out) == 0)
+		return;
+	if (session->written == session->written_then) {
+		log_info("%s does not read its answers", session->facts.identity);
+		leave(session);
+		return;
+	}
+	session->written_then = session->written;
+	loop_timer_set(&session->loop, timer, monotonic_ns() + OUTPUT_STALLED_MS * NSEC_PER_MSEC);
+}
+
+void conn_update(struct session *session)
+{
+	uint32_t events = 0;
+
+	if (!flush(session)) {
+		leave(session);
+		return;
+	}
+	if (buffer_len(&session->out) > 0) {
+		events |= EPOLLOUT;
+		if (!session->stall.loop) {
+			session->written_then = session->written;
+			loop_timer_set(&session->loop, &session->stall,
+				monotonic_ns() + OUTPUT_STALLED_MS * NSEC_PER_MSEC);
+		}
+	} else {
+		loop_timer_del(&session->stall);
+		if (session->phase == SERVING && session->eof && session->requests_n == 0) {
+			leave(session);
+			return;
+		}
+		if (session->phase == CLOSING)
+			(void)shutdown(session->socket, SHUT_WR);
+	}
+	if (!session->eof && !conn_paused(session))
+		events |= EPOLLIN;
+	(void)loop_io_set(&session->io, events);
+}
+
+int conn_send(struct session *session, const struct buffer *frame)
+{
+	int r = buffer_append(&session->out, buffer_front(frame), buffer_len(frame));
+
+	if (r < 0)
+		leave(session);
+	return r;
+}
+
+int conn_send_message(struct session *session, const Postern__V1__FromAgent *message)
+{
+	int r = frame_append(&session->out, &message->base, FRAME_CEILING);
+
+	if (r < 0)
+		leave(session);
+	return r;
+}
+
+static void on_closing(struct loop_timer *timer)
+{
+	leave(container_of(timer, struct session, timer));
+}
+
+void conn_goodbye(struct session *session, Postern__V1__GoodbyeReason reason, const char *message)
+{
+	Postern__V1__FromAgent from = POSTERN__V1__FROM_AGENT__INIT;
+	Postern__V1__Goodbye goodbye = POSTERN__V1__GOODBYE__INIT;
+
+	if (session->phase == CLOSING)
+		return;
+	session->phase = CLOSING;
+	goodbye.has_reason = true;
+	goodbye.reason = reason;
+	goodbye.message = (char *)message;
+	from.kind_case = POSTERN__V1__FROM_AGENT__KIND_GOODBYE;
+	from.goodbye = &goodbye;
+	(void)conn_send_message(session, &from);
+	/* Closing at once with bytes unread would cut off what is still on its way. */
+	session->timer.fn = on_closing;
+	loop_timer_set(&session->loop, &session->timer, monotonic_ns() + CLOSING_MS * NSEC_PER_MSEC);
+}
+
+static void take_frame(struct session *session, const uint8_t *body, size_t len)
+{
+	Postern__V1__ToAgent *frame;
+	const char *why;
+
+	arena_reset(&session->arena);
+	frame = (Postern__V1__ToAgent *)verify_unpack(&postern__v1__to_agent__descriptor, body, len,
+		&verify_agent_limits, &session->arena, &why);
+	if (!frame) {
+		conn_goodbye(session, POSTERN__V1__GOODBYE_REASON__GOODBYE_REASON_BAD_FRAME, why);
+		return;
+	}
+	if (session->phase == BEFORE_HELLO || frame->kind_case == POSTERN__V1__TO_AGENT__KIND_HELLO) {
+		hello_take(session, frame);
+		return;
+	}
+	switch (frame->kind_case) {
+	case POSTERN__V1__TO_AGENT__KIND_REQUEST:
+		request_take(session, frame->request);
+		break;
+	case POSTERN__V1__TO_AGENT__KIND_CANCEL:
+		request_cancel(session, frame->cancel->id);
+		break;
+	default:
+		conn_goodbye(session, POSTERN__V1__GOODBYE_REASON__GOODBYE_REASON_BAD_FRAME,
+			"a frame is neither hello, request nor cancel");
+	}
+}
+
+static void take_frames(struct session *session)
+{
+	const uint8_t *body;
+	size_t len;
+	int r = 0;
+
+	while (session->phase != CLOSING && !session->loop.stop && !conn_paused(session)) {
+		r = frame_next(&session->reader, &body, &len);
+		if (r <= 0)
+			break;
+		take_frame(session, body, len);
+	}
+	if (r == -EMSGSIZE)
+		conn_goodbye(session, POSTERN__V1__GOODBYE_REASON__GOODBYE_REASON_TOO_LARGE,
+			session->phase == BEFORE_HELLO ? "a hello has at most 4096 bytes"
+						       : "a frame is over the limit of the hello");
+	else if (r < 0)
+		conn_goodbye(session, POSTERN__V1__GOODBYE_REASON__GOODBYE_REASON_BAD_FRAME,
+			"a frame's length is not a varint of 1 to 5 bytes");
+}
+
+static void on_slow(struct loop_timer *timer)
+{
+	struct session *session = container_of(timer, struct session, timer);
+
+	conn_goodbye(session, POSTERN__V1__GOODBYE_REASON__GOODBYE_REASON_TOO_SLOW,
+		session->phase == BEFORE_HELLO ? "no hello in time" : "the rest of a frame is missing");
+	conn_update(session);
+}
+
+/* One deadline for a whole frame, not for each of its bytes. */
+static void set_frame_timer(struct session *session)
+{
+	if (session->phase != SERVING)
+		return;
+	if (session->reader.started_ns == 0 || conn_paused(session))
+		loop_timer_del(&session->timer);
+	else if (!session->timer.loop)
+		loop_timer_set(&session->loop, &session->timer,
+			session->reader.started_ns + FRAME_DEADLINE_MS * NSEC_PER_MSEC);
+}
+
+static void take_eof(struct session *session)
+{
+	session->eof = true;
+	events_stop(session);
+	if (session->phase == SERVING && session->reader.started_ns == 0)
+		return;
+	/* Mid-frame, before the hello, or after a goodbye: nobody waits for anything. */
+	leave(session);
+}
+
+static void on_socket(struct loop_io *io, uint32_t events)
+{
+	struct session *session = container_of(io, struct session, io);
+	ssize_t n = 0;
+
+	if (events & (EPOLLHUP | EPOLLERR)) {
+		leave(session);
+		return;
+	}
+	if (events & EPOLLIN) {
+		n = frame_read(&session->reader, session->socket);
+		if (n == 0)
+			take_eof(session);
+		else if (n < 0 && n != -EAGAIN)
+			leave(session);
+		else if (session->phase == CLOSING)
+			buffer_clear(&session->reader.in);
+	}
+	if (session->loop.stop)
+		return;
+	if (events & EPOLLOUT) {
+		if (!flush(session)) {
+			leave(session);
+			return;
+		}
+		request_resume_pipes(session);
+		events_resume(session);
+	}
+	if (session->phase != CLOSING)
+		take_frames(session);
+	set_frame_timer(session);
+	conn_update(session);
+}
+
+int conn_start(struct session *session)
+{
+	session->phase = BEFORE_HELLO;
+	session->reader.limit = FRAME_HELLO_MAX;
+	session->max_frame = FRAME_DEFAULT_MAX;
+	session->io.fn = on_socket;
+	session->timer.fn = on_slow;
+	session->stall.fn = on_stall;
+	loop_timer_set(&session->loop, &session->timer,
+		monotonic_ns() + HELLO_DEADLINE_MS * NSEC_PER_MSEC);
+	return loop_io_add(&session->loop, &session->io, session->socket, EPOLLIN);
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "agent/session/remote.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "proto/cleanup.h"
+#include "proto/log.h"
+#include "proto/verify.h"
+
+/* Takes one whole part out of what came. False when more bytes are needed or the request ended. */
+static bool take_part(struct request *request)
+{
+	struct session *session = request->session;
+	struct buffer *part = &request->part;
+	struct reply_head head;
+	struct buffer frame;
+
+	if (buffer_len(part) < sizeof(head))
+		return false;
+	memcpy(&head, buffer_front(part), sizeof(head));
+	if (head.len > session->max_frame + FRAME_HEADER_MAX) {
+		request_fail(session, request->id, POSTERN__V1__CODE__INTERNAL,
+			"a worker's answer is over the limit");
+		return false;
+	}
+	if (buffer_len(part) - sizeof(head) < head.len)
+		return false;
+	frame = *part;
+	frame.start += sizeof(head);
+	frame.end = frame.start + head.len;
+	if (conn_send(session, &frame) < 0)
+		return false;
+	buffer_consume(part, sizeof(head) + head.len);
+	if (!head.last)
+		return true;
+	request_close(request);
+	return false;
+}
+
+static void on_pipe(struct loop_io *io, uint32_t events)
+{
+	struct request *request = container_of(io, struct request, io);
+	struct session *session = request->session;
+	size_t room = 4096;
+	ssize_t n = -1;
+	uint8_t *at;
+
+	(void)events;
+	if (conn_paused(session)) {
+		(void)loop_io_set(io, 0);
+		return;
+	}
+	if (buffer_len(&request->part) > room)
+		room = buffer_len(&request->part);
+	at = buffer_reserve(&request->part, room);
+	if (at)
+		n = read(request->pipe, at, room);
+	if (n < 0 && at && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		/* No whole answer: the broker says why. */
+		loop_io_del(io);
+		return;
+	}
+	buffer_commit(&request->part, (size_t)n);
+	while (take_part(request))
+		;
+	conn_update(session);
+}
+
+void request_resume_pipes(struct session *session)
+{
+	if (conn_paused(session))
+		return;
+	LIST_EACH(&session->requests, node) {
+		struct request *request = container_of(node, struct request, node);
+
+		if (request->io.loop)
+			(void)loop_io_set(&request->io, EPOLLIN);
+	}
+}
+
+static int seal_params(const ProtobufCBinaryData *params, int *ret_fd)
+{
+	AUTO_CLOSE int fd = memfd_create("params", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0)
+		return -errno;
+	if (params->len > 0 && write(fd, params->data, params->len) != (ssize_t)params->len)
+		return -EIO;
+	if (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
+		return -errno;
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+static int hand_over(struct request *request, const Postern__V1__Request *from, uint64_t deadline)
+{
+	struct session *session = request->session;
+	struct inner_message message = {.kind = INNER_CALL,
+		.id = request->id,
+		.method = (uint16_t)request->method,
+		.deadline = deadline,
+		.arg = session->max_frame};
+	AUTO_CLOSE int body = -EBADF;
+	AUTO_CLOSE int theirs = -EBADF;
+	int ends[2], r;
+
+	r = seal_params(&from->params, &body);
+	if (r < 0)
+		return r;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	request->pipe = ends[0];
+	theirs = ends[1];
+	/* Ours only: the worker's end waits for us. */
+	if (fcntl(request->pipe, F_SETFL, O_NONBLOCK) < 0)
+		return -errno;
+	request->io.fn = on_pipe;
+	r = loop_io_add(&session->loop, &request->io, request->pipe, EPOLLIN);
+	if (r < 0)
+		return r;
+	return inner_send(session->broker, &message, NULL, (int[]){body, theirs}, 2);
+}
+
+void remote_start(struct session *session, const Postern__V1__Request *from, enum method method,
+	uint64_t deadline)
+{
+	struct request *request;
+	const char *why;
+
+	/* The worker checks again; here the error costs no process. */
+	if (verify_message(handlers[method].request, from->params.data, from->params.len,
+		    &verify_agent_limits, &why) < 0) {
+		request_fail(session, from->id, POSTERN__V1__CODE__INVALID_ARGUMENT, why);
+		return;
+	}
+	request = request_open(session, from->id, method);
+	if (!request || hand_over(request, from, deadline) < 0)
+		request_fail(session, from->id, POSTERN__V1__CODE__RESOURCE_EXHAUSTED,
+			"the agent is out of descriptors or memory");
+}
+
+void remote_cancel(struct request *request)
+{
+	struct inner_message message = {.kind = INNER_CANCEL, .id = request->id};
+
+	(void)inner_send(request->session->broker, &message, NULL, NULL, 0);
+}
+
+void request_ended(struct session *session, uint64_t id, uint32_t why)
+{
+	static const struct {
+		Postern__V1__Code code;
+		const char *message;
+	} reasons[] = {
+		[ENDED_CRASHED] = {POSTERN__V1__CODE__INTERNAL, "the worker ended without an answer"},
+		[ENDED_DEADLINE] = {POSTERN__V1__CODE__DEADLINE_EXCEEDED, "not done in time"},
+		[ENDED_CANCELLED] = {POSTERN__V1__CODE__CANCELLED, "cancelled by the caller"},
+		[ENDED_DENIED] = {POSTERN__V1__CODE__PERMISSION_DENIED, "denied by the policy"},
+		[ENDED_BUSY] = {POSTERN__V1__CODE__RESOURCE_EXHAUSTED,
+			"too many requests are under way; try again"},
+		[ENDED_NO_WORKER] = {POSTERN__V1__CODE__RESOURCE_EXHAUSTED,
+			"no process could be started for this"},
+	};
+	struct request *request = request_find(session, id);
+	Postern__V1__Error error = POSTERN__V1__ERROR__INIT;
+	uint32_t reason = why & ~(uint32_t)ENDED_STUCK;
+
+	/* An answer that was whole before the end came is on its way already. */
+	if (!request || reason >= ARRAY_SIZE(reasons) || !reasons[reason].message)
+		return;
+	error.has_code = true;
+	error.code = reasons[reason].code;
+	error.message = (char *)reasons[reason].message;
+	if (method_rows[request->method].flags & MUTATING) {
+		error.has_outcome = true;
+		error.outcome = reason >= ENDED_DENIED ? POSTERN__V1__OUTCOME__NOT_DONE
+						       : POSTERN__V1__OUTCOME__OUTCOME_UNKNOWN;
+	}
+	request_close(request);
+	if (reply_error(&session->out, id, &error, session->max_frame) < 0)
+		loop_stop(&session->loop, 1);
+}

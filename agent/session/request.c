@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/session/remote.h"
+#include "agent/session/session.h"
+#include "proto/cleanup.h"
+#include "proto/clock.h"
+#include "proto/log.h"
+
+struct request *request_find(struct session *session, uint64_t id)
+{
+	LIST_EACH(&session->requests, node) {
+		struct request *request = container_of(node, struct request, node);
+
+		if (request->id == id)
+			return request;
+	}
+	return NULL;
+}
+
+struct request *request_open(struct session *session, uint64_t id, enum method method)
+{
+	struct request *request = calloc(1, sizeof(*request));
+
+	if (!request)
+		return NULL;
+	*request = (struct request){.session = session, .id = id, .method = method, .pipe = -EBADF};
+	list_append(&session->requests, &request->node);
+	session->requests_n++;
+	return request;
+}
+
+void request_close(struct request *request)
+{
+	list_remove(&request->node);
+	request->session->requests_n--;
+	loop_io_del(&request->io);
+	(void)fd_close(request->pipe);
+	buffer_clear(&request->part);
+	free(request);
+}
+
+static void close_by_id(struct session *session, uint64_t id)
+{
+	struct request *request = request_find(session, id);
+
+	if (request)
+		request_close(request);
+}
+
+void request_reply(struct session *session, uint64_t id, const ProtobufCMessage *result)
+{
+	close_by_id(session, id);
+	if (reply_result(&session->out, &session->arena, id, result, false, session->max_frame) < 0)
+		request_fail(session, id, POSTERN__V1__CODE__INTERNAL, "no memory for the answer");
+}
+
+static void fail_with(struct session *session, uint64_t id, Postern__V1__Error *error)
+{
+	close_by_id(session, id);
+	if (reply_error(&session->out, id, error, session->max_frame) < 0)
+		loop_stop(&session->loop, 1);
+}
+
+void request_fail(struct session *session, uint64_t id, Postern__V1__Code code, const char *message)
+{
+	Postern__V1__Error error = POSTERN__V1__ERROR__INIT;
+
+	error.has_code = true;
+	error.code = code;
+	error.message = (char *)message;
+	fail_with(session, id, &error);
+}
+
+static void deny(struct session *session, uint64_t id, enum method method)
+{
+	Postern__V1__Error error = POSTERN__V1__ERROR__INIT;
+	const struct verdict *verdict = &session->verdicts.method[method];
+	char text[256];
+
+	(void)snprintf(text, sizeof(text), "%s is denied to %s by the policy (%s)",
+		method_rows[method].name, session->facts.identity,
+		verdict->rule[0] ? verdict->rule : "no rule allows it");
+	error.has_code = true;
+	error.code = POSTERN__V1__CODE__PERMISSION_DENIED;
+	error.message = text;
+	error.rule = verdict->rule[0] ? (char *)verdict->rule : (char *)"no rule";
+	if (method_rows[method].flags & MUTATING) {
+		error.has_outcome = true;
+		error.outcome = POSTERN__V1__OUTCOME__NOT_DONE;
+	}
+	fail_with(session, id, &error);
+}
+
+static int emit(struct call *call, const struct buffer *frame, bool last)
+{
+	(void)last;
+	return conn_send(call->program, frame);
+}
+
+void request_run(struct session *session, uint64_t id, enum method method, uint64_t deadline,
+	const uint8_t *params, size_t len)
+{
+	struct call call = {.arena = &session->arena,
+		.method = method,
+		.id = id,
+		.deadline = deadline,
+		.max_frame = session->max_frame,
+		.verdicts = &session->verdicts,
+		.program = session,
+		.emit = emit};
+	int r = dispatch(&call, params, len);
+
+	if (r == CALL_DEFERRED)
+		return;
+	close_by_id(session, id);
+	if (r < 0)
+		loop_stop(&session->loop, 1);
+}
+
+static uint64_t deadline_of(const Postern__V1__Request *request, enum method method)
+{
+	const struct method_row *row = &method_rows[method];
+	uint32_t ms = request->timeout_ms ? request->timeout_ms : row->default_ms;
+
+	return monotonic_ns() + (ms < row->max_ms ? ms : row->max_ms) * NSEC_PER_MSEC;
+}
+
+void request_take(struct session *session, const Postern__V1__Request *request)
+{
+	enum method method;
+
+	if (request->id == 0 || !request->method) {
+		request_fail(session, request->id, POSTERN__V1__CODE__INVALID_ARGUMENT,
+			"a request needs an id other than 0, and a method");
+		return;
+	}
+	if (request_find(session, request->id)) {
+		/* The open one keeps the id and gets its own answer. */
+		Postern__V1__Error error = POSTERN__V1__ERROR__INIT;
+
+		error.has_code = true;
+		error.code = POSTERN__V1__CODE__ALREADY_EXISTS;
+		error.message = (char *)"a request of this id is still open";
+		if (reply_error(&session->out, request->id, &error, session->max_frame) < 0)
+			loop_stop(&session->loop, 1);
+		return;
+	}
+	method = method_find(request->method, strlen(request->method));
+	if (method == METHOD_COUNT) {
+		request_fail(session, request->id, POSTERN__V1__CODE__UNIMPLEMENTED,
+			"no such method; system.methods lists them");
+		return;
+	}
+	if (!session->verdicts.method[method].allowed) {
+		deny(session, request->id, method);
+		return;
+	}
+	if (session->requests_n >= OPEN_REQUESTS_MAX) {
+		request_fail(session, request->id, POSTERN__V1__CODE__RESOURCE_EXHAUSTED,
+			"too many open requests on this connection");
+		return;
+	}
+	if (method_rows[method].where == SESSION)
+		request_run(session, request->id, method, deadline_of(request, method),
+			request->params.data, request->params.len);
+	else
+		remote_start(session, request, method, deadline_of(request, method));
+}
+
+void request_cancel(struct session *session, uint64_t id)
+{
+	struct request *request = request_find(session, id);
+
+	if (!request)
+		return;
+	if (request->pipe >= 0)
+		remote_cancel(request);
+	else
+		request_fail(session, id, POSTERN__V1__CODE__CANCELLED, "cancelled by the caller");
+}
+
+void request_footprint(struct session *session, uint64_t id, struct footprint *footprint)
+{
+	if (!request_find(session, id))
+		return;
+	arena_reset(&session->arena);
+	session->footprint = footprint;
+	request_run(session, id, METHOD_system_info, monotonic_ns(), NULL, 0);
+	session->footprint = NULL;
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The session: the only program that meets a peer's bytes. It serves one connection, in an empty root,
+ * as an unprivileged user; what it cannot do itself it asks the broker for, which decides by method
+ * without trusting it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "agent/events.h"
+#include "agent/inner.h"
+#include "agent/methods/call.h"
+#include "proto/arena.h"
+#include "proto/buffer.h"
+#include "proto/frame.h"
+#include "proto/limits.h"
+#include "proto/list.h"
+#include "proto/loop.h"
+#include "envelope.pb-c.h"
+
+/* A request that has no last answer yet. */
+struct request {
+	struct list_node node;
+	struct session *session;
+	uint64_t id;
+	enum method method;
+	int pipe; /* owned; where a worker's answer arrives, -EBADF: it is not in a worker */
+	struct loop_io io;
+	struct buffer part; /* of the answer: head and frame as far as they came */
+};
+
+struct subscription {
+	uint64_t number;  /* 0: free slot */
+	uint64_t topics;  /* mask */
+	uint64_t request; /* id of the subscribe call that still waits for its answer; 0: answered */
+	struct events_command command;
+	bool sent;        /* the watcher was asked */
+	int snapshot;     /* owned; current state still to be sent, -EBADF: none */
+	off_t snapshot_at;
+};
+
+enum phase { BEFORE_HELLO, SERVING, CLOSING };
+
+struct session {
+	struct loop loop;
+	int broker; /* descriptor 3 */
+	struct loop_io broker_io;
+	struct session_facts facts;
+	struct verdicts verdicts;
+	int fds[SESSION_FD_COUNT]; /* owned; -EBADF: not allowed or not there */
+
+	enum phase phase;
+	int socket; /* owned; the peer */
+	struct loop_io io;
+	struct loop_timer timer; /* of the hello, of a frame, of closing */
+	struct loop_timer stall;
+	struct frame_reader reader;
+	struct buffer out;
+	uint64_t written;      /* bytes ever taken by the peer */
+	uint64_t written_then; /* ... when the stall timer was set */
+	bool eof;              /* the peer sends no more */
+	size_t max_frame;      /* the peer takes */
+	struct arena arena;    /* of the request at hand */
+
+	struct list requests;
+	size_t requests_n;
+
+	int events; /* owned; pair with the watcher, -EBADF: not asked for yet */
+	struct loop_io events_io;
+	bool events_wanted;
+	uint64_t next_subscription;
+	struct subscription subscriptions[SUBSCRIPTIONS_MAX];
+
+	struct footprint *footprint; /* during the second dispatch of system.info */
+};
+
+/* ---- conn.c: the peer's stream ---- */
+
+/* Starts to serve the socket in session->socket. 0 or -errno. */
+int conn_start(struct session *session);
+
+/* Appends a whole frame. 0, or -ENOMEM: the connection ends. */
+int conn_send(struct session *session, const struct buffer *frame);
+
+/* Packs and appends. */
+int conn_send_message(struct session *session, const Postern__V1__FromAgent *message);
+
+/* Looks again at what may be read, written and ended, after anything has changed. */
+void conn_update(struct session *session);
+
+/* The peer does not read: nothing more should be produced for it. */
+bool conn_paused(const struct session *session);
+
+/* Says goodbye and leaves once it is on its way. */
+void conn_goodbye(struct session *session, Postern__V1__GoodbyeReason reason, const char *message);
+
+/* ---- hello.c ---- */
+
+/* Checks the first frame and answers it. */
+void hello_take(struct session *session, const Postern__V1__ToAgent *frame);
+
+/* INNER_ANNOUNCE: says Ready on the socket; the program ends after it. */
+int hello_announce(const struct session_facts *facts, int socket);
+
+/* ---- request.c: requests and their way to a worker ---- */
+
+void request_take(struct session *session, const Postern__V1__Request *request);
+void request_cancel(struct session *session, uint64_t id);
+struct request *request_find(struct session *session, uint64_t id);
+
+/* Remembers an open request that is not in a worker. NULL: -ENOMEM. */
+struct request *request_open(struct session *session, uint64_t id, enum method method);
+void request_close(struct request *request);
+
+/* Answers an open or a new request and forgets it. */
+void request_reply(struct session *session, uint64_t id, const ProtobufCMessage *result);
+void request_fail(struct session *session, uint64_t id, Postern__V1__Code code, const char *message);
+
+/* INNER_ENDED */
+void request_ended(struct session *session, uint64_t id, uint32_t why);
+
+/* Runs a method of the session; pipes pause and go on with conn_paused(). */
+void request_run(struct session *session, uint64_t id, enum method method, uint64_t deadline,
+	const uint8_t *params, size_t len);
+void request_resume_pipes(struct session *session);
+
+/* INNER_FOOTPRINT */
+void request_footprint(struct session *session, uint64_t id, struct footprint *footprint);
+
+/* ---- events.c: subscriptions ---- */
+
+/* Sends what the watcher must know once the pair is there (fd owned), or fails those who wait. */
+void events_connected(struct session *session, int fd, int error);
+
+/* A checked subscribe call; its request stays open until the watcher answers. 0, CALL_DEFERRED or
+ * -errno through call_fail(). */
+int events_subscribe(struct session *session, struct call *call, const struct events_command *command);
+
+/* 0 or -ENOENT. */
+int events_unsubscribe(struct session *session, uint64_t number);
+
+/* Ends all subscriptions (the peer sends no more). */
+void events_stop(struct session *session);
+
+/* Goes on after the peer has read. */
+void events_resume(struct session *session);

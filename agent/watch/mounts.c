@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "agent/methods/mount_entry.h"
+#include "agent/watch/watch.h"
+#include "proto/log.h"
+
+#define ENTRY_ARENA_MAX (256u << 10)
+
+static void tell(struct watch *watch, struct libmnt_fs *fs, bool mounted)
+{
+	Postern__V1__NotifyMountsMount mount = POSTERN__V1__NOTIFY_MOUNTS_MOUNT__INIT;
+	Postern__V1__NotifyMountsUnmount unmount = POSTERN__V1__NOTIFY_MOUNTS_UNMOUNT__INIT;
+	struct arena arena;
+
+	arena_init(&arena, ENTRY_ARENA_MAX);
+	mount.mount = unmount.mount = mount_entry_new(&arena, fs);
+	if (mount.mount && mounted)
+		ring_add_message(watch, TOPIC_mounts_mount, &mount.base, NULL);
+	else if (mount.mount)
+		ring_add_message(watch, TOPIC_mounts_unmount, &unmount.base, NULL);
+	arena_done(&arena);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+/* The same mount with nothing about it changed. Ids are used again, so the id alone says little. */
+static bool same_mount(struct libmnt_fs *a, struct libmnt_fs *b)
+{
+	return mnt_fs_get_id(a) == mnt_fs_get_id(b) &&
+		mnt_fs_get_parent_id(a) == mnt_fs_get_parent_id(b) &&
+		mnt_fs_get_devno(a) == mnt_fs_get_devno(b) &&
+		same_text(mnt_fs_get_root(a), mnt_fs_get_root(b)) &&
+		same_text(mnt_fs_get_target(a), mnt_fs_get_target(b)) &&
+		same_text(mnt_fs_get_source(a), mnt_fs_get_source(b)) &&
+		same_text(mnt_fs_get_fstype(a), mnt_fs_get_fstype(b)) &&
+		same_text(mnt_fs_get_options(a), mnt_fs_get_options(b)) &&
+		same_text(mnt_fs_get_optional_fields(a), mnt_fs_get_optional_fields(b));
+}
+
+static int by_id(const void *a, const void *b)
+{
+	int one = mnt_fs_get_id(*(struct libmnt_fs *const *)a);
+	int two = mnt_fs_get_id(*(struct libmnt_fs *const *)b);
+
+	return (one > two) - (one < two);
+}
+
+/* The table's mounts in the order of their ids; the caller frees. NULL: no memory. */
+static struct libmnt_fs **sorted(struct libmnt_table *table, size_t *ret_n)
+{
+	size_t n = (size_t)mnt_table_get_nents(table);
+	struct libmnt_fs **all = calloc(n + 1, sizeof(struct libmnt_fs *));
+	struct libmnt_iter *iter = mnt_new_iter(MNT_ITER_FORWARD);
+
+	*ret_n = 0;
+	while (all && iter && *ret_n < n && mnt_table_next_fs(table, iter, &all[*ret_n]) == 0)
+		++*ret_n;
+	mnt_free_iter(iter);
+	if (all)
+		qsort(all, *ret_n, sizeof(struct libmnt_fs *), by_id);
+	return all;
+}
+
+/* Tells of every mount of one list that the other does not have. */
+static void tell_missing(struct watch *watch, struct libmnt_fs **list, size_t n,
+	struct libmnt_fs **other, size_t other_n, bool mounted)
+{
+	for (size_t i = 0; i < n; i++) {
+		/* What lies upon others comes last when it appears, first when it goes. */
+		struct libmnt_fs *fs = mounted ? list[i] : list[n - 1 - i];
+		struct libmnt_fs **twin =
+			bsearch(&fs, other, other_n, sizeof(struct libmnt_fs *), by_id);
+
+		if (!twin || !same_mount(fs, *twin))
+			tell(watch, fs, mounted);
+	}
+}
+
+static void compare(struct watch *watch, struct libmnt_table *now)
+{
+	size_t old_n, new_n;
+	struct libmnt_fs **old = sorted(watch->mounts, &old_n);
+	struct libmnt_fs **new = sorted(now, &new_n);
+
+	if (old && new) {
+		tell_missing(watch, old, old_n, new, new_n, false);
+		tell_missing(watch, new, new_n, old, old_n, true);
+	}
+	free(old);
+	free(new);
+}
+
+static void on_mountinfo(struct loop_io *io, uint32_t events)
+{
+	struct watch *watch = container_of(io, struct watch, mounts_io);
+	struct libmnt_table *now;
+	int r = mount_table_read(io->fd, &now);
+
+	(void)events;
+	if (r < 0) {
+		log_warning("the mount table cannot be read: %s", strerror(-r));
+		return;
+	}
+	compare(watch, now);
+	mnt_unref_table(watch->mounts);
+	watch->mounts = now;
+}
+
+int mounts_start(struct watch *watch)
+{
+	int fd = watch->fds[WATCH_FD_MOUNTINFO];
+	int r = fd < 0 ? -EBADF : mount_table_read(fd, &watch->mounts);
+
+	if (r < 0)
+		return r;
+	watch->mounts_io.fn = on_mountinfo;
+	/* The kernel raises POLLPRI and POLLERR when the table changes (proc_pid_mountinfo(5)). */
+	return loop_io_add(&watch->loop, &watch->mounts_io, fd, EPOLLPRI);
+}
+
+void mounts_each(struct watch *watch,
+	void (*fn)(void *ctx, enum topic topic, const uint8_t *payload, size_t len), void *ctx)
+{
+	struct libmnt_iter *iter = mnt_new_iter(MNT_ITER_FORWARD);
+	struct libmnt_fs *fs;
+
+	while (iter && mnt_table_next_fs(watch->mounts, iter, &fs) == 0) {
+		Postern__V1__NotifyMountsMount mount = POSTERN__V1__NOTIFY_MOUNTS_MOUNT__INIT;
+		struct arena arena;
+		uint8_t *payload = NULL;
+
+		arena_init(&arena, ENTRY_ARENA_MAX);
+		mount.mount = mount_entry_new(&arena, fs);
+		if (mount.mount)
+			payload = arena_alloc(&arena, protobuf_c_message_get_packed_size(&mount.base) + 1);
+		if (payload)
+			fn(ctx, TOPIC_mounts_mount, payload, protobuf_c_message_pack(&mount.base, payload));
+		arena_done(&arena);
+	}
+	mnt_free_iter(iter);
+}

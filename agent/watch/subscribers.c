@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "agent/watch/watch.h"
+#include "proto/cleanup.h"
+#include "proto/clock.h"
+#include "proto/log.h"
+
+#define EARLY_NS (50 * NSEC_PER_MSEC) /* a timer's slack: no event is dropped for it */
+
+struct subscription {
+	struct events_command wish; /* subscription 0: free slot */
+	uint64_t next;              /* seq to be looked at next */
+	uint64_t load_sent_ns;      /* wall clock of the last load event sent */
+	bool holds;                 /* a threshold held at the last sample */
+};
+
+struct subscriber {
+	struct list_node node;
+	struct watch *watch;
+	int fd; /* owned */
+	struct loop_io io;
+	uint64_t allowed;
+	struct subscription subscriptions[SUBSCRIPTIONS_MAX];
+};
+
+static void subscriber_free(struct subscriber *subscriber)
+{
+	list_remove(&subscriber->node);
+	loop_io_del(&subscriber->io);
+	(void)fd_close(subscriber->fd);
+	free(subscriber);
+}
+
+/* 0, -EAGAIN when the session does not read, or another -errno. */
+static int send_packet(struct subscriber *subscriber, struct events_packet *packet,
+	const void *payload, size_t len, int fd)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct iovec iov[] = {{packet, sizeof(*packet)}, {(void *)payload, len}};
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = len > 0 ? 2 : 1};
+
+	packet->payload_len = (uint32_t)len;
+	if (fd >= 0) {
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control);
+		control.align.cmsg_level = SOL_SOCKET;
+		control.align.cmsg_type = SCM_RIGHTS;
+		control.align.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&control.align), &fd, sizeof(fd));
+	}
+	return sendmsg(subscriber->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
+static int send_gap(struct subscriber *subscriber, const struct subscription *subscription, uint64_t missed)
+{
+	Postern__V1__NotifyGap gap = POSTERN__V1__NOTIFY_GAP__INIT;
+	uint8_t payload[32];
+	struct events_packet packet = {.kind = EVENTS_EVENT,
+		.topic = TOPIC_gap,
+		.subscription = subscription->wish.subscription,
+		.epoch = subscriber->watch->ring.epoch,
+		.seq = subscriber->watch->ring.oldest - 1,
+		.time_ns = clock_ns(CLOCK_REALTIME)};
+
+	gap.has_missed = true;
+	gap.missed = missed;
+	return send_packet(subscriber, &packet, payload, protobuf_c_message_pack(&gap.base, payload), -EBADF);
+}
+
+static bool threshold_holds(const struct events_command *wish, const struct load_sample *sample)
+{
+	static const uint32_t flags[] = {
+		EVENTS_CPU_PRESSURE, EVENTS_MEMORY_PRESSURE, EVENTS_IO_PRESSURE};
+
+	if (wish->flags & EVENTS_LOAD1 && sample->load[0] / 100.0 > wish->load1_above)
+		return true;
+	if (wish->flags & EVENTS_MEMORY && sample->memory_available < wish->memory_below)
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
+		if (wish->flags & flags[i] && sample->pressure[i] / 100.0 > wish->pressure_above[i])
+			return true;
+	return false;
+}
+
+/* By interval, or by threshold: at once when one begins to hold, then at the interval. */
+static bool wants_load(const struct watch *watch, struct subscription *subscription, const struct event *event)
+{
+	const struct events_command *wish = &subscription->wish;
+	uint64_t interval = wish->interval_ms ? wish->interval_ms * NSEC_PER_MSEC
+					      : watch->facts.sample_interval_s * NSEC_PER_SEC;
+	bool due = event->time_ns + EARLY_NS >= subscription->load_sent_ns + interval;
+	bool held = subscription->holds;
+
+	if (wish->flags & (EVENTS_LOAD1 | EVENTS_MEMORY | EVENTS_CPU_PRESSURE |
+				  EVENTS_MEMORY_PRESSURE | EVENTS_IO_PRESSURE)) {
+		subscription->holds = threshold_holds(wish, &event->sample);
+		if (!subscription->holds || (held && !due))
+			return false;
+	} else if (!due) {
+		return false;
+	}
+	return true;
+}
+
+static int send_event(struct subscriber *subscriber, struct subscription *subscription, const struct event *event)
+{
+	struct events_packet packet = {.kind = EVENTS_EVENT,
+		.topic = event->topic,
+		.subscription = subscription->wish.subscription,
+		.epoch = subscriber->watch->ring.epoch,
+		.seq = event->seq,
+		.time_ns = event->time_ns};
+	bool held = subscription->holds;
+	int r;
+
+	if (!(subscription->wish.topics >> event->topic & 1))
+		return 0;
+	if (event->topic == TOPIC_system_load && !wants_load(subscriber->watch, subscription, event))
+		return 0;
+	r = send_packet(subscriber, &packet, event->payload, event->len, -EBADF);
+	if (r < 0)
+		subscription->holds = held; /* it is looked at again */
+	else if (event->topic == TOPIC_system_load)
+		subscription->load_sent_ns = event->time_ns;
+	return r;
+}
+
+/* Sends what one subscription has not seen. 0, or -errno of the socket. */
+static int pump_one(struct subscriber *subscriber, struct subscription *subscription)
+{
+	const struct ring *ring = &subscriber->watch->ring;
+	int r;
+
+	if (subscription->next < ring->oldest) {
+		r = send_gap(subscriber, subscription, ring->oldest - subscription->next);
+		if (r < 0)
+			return r;
+		subscription->next = ring->oldest;
+	}
+	for (; subscription->next < ring->next; subscription->next++) {
+		r = send_event(subscriber, subscription, ring_get(ring, subscription->next));
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void pump(struct subscriber *subscriber)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < SUBSCRIPTIONS_MAX && r == 0; i++)
+		if (subscriber->subscriptions[i].wish.subscription != 0)
+			r = pump_one(subscriber, &subscriber->subscriptions[i]);
+	if (r == 0 || r == -EAGAIN)
+		(void)loop_io_set(&subscriber->io, r == 0 ? EPOLLIN : EPOLLIN | EPOLLOUT);
+	/* Any other error is the end, which the loop tells as well. */
+}
+
+void subscribers_pump(struct watch *watch)
+{
+	LIST_EACH(&watch->subscribers, node)
+		pump(container_of(node, struct subscriber, node));
+}
+
+uint64_t subscribers_load_interval(const struct watch *watch)
+{
+	uint64_t least = 0;
+
+	LIST_EACH(&watch->subscribers, node) {
+		const struct subscriber *subscriber = container_of(node, struct subscriber, node);
+
+		for (size_t i = 0; i < SUBSCRIPTIONS_MAX; i++) {
+			const struct events_command *wish = &subscriber->subscriptions[i].wish;
+			uint64_t interval = wish->interval_ms
+				? wish->interval_ms * NSEC_PER_MSEC
+				: watch->facts.sample_interval_s * NSEC_PER_SEC;
+
+			if (wish->subscription != 0 && wish->topics >> TOPIC_system_load & 1 &&
+				(least == 0 || interval < least))
+				least = interval;
+		}
+	}
+	return least;
+}
+
+struct snapshot {
+	int fd;
+	struct events_packet packet;
+	bool failed;
+};
+
+static void add_to_snapshot(void *ctx, enum topic topic, const uint8_t *payload, size_t len)
+{
+	struct snapshot *snapshot = ctx;
+	struct iovec iov[] = {{&snapshot->packet, sizeof(snapshot->packet)}, {(void *)payload, len}};
+
+	if (len > EVENT_PAYLOAD_MAX)
+		return;
+	snapshot->packet.topic = topic;
+	snapshot->packet.payload_len = (uint32_t)len;
+	if (writev(snapshot->fd, iov, 2) != (ssize_t)(sizeof(snapshot->packet) + len))
+		snapshot->failed = true;
+}
+
+/* Current state as a file that the session reads at its peer's pace. */
+static int take_snapshot(struct subscriber *subscriber, uint64_t topics, int *ret_fd)
+{
+	struct watch *watch = subscriber->watch;
+	AUTO_CLOSE int fd = memfd_create("snapshot", MFD_CLOEXEC);
+	struct snapshot snapshot = {.fd = fd,
+		.packet = {.kind = EVENTS_EVENT,
+			.epoch = watch->ring.epoch,
+			.seq = watch->ring.next - 1,
+			.time_ns = clock_ns(CLOCK_REALTIME)}};
+
+	if (fd < 0)
+		return -errno;
+	if (topics >> TOPIC_mounts_mount & 1)
+		mounts_each(watch, add_to_snapshot, &snapshot);
+	if (snapshot.failed)
+		return -ENOSPC;
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+/* Where the subscription starts. Returns whether a gap of unknown size comes first. */
+static bool set_start(const struct ring *ring, struct subscription *subscription)
+{
+	const struct events_command *wish = &subscription->wish;
+
+	subscription->next = ring->next;
+	if (!(wish->flags & EVENTS_AFTER))
+		return false;
+	if (wish->epoch != ring->epoch || wish->seq >= ring->next)
+		return true;
+	subscription->next = wish->seq + 1;
+	return false;
+}
+
+static void subscribe(struct subscriber *subscriber, const struct events_command *command)
+{
+	struct watch *watch = subscriber->watch;
+	struct events_packet answer = {.kind = EVENTS_SUBSCRIBED,
+		.subscription = command->subscription,
+		.epoch = watch->ring.epoch,
+		.seq = watch->ring.next - 1};
+	struct subscription *free_slot = NULL;
+	AUTO_CLOSE int snapshot = -EBADF;
+	bool gap = false;
+	int r = 0;
+
+	for (size_t i = 0; i < SUBSCRIPTIONS_MAX && !free_slot; i++)
+		if (subscriber->subscriptions[i].wish.subscription == 0)
+			free_slot = &subscriber->subscriptions[i];
+	if (!free_slot || command->subscription == 0)
+		r = -ENOSPC;
+	else if (command->topics & ~subscriber->allowed & ~(UINT64_C(1) << TOPIC_gap))
+		r = -EACCES;
+	else if (command->flags & EVENTS_SNAPSHOT)
+		r = take_snapshot(subscriber, command->topics, &snapshot);
+	if (r == 0) {
+		*free_slot = (struct subscription){.wish = *command};
+		gap = set_start(&watch->ring, free_slot);
+	} else {
+		answer.kind = EVENTS_REFUSED;
+		answer.arg = (uint64_t)-r;
+	}
+	if (send_packet(subscriber, &answer, NULL, 0, snapshot) < 0 ||
+		(gap && send_gap(subscriber, free_slot, 0) < 0)) {
+		/* A session that does not read even this is broken. */
+		(void)shutdown(subscriber->fd, SHUT_RDWR);
+		return;
+	}
+	sampler_schedule(watch);
+	pump(subscriber);
+}
+
+static void unsubscribe(struct subscriber *subscriber, uint64_t number)
+{
+	for (size_t i = 0; i < SUBSCRIPTIONS_MAX; i++)
+		if (number != 0 && subscriber->subscriptions[i].wish.subscription == number)
+			subscriber->subscriptions[i] = (struct subscription){0};
+	sampler_schedule(subscriber->watch);
+}
+
+static void on_subscriber(struct loop_io *io, uint32_t events)
+{
+	struct subscriber *subscriber = container_of(io, struct subscriber, io);
+	struct watch *watch = subscriber->watch;
+	struct events_command command;
+	ssize_t n;
+
+	if (events & EPOLLOUT)
+		pump(subscriber);
+	if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+		return;
+	n = recv(subscriber->fd, &command, sizeof(command), MSG_DONTWAIT | MSG_TRUNC);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n != (ssize_t)sizeof(command)) {
+		subscriber_free(subscriber);
+		sampler_schedule(watch);
+		return;
+	}
+	if (command.kind == EVENTS_SUBSCRIBE)
+		subscribe(subscriber, &command);
+	else if (command.kind == EVENTS_UNSUBSCRIBE)
+		unsubscribe(subscriber, command.subscription);
+}
+
+void subscriber_add(struct watch *watch, int fd, uint64_t allowed)
+{
+	struct subscriber *subscriber = calloc(1, sizeof(*subscriber));
+
+	if (!subscriber) {
+		(void)fd_close(fd);
+		return;
+	}
+	*subscriber = (struct subscriber){.watch = watch, .fd = fd, .allowed = allowed};
+	subscriber->io.fn = on_subscriber;
+	list_append(&watch->subscribers, &subscriber->node);
+	if (loop_io_add(&watch->loop, &subscriber->io, fd, EPOLLIN) < 0)
+		subscriber_free(subscriber);
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The watcher: sees mounts, devices and load change, and owns the order of events. Unprivileged, in
+ * the guest's own namespaces. It keeps the last events in a bounded ring; each subscription is a place
+ * in that ring, so one that reads slowly costs nothing and is told what it missed.
+ */
+#pragma once
+
+#include <libmount/libmount.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/events.h"
+#include "agent/history.h"
+#include "agent/inner.h"
+#include "agent/row.h"
+#include "messages.h"
+#include "proto/cleanup.h"
+#include "proto/limits.h"
+#include "proto/list.h"
+#include "proto/loop.h"
+
+struct event {
+	uint64_t seq;
+	uint64_t time_ns; /* wall clock */
+	enum topic topic;
+	uint8_t *payload; /* owned */
+	size_t len;
+	struct load_sample sample; /* TOPIC_system_load: what thresholds look at */
+};
+
+/* The last events, oldest dropped first. */
+struct ring {
+	uint64_t epoch;
+	uint64_t next;   /* seq of the next event; the first is 1 */
+	uint64_t oldest; /* seq of the oldest one kept; next when there is none */
+	size_t bytes;    /* of payloads */
+	struct event *events; /* EVENT_RING_ENTRIES, by seq modulo; allocated with the first event */
+};
+
+struct nl_sock;
+
+struct watch {
+	struct loop loop;
+	struct watch_facts facts;
+	int fds[WATCH_FD_COUNT]; /* owned; -EBADF: not there */
+	struct loop_io broker_io;
+	struct ring ring;
+	struct list subscribers;
+
+	struct libmnt_table *mounts; /* as last told */
+	struct loop_io mounts_io;
+
+	struct nl_sock *uevents;
+	struct loop_io uevents_io;
+
+	struct loop_timer sampler;
+	uint64_t history_due_ns; /* CLOCK_MONOTONIC: the next sample that goes into the history */
+	uint64_t save_due_ns;
+};
+
+/* ---- ring.c ---- */
+
+int ring_init(struct ring *ring);
+
+/* Adds an event with a packed payload (copied) and wakes the subscribers. Lost without memory, which
+ * leaves a gap. */
+void ring_add(struct watch *watch, enum topic topic, const uint8_t *payload, size_t len,
+	const struct load_sample *sample);
+
+/* The same for a message. */
+void ring_add_message(struct watch *watch, enum topic topic, const ProtobufCMessage *message,
+	const struct load_sample *sample);
+
+/* The event of this number, NULL where it is gone. */
+const struct event *ring_get(const struct ring *ring, uint64_t seq);
+
+/* ---- subscribers.c ---- */
+
+/* Takes a pair's end (owned) for the topics of the mask. */
+void subscriber_add(struct watch *watch, int fd, uint64_t allowed);
+
+/* Sends what is new to everybody. */
+void subscribers_pump(struct watch *watch);
+
+/* The shortest interval that somebody wants load events at, ns; 0: nobody does. */
+uint64_t subscribers_load_interval(const struct watch *watch);
+
+/* ---- mounts.c ---- */
+
+int mounts_start(struct watch *watch);
+
+/* Calls fn with a packed NotifyMountsMount for each mount as last told. */
+void mounts_each(struct watch *watch,
+	void (*fn)(void *ctx, enum topic topic, const uint8_t *payload, size_t len), void *ctx);
+
+/* ---- uevents.c ---- */
+
+int uevents_start(struct watch *watch);
+
+/* ---- sampler.c ---- */
+
+int sampler_start(struct watch *watch);
+
+/* Looks again at when the next sample is due. */
+void sampler_schedule(struct watch *watch);

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* postern-worker: answers requests that need libraries, namespaces or capabilities. Started by
+ * posternd only. */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "agent/worker/save.h"
+#include "agent/worker/settle.h"
+#include "agent/worker/worker.h"
+#include "proto/cleanup.h"
+#include "proto/limits.h"
+#include "proto/log.h"
+
+#define RUNS_SESSION 0
+#define RUNS_READER  1
+#define RUNS_WORKER  1
+#include "agent/methods/mount_call.h"
+#include "agent/methods/needs.h"
+#include "agent/methods/handlers.h"
+
+static struct worker worker = {.broker = INNER_FD, .reply = -EBADF, .quarantine = -EBADF};
+
+/* Writes all of it; the session's end of the pipe may be full for a while. */
+static int write_all(int fd, struct iovec *iov, int n)
+{
+	while (n > 0) {
+		ssize_t written = writev(fd, iov, n);
+
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written < 0)
+			return -errno;
+		while (n > 0 && (size_t)written >= iov->iov_len) {
+			written -= (ssize_t)iov->iov_len;
+			iov++;
+			n--;
+		}
+		if (n > 0) {
+			iov->iov_base = (char *)iov->iov_base + written;
+			iov->iov_len -= (size_t)written;
+		}
+	}
+	return 0;
+}
+
+static int emit(struct call *call, const struct buffer *frame, bool last)
+{
+	struct reply_head head = {.len = (uint32_t)buffer_len(frame), .last = last};
+	struct iovec iov[] = {{&head, sizeof(head)}, {buffer_front(frame), buffer_len(frame)}};
+
+	(void)call;
+	return write_all(worker.reply, iov, 2);
+}
+
+/* Between the checks and the handler: only now do the capabilities take effect. */
+static int prepare(struct call *call)
+{
+	if (worker.confinement.role == ROLE_READER)
+		return 0;
+	return worker_raise(method_rows[call->method].caps);
+}
+
+/* The parameters, copied out of the memfd: what the session still could change there is nothing. */
+static int read_body(int fd, uint8_t **ret_body, size_t *ret_len)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_size < 0 || (uint64_t)st.st_size > FRAME_CEILING)
+		return -EMSGSIZE;
+	*ret_body = arena_alloc(&worker.arena, (size_t)st.st_size + 1);
+	if (!*ret_body)
+		return -ENOMEM;
+	if (pread(fd, *ret_body, (size_t)st.st_size, 0) != (ssize_t)st.st_size)
+		return -EIO;
+	*ret_len = (size_t)st.st_size;
+	return 0;
+}
+
+static int run(const struct inner_message *message, int fds[INNER_FDS_MAX], size_t n_fds)
+{
+	struct call call = {.arena = &worker.arena,
+		.id = message->id,
+		.deadline = message->deadline,
+		.max_frame = message->arg,
+		.verdicts = &worker.verdicts,
+		.program = &worker,
+		.emit = emit,
+		.prepare = prepare};
+	uint8_t *body = NULL;
+	size_t len = 0;
+	int r;
+
+	if (message->method >= METHOD_COUNT || n_fds != 4)
+		return -EBADMSG;
+	call.method = (enum method)message->method;
+	if (worker.confinement.role == ROLE_WORKER) {
+		r = worker_keep(method_rows[call.method].caps);
+		if (r < 0)
+			return r;
+	}
+	worker.reply = take_fd(&fds[1]);
+	worker.quarantine = take_fd(&fds[3]);
+	if (pread(fds[2], &worker.verdicts, sizeof(worker.verdicts), 0) !=
+		(ssize_t)sizeof(worker.verdicts))
+		return -EBADMSG;
+	r = read_body(fds[0], &body, &len);
+	if (r < 0)
+		r = dispatch_error(&call, r);
+	else if (message->kind == INNER_SETTLE)
+		r = settle(&call, body, len, (uint32_t)message->aux);
+	else
+		r = dispatch(&call, body, len);
+	worker.reply = fd_close(worker.reply);
+	worker.quarantine = fd_close(worker.quarantine);
+	return r;
+}
+
+/* One message of the broker. 1: go on; 0: the end; -errno. */
+static int serve(void)
+{
+	struct inner_message message, done = {.kind = INNER_DONE};
+	int fds[INNER_FDS_MAX], r;
+	char dir[256] = "";
+	size_t n_fds;
+
+	r = inner_receive(worker.broker, &message, dir, sizeof(dir), fds, &n_fds);
+	if (r <= 0)
+		return r;
+	arena_init(&worker.arena, ARENA_REQUEST_MAX);
+	if (message.kind == INNER_SAVE && n_fds == 1)
+		r = worker_keep(0) ?: save_history(fds[0], dir);
+	else if (message.kind == INNER_RUN || message.kind == INNER_SETTLE)
+		r = run(&message, fds, n_fds);
+	else
+		r = -EBADMSG;
+	inner_close_fds(fds);
+	arena_done(&worker.arena);
+	/* EPIPE: the caller is gone; the work is done all the same. */
+	if (r < 0 && r != -EPIPE)
+		return r;
+	r = inner_send(worker.broker, &done, NULL, NULL, 0);
+	return r < 0 ? r : worker.confinement.role == ROLE_READER;
+}
+
+int main(int argc, char **argv)
+{
+	int r;
+
+	log_open("postern-worker", LOG_LEVEL_INFO);
+	if (confine_from_args(argc, argv, &worker.confinement) < 0)
+		return 1;
+	do
+		r = serve();
+	while (r > 0);
+	if (r < 0)
+		log_warning("a request failed: %s", strerror(-r));
+	return r < 0;
+}

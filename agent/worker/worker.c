@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "agent/worker/worker.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "agent/events.h"
+#include "proto/cleanup.h"
+
+static void tell(struct call *call, enum inner_kind kind, uint64_t arg, uint64_t aux)
+{
+	const struct worker *worker = call->program;
+	struct inner_message message = {.kind = (uint16_t)kind, .arg = arg, .aux = aux};
+
+	(void)inner_send(worker->broker, &message, NULL, NULL, 0);
+}
+
+void worker_touch(struct call *call, dev_t device)
+{
+	tell(call, INNER_TOUCH, device, 0);
+}
+
+void worker_hung(struct call *call, pid_t pid, dev_t device)
+{
+	tell(call, INNER_HUNG, device, (uint64_t)pid);
+}
+
+bool worker_is_quarantined(struct call *call, dev_t device)
+{
+	const struct worker *worker = call->program;
+	struct quarantine quarantine = {0};
+
+	if (pread(worker->quarantine, &quarantine, sizeof(quarantine), 0) != (ssize_t)sizeof(quarantine))
+		return false;
+	for (uint32_t i = 0; i < quarantine.n && i < QUARANTINE_MAX; i++)
+		if (quarantine.device[i] == device)
+			return true;
+	return false;
+}
+
+int worker_kmod(struct call *call, int *ret_fd)
+{
+	const struct worker *worker = call->program;
+	struct inner_message message;
+	int fds[INNER_FDS_MAX], r;
+	size_t n_fds;
+
+	tell(call, INNER_WANT_KMOD, 0, 0);
+	r = inner_receive(worker->broker, &message, NULL, 0, fds, &n_fds);
+	if (r <= 0)
+		return r < 0 ? r : -EPIPE;
+	if (message.kind == INNER_KMOD && message.arg == 0 && n_fds == 1)
+		*ret_fd = take_fd(&fds[0]);
+	else
+		r = message.kind == INNER_KMOD && message.arg != 0 ? -(int)message.arg : -EBADMSG;
+	inner_close_fds(fds);
+	return r < 0 ? r : 0;
+}
+
+void worker_notify(struct call *call, enum topic topic, const ProtobufCMessage *message)
+{
+	const struct worker *worker = call->program;
+	struct inner_message share = {.kind = INNER_SHARE, .arg = topic};
+	size_t len = protobuf_c_message_get_packed_size(message);
+	uint8_t *payload = arena_alloc(call->arena, len + 1);
+	AUTO_CLOSE int fd = memfd_create("notification", MFD_CLOEXEC);
+
+	if (!payload || fd < 0 || len > EVENT_PAYLOAD_MAX)
+		return;
+	protobuf_c_message_pack(message, payload);
+	if (write(fd, payload, len) == (ssize_t)len)
+		(void)inner_send(worker->broker, &share, NULL, &fd, 1);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Programs of the host that are run to their end, without a shell. */
+#pragma once
+
+#include <stddef.h>
+
+/*
+ * Runs argv[0] (found in PATH, or in the sbin folders that an ordinary user's PATH lacks) and waits
+ * for its end, at most timeout_ms: then it is killed. Its output goes nowhere. 0; -ENOENT where
+ * there is no such program; -ETIMEDOUT; -EIO for any other end than exit(0); with problem[0..size) a
+ * sentence.
+ */
+int run_program(const char *const argv[], int timeout_ms, char *problem, size_t size);
+
+/* Finds a program as above. The caller frees; NULL where there is none. */
+char *find_program(const char *name);

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "host/initramfs/modules.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "host/common/file.h"
+#include "host/common/run.h"
+#include "proto/cleanup.h"
+
+#define INDEX_MAX (64u << 20)
+#define NAME_SIZE 64 /* the kernel's MODULE_NAME_LEN on 64 bits is 56 */
+
+/* What depmod makes for libkmod, and what it needs for that. */
+static const char *const indexes[] = {"modules.dep.bin", "modules.alias.bin", "modules.symbols.bin",
+	"modules.builtin.bin", "modules.builtin.alias.bin", "modules.dep", "modules.softdep"};
+static const char *const inputs[] = {"modules.builtin", "modules.builtin.modinfo", "modules.order"};
+
+struct module {
+	char name[NAME_SIZE];
+	const char *path;    /* below the folder; borrowed from the text */
+	const char *depends; /* paths separated by spaces */
+	bool wanted;
+};
+
+struct modules {
+	const char *dir;
+	const char *release;
+	char *text;    /* modules.dep, cut into strings */
+	char *builtin; /* modules.builtin */
+	struct module *all;
+	size_t n;
+};
+
+static void modules_done(struct modules *modules)
+{
+	free(modules->text);
+	free(modules->builtin);
+	free(modules->all);
+}
+
+/* "kernel/net/vmw_vsock/vsock.ko.xz" is "vsock". */
+static void module_name(const char *path, char name[NAME_SIZE])
+{
+	const char *base = strrchr(path, '/');
+	size_t len;
+
+	base = base ? base + 1 : path;
+	len = strcspn(base, ".");
+	if (len >= NAME_SIZE)
+		len = NAME_SIZE - 1;
+	memcpy(name, base, len);
+	name[len] = '\0';
+	for (char *at = name; *at; at++)
+		if (*at == '-')
+			*at = '_';
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct module *)a)->name, ((const struct module *)b)->name);
+}
+
+static struct module *find(struct modules *modules, const char *path)
+{
+	struct module key;
+
+	module_name(path, key.name);
+	if (modules->n == 0)
+		return NULL;
+	return bsearch(&key, modules->all, modules->n, sizeof(key), by_name);
+}
+
+/* Lines "PATH: DEPENDENCY DEPENDENCY...". */
+static int parse(struct modules *modules)
+{
+	char *save, *line;
+
+	for (line = strtok_r(modules->text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		char *colon = strchr(line, ':');
+		struct module *all;
+
+		if (!colon || line[0] == '/' || strstr(line, ".."))
+			return -EBADMSG;
+		*colon = '\0';
+		all = reallocarray(modules->all, modules->n + 1, sizeof(*all));
+		if (!all)
+			return -ENOMEM;
+		modules->all = all;
+		all[modules->n] = (struct module){.path = line, .depends = colon + 1};
+		module_name(line, all[modules->n].name);
+		modules->n++;
+	}
+	if (modules->n > 0)
+		qsort(modules->all, modules->n, sizeof(*modules->all), by_name);
+	return 0;
+}
+
+static bool is_builtin(const struct modules *modules, const char *wish)
+{
+	char name[NAME_SIZE], other[NAME_SIZE], path[PATH_MAX];
+
+	module_name(wish, name);
+	for (const char *at = modules->builtin; at && *at;) {
+		size_t len = strcspn(at, "\n");
+
+		if (len > 0 && len < sizeof(path)) {
+			memcpy(path, at, len);
+			path[len] = '\0';
+			module_name(path, other);
+			if (strcmp(name, other) == 0)
+				return true;
+		}
+		at += len + (at[len] == '\n');
+	}
+	return false;
+}
+
+/* modules.dep lists the dependencies of dependencies too: one step reaches all. */
+static int want(struct modules *modules, struct module *module)
+{
+	AUTO_FREE char *depends = strdup(module->depends);
+	char *save, *path;
+
+	if (!depends)
+		return -ENOMEM;
+	module->wanted = true;
+	for (path = strtok_r(depends, " ", &save); path; path = strtok_r(NULL, " ", &save)) {
+		struct module *other = find(modules, path);
+
+		if (!other)
+			return -EBADMSG;
+		other->wanted = true;
+	}
+	return 0;
+}
+
+/* Stages links to what is wanted, so that depmod indexes these and no others. */
+static int stage(const struct modules *modules, const char *path, const char *root)
+{
+	AUTO_FREE char *from = text_format("%s/%s", modules->dir, path);
+	AUTO_FREE char *to = text_format("%s/lib/modules/%s/%s", root, modules->release, path);
+	AUTO_FREE char *folder = to ? strdup(to) : NULL;
+	int r;
+
+	if (!from || !to || !folder)
+		return -ENOMEM;
+	*strrchr(folder, '/') = '\0';
+	r = make_dirs(folder);
+	if (r == 0 && symlink(from, to) < 0)
+		r = -errno;
+	return r;
+}
+
+static int run_depmod(const char *root, const char *release, char *problem, size_t size)
+{
+	const char *argv[] = {"depmod", "-b", root, release, NULL};
+
+	return run_program(argv, 60000, problem, size);
+}
+
+/* A folder that no package manager has indexed (unpacked by hand): index it beside, not in it. */
+static int index_whole(struct modules *modules, const char *scratch, char *problem, size_t size)
+{
+	AUTO_FREE char *root = text_format("%s/whole", scratch);
+	AUTO_FREE char *above = root ? text_format("%s/lib/modules/%s", root, modules->release) : NULL;
+	AUTO_FREE char *dep = above ? text_format("%s/modules.dep", above) : NULL;
+	size_t len;
+	int r;
+
+	if (!dep)
+		return -ENOMEM;
+	r = make_dirs(above);
+	if (r == 0)
+		r = stage(modules, "kernel", root);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(inputs); i++)
+		r = stage(modules, inputs[i], root);
+	if (r < 0) {
+		(void)snprintf(problem, size, "%s: %s", above, strerror(-r));
+		return r;
+	}
+	r = run_depmod(root, modules->release, problem, size);
+	if (r < 0)
+		return r;
+	r = file_read(AT_FDCWD, dep, INDEX_MAX, &modules->text, &len);
+	if (r < 0)
+		(void)snprintf(problem, size, "%s: %s", dep, strerror(-r));
+	return r;
+}
+
+static int load(struct modules *modules, const char *scratch, char *problem, size_t size)
+{
+	AUTO_FREE char *dep = text_format("%s/modules.dep", modules->dir);
+	AUTO_FREE char *builtin = text_format("%s/modules.builtin", modules->dir);
+	size_t len;
+	int r;
+
+	if (!dep || !builtin)
+		return -ENOMEM;
+	r = file_read(AT_FDCWD, builtin, INDEX_MAX, &modules->builtin, &len);
+	if (r < 0) {
+		(void)snprintf(problem, size, "%s: %s", builtin, strerror(-r));
+		return r;
+	}
+	r = file_read(AT_FDCWD, dep, INDEX_MAX, &modules->text, &len);
+	if (r == -ENOENT)
+		r = index_whole(modules, scratch, problem, size);
+	else if (r < 0)
+		(void)snprintf(problem, size, "%s: %s", dep, strerror(-r));
+	if (r < 0)
+		return r;
+	r = parse(modules);
+	if (r < 0)
+		(void)snprintf(problem, size, "%s: not the list of a depmod run", dep);
+	return r;
+}
+
+static int choose(struct modules *modules, const struct module_wish *wishes, size_t n, char *problem,
+	size_t size)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct module *module = find(modules, wishes[i].name);
+		int r = 0;
+
+		if (module)
+			r = want(modules, module);
+		else if (wishes[i].needed && !is_builtin(modules, wishes[i].name))
+			r = -ENOENT;
+		if (r < 0) {
+			(void)snprintf(problem, size, "the kernel %s has no module %s",
+				modules->release, wishes[i].name);
+			return r;
+		}
+	}
+	return 0;
+}
+
+static int add_indexes(struct image *image, const struct modules *modules, const char *root)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(indexes) + ARRAY_SIZE(inputs); i++) {
+		const char *name = i < ARRAY_SIZE(indexes) ? indexes[i] : inputs[i - ARRAY_SIZE(indexes)];
+		AUTO_FREE char *from = text_format("%s/lib/modules/%s/%s", root, modules->release, name);
+		AUTO_FREE char *to = text_format("/usr/lib/modules/%s/%s", modules->release, name);
+		int r;
+
+		if (!from || !to)
+			return -ENOMEM;
+		if (access(from, R_OK) < 0)
+			continue; /* older depmods make no modules.builtin.alias.bin */
+		r = image_add_file(image, to, 0644, from);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int add_chosen(
+	struct image *image, const struct modules *modules, const char *scratch, char *problem, size_t size)
+{
+	AUTO_FREE char *root = text_format("%s/chosen", scratch);
+	int r = root ? 0 : -ENOMEM;
+
+	for (size_t i = 0; r == 0 && i < modules->n; i++) {
+		AUTO_FREE char *from = NULL, *to = NULL;
+
+		if (!modules->all[i].wanted)
+			continue;
+		from = text_format("%s/%s", modules->dir, modules->all[i].path);
+		to = text_format("/usr/lib/modules/%s/%s", modules->release, modules->all[i].path);
+		if (!from || !to)
+			return -ENOMEM;
+		r = stage(modules, modules->all[i].path, root);
+		if (r == 0)
+			r = image_add_file(image, to, 0644, from);
+	}
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(inputs); i++)
+		r = stage(modules, inputs[i], root);
+	if (r < 0) {
+		(void)snprintf(problem, size, "modules of %s: %s", modules->dir, strerror(-r));
+		return r;
+	}
+	r = run_depmod(root, modules->release, problem, size);
+	return r == 0 ? add_indexes(image, modules, root) : r;
+}
+
+int image_add_modules(struct image *image, const char *modules_dir,
+	const struct module_wish *wishes, size_t n, const char *scratch, char *problem, size_t size)
+{
+	AUTO_FREE char *dir = realpath(modules_dir, NULL);
+	struct modules modules = {.dir = dir};
+	int r;
+
+	if (!dir) {
+		r = -errno;
+		(void)snprintf(problem, size, "%s: %s", modules_dir, strerror(-r));
+		return r;
+	}
+	modules.release = strrchr(dir, '/') + 1;
+	(void)snprintf(problem, size, "out of memory");
+	r = load(&modules, scratch, problem, size);
+	if (r == 0)
+		r = choose(&modules, wishes, n, problem, size);
+	if (r == 0)
+		r = add_chosen(image, &modules, scratch, problem, size);
+	modules_done(&modules);
+	return r;
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libpostern: virtual machines with Postern's agent, from the host.
+ *
+ * This header has the machines: launch, list, stop, balloon, the host's half of shares. Calls to the
+ * agent inside are client.h's; postern_vm_address() gives the address for it. All functions here
+ * block. They return 0 or -errno and fill *error (NULL is allowed), whose failure tells refused,
+ * absent, timed out and broken protocol apart.
+ *
+ * A machine belongs to the user who launched it; root does not see other users' machines.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/client/client.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Launch ---- */
+
+enum postern_accel {
+	POSTERN_ACCEL_AUTO, /* hardware acceleration where a trial boot has proved that it works */
+	POSTERN_ACCEL_KVM,
+	POSTERN_ACCEL_TCG,
+};
+
+struct postern_share {
+	const char *tag;    /* how the guest names the device; NULL: one is made up */
+	const char *source; /* folder of the host */
+	const char *target; /* absolute path in the guest; recorded with the device */
+	bool read_only;     /* enforced on the host */
+	bool persistent;    /* plugged again when a VM of this name is launched again */
+};
+
+struct postern_add {
+	const char *source; /* file or folder of the host; programs come with their libraries */
+	const char *target; /* absolute path in the small guest's initramfs */
+};
+
+/* Zero means the default, throughout. */
+struct postern_launch {
+	const char *name;      /* [a-z0-9][a-z0-9._-]{0,62}; NULL: the first free of vm1, vm2, ... */
+	const char *kernel;    /* NULL: the small guest's, else the newest of /boot */
+	const char *modules;   /* its .../lib/modules/RELEASE; NULL: what belongs to the kernel */
+	const char *initrd;    /* NULL: the small guest's, unless there is an image */
+	const char *image;     /* disk, raw or qcow2; NULL: none */
+	bool image_read_only;
+	const char *cmdline_add; /* behind the kernel command line */
+	uint64_t memory_bytes;   /* 0: 256 MiB */
+	unsigned cpus;           /* 0: 1 */
+	enum postern_accel accel;
+	bool vsock_kernel; /* vhost-vsock of the host's kernel in place of postern-vsockd */
+	uint32_t cid;      /* 0: a free one */
+	const struct postern_share *shares;
+	size_t n_shares;
+	const struct postern_add *adds;
+	size_t n_adds;
+	bool detach;         /* return when the VMM runs, and keep a guest without an agent */
+	uint32_t timeout_ms; /* until the agent answers; 0: 60 s */
+	/* Told while it goes on: "packing", "proving acceleration", "starting", "booting", "ready".
+	 * May be NULL. */
+	void (*progress)(void *ctx, const char *state);
+	void *ctx;
+};
+
+struct postern_vm; /* what is known of a machine at one moment */
+
+/*
+ * Starts a machine and waits until its agent has answered a hello. *ret_vm (may be NULL) is what is
+ * known of it then; postern_vm_free() frees it. On failure nothing is left running, and the error's
+ * message has the reason; the console's last lines are in postern_vm_console() of the name.
+ */
+int postern_launch(const struct postern_launch *launch, struct postern_vm **ret_vm,
+	struct postern_error *error);
+
+/* ---- Look ---- */
+
+enum postern_vm_status {
+	POSTERN_VM_STARTING, /* until the agent has answered */
+	POSTERN_VM_RUNNING,
+	POSTERN_VM_STOPPING,
+	POSTERN_VM_STOPPED,
+	POSTERN_VM_FAILED,     /* ended, and nobody had asked for it */
+	POSTERN_VM_TERMINATED, /* its supervisor is gone without a word */
+	POSTERN_VM_UNAVAILABLE /* its supervisor does not answer */
+};
+
+/* "Running", "VMM Unexpectedly Terminated", ... */
+const char *postern_vm_status_name(enum postern_vm_status status);
+
+/* The machines of this user, by name, ended ones included. *ret_vms is an array of *ret_n that
+ * postern_vms_free() frees. */
+int postern_list(struct postern_vm ***ret_vms, size_t *ret_n, struct postern_error *error);
+void postern_vms_free(struct postern_vm **vms, size_t n);
+
+/* One machine. -ENOENT with failure ABSENT where there is none of this name. */
+int postern_vm_info(const char *name, struct postern_vm **ret_vm, struct postern_error *error);
+void postern_vm_free(struct postern_vm *vm);
+
+/* Strings live as long as the machine's structure, and are free of control characters. */
+const char *postern_vm_name(const struct postern_vm *vm);
+enum postern_vm_status postern_vm_status(const struct postern_vm *vm);
+uint64_t postern_vm_uptime_ms(const struct postern_vm *vm); /* UINT64_MAX: not known */
+uint32_t postern_vm_cid(const struct postern_vm *vm);
+const char *postern_vm_reason(const struct postern_vm *vm); /* of its end; NULL: it runs */
+size_t postern_vm_problems(const struct postern_vm *vm);
+const char *postern_vm_problem(const struct postern_vm *vm, size_t i); /* "channel lost: ..." */
+
+/* All that is known, as JSON text. The caller frees; NULL: out of memory. */
+char *postern_vm_json(const struct postern_vm *vm);
+
+/*
+ * The address of a machine's agent for postern_client_start(): a running VM's name becomes its
+ * socket or CID; "vsock:", "unix:" and "local:" come back as they are. The caller frees. -ENOENT with
+ * failure ABSENT where no such machine runs.
+ */
+int postern_vm_address(const char *name_or_address, char **ret_address, struct postern_error *error);
+
+/* ---- Act ---- */
+
+struct postern_stop {
+	bool force;            /* at once, without asking anybody inside */
+	uint32_t agent_ms;     /* for a guest whose agent said yes; 0: 10 s */
+	uint32_t powerdown_ms; /* after the power button; 0: 5 s */
+};
+
+/*
+ * Ends a machine: asks its agent, then presses the power button, then quits the VMM. stop may be
+ * NULL. ret_how[0..16) tells which of "agent", "powerdown", "quit" and "kill" it was, *ret_ms how
+ * long it took. -ENOENT where no such machine runs.
+ */
+int postern_stop(const char *name, const struct postern_stop *stop, char ret_how[16],
+	uint64_t *ret_ms, struct postern_error *error);
+
+/* Drops the record of an ended machine. */
+int postern_forget(const char *name, struct postern_error *error);
+
+/* The balloon takes `pages` of 4 KiB from the guest. */
+int postern_balloon(const char *name, uint64_t pages, struct postern_error *error);
+
+#define POSTERN_STAT_UNKNOWN UINT64_MAX
+
+/* One statistic of the balloon; value may be POSTERN_STAT_UNKNOWN. */
+struct postern_stat {
+	char label[24]; /* "swap-in" */
+	uint64_t value;
+};
+
+#define POSTERN_BALLOON_STATS 12
+
+/* All statistics in the order in which they are shown; the guest is asked for fresh ones. */
+int postern_balloon_stats(const char *name, struct postern_stat ret_stats[POSTERN_BALLOON_STATS],
+	struct postern_error *error);
+
+/*
+ * The host's half of a share: starts virtiofsd and plugs its device. The guest then finds the tag
+ * and can mount it. ret_tag has room for 37 bytes. On failure nothing of it is left.
+ */
+int postern_share_plug(const char *name, const struct postern_share *share, char ret_tag[37],
+	struct postern_error *error);
+
+/* Unplugs the device (the guest must have unmounted it) and ends its virtiofsd. */
+int postern_share_unplug(const char *name, const char *tag, struct postern_error *error);
+
+/*
+ * Follows a machine's own events (state, share, problem) until fn returns non-zero, timeout_ms is
+ * over (-1: never) or the machine ends. Each is JSON text.
+ */
+int postern_vm_events(const char *name, int (*fn)(void *ctx, const char *json), void *ctx,
+	int timeout_ms, struct postern_error *error);
+
+#ifdef __cplusplus
+}
+#endif

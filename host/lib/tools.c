@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "host/lib/tools.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host/common/file.h"
+#include "host/common/run.h"
+#include "proto/cleanup.h"
+
+#ifndef POSTERN_LIBEXEC_DIR
+#define POSTERN_LIBEXEC_DIR "/usr/libexec/postern"
+#endif
+
+#if defined(__x86_64__)
+#define QEMU "qemu-system-x86_64"
+#elif defined(__aarch64__)
+#define QEMU "qemu-system-aarch64"
+#elif defined(__riscv)
+#define QEMU "qemu-system-riscv64"
+#endif
+
+static char *if_runs(char *path)
+{
+	if (path && access(path, X_OK) == 0)
+		return path;
+	free(path);
+	return NULL;
+}
+
+char *tool_own(const char *name)
+{
+	const char *dir = getenv("POSTERN_LIBEXEC_DIR");
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *found = dir ? if_runs(text_format("%s/%s", dir, name)) : NULL;
+
+	if (!found && n > 0) {
+		self[n] = '\0';
+		*strrchr(self, '/') = '\0';
+		found = if_runs(text_format("%s/%s", self, name));
+	}
+	return found ? found : if_runs(text_format(POSTERN_LIBEXEC_DIR "/%s", name));
+}
+
+char *tool_qemu(void)
+{
+	const char *own = getenv("POSTERN_QEMU");
+
+	return own ? strdup(own) : find_program(QEMU);
+}
+
+char *tool_virtiofsd(void)
+{
+	static const char *const places[] = {"/usr/libexec/virtiofsd", "/usr/lib/virtiofsd",
+		"/usr/lib/qemu/virtiofsd", "/usr/libexec/qemu/virtiofsd"};
+	const char *own = getenv("POSTERN_VIRTIOFSD");
+
+	if (own)
+		return strdup(own);
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+		if (access(places[i], X_OK) == 0)
+			return strdup(places[i]);
+	return NULL;
+}
+
+char *tool_cache_dir(void)
+{
+	const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+
+	if (xdg && xdg[0] == '/')
+		return text_format("%s/postern", xdg);
+	if (geteuid() == 0)
+		return strdup("/var/cache/postern");
+	return home && home[0] == '/' ? text_format("%s/.cache/postern", home) : NULL;
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The commands of the control socket. */
+#include <errno.h>
+#include <string.h>
+
+#include "host/common/fail.h"
+#include "host/common/json_line.h"
+#include "host/supervisor/machine.h"
+#include "proto/cleanup.h"
+
+#define AGENT_MS_DEFAULT     10000
+#define POWERDOWN_MS_DEFAULT 5000
+#define STEP_MS_MAX          600000
+
+static void status(void *ctx, struct request *request, const json_t *arguments)
+{
+	(void)arguments;
+	request_return(request, machine_status(ctx));
+}
+
+static void on_launcher_gone(struct request *request, void *ctx)
+{
+	struct machine *machine = ctx;
+
+	(void)request;
+	if (machine->state == MACHINE_BOOTING)
+		machine_stop(machine, NULL, "quit", 0, 0);
+}
+
+/* Answers once the agent has answered a hello, or it is clear that it will not. {"own": true}: the
+ * VM goes with the caller if that leaves before the answer. */
+static void wait_ready(void *ctx, struct request *request, const json_t *arguments)
+{
+	struct machine *machine = ctx;
+	struct postern_error error = {0};
+
+	if (machine->state == MACHINE_READY) {
+		request_return(request, machine_status(machine));
+		return;
+	}
+	if (machine->silent) {
+		(void)fail(&error, POSTERN_TIMED_OUT, ETIMEDOUT, "no agent answered in time");
+		request_fail(request, &error, NULL);
+		return;
+	}
+	if (json_field_bool(arguments, "own", false))
+		request->gone = on_launcher_gone;
+	request->next = machine->waiting;
+	machine->waiting = request;
+	request_progress(request, json_pack("{s:s}", "state", machine_state_name(machine)));
+}
+
+static void events(void *ctx, struct request *request, const json_t *arguments)
+{
+	(void)arguments;
+	request_subscribe(request);
+	request_return(request, machine_status(ctx));
+}
+
+static uint32_t step_ms(const json_t *arguments, const char *key, uint32_t otherwise)
+{
+	json_int_t ms = json_field_int(arguments, key, otherwise);
+
+	return ms < 0 || ms > STEP_MS_MAX ? STEP_MS_MAX : (uint32_t)ms;
+}
+
+/* {"how": "agent" | "powerdown" | "quit", "agent_ms": N, "powerdown_ms": N} */
+static void stop(void *ctx, struct request *request, const json_t *arguments)
+{
+	static const char *const steps[] = {"agent", "powerdown", "quit"};
+	const char *how = json_field_string(arguments, "how", "powerdown");
+	struct postern_error error = {0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
+		if (strcmp(how, steps[i]) == 0) {
+			machine_stop(ctx, request, steps[i],
+				step_ms(arguments, "agent_ms", AGENT_MS_DEFAULT),
+				step_ms(arguments, "powerdown_ms", POWERDOWN_MS_DEFAULT));
+			return;
+		}
+	(void)fail(&error, POSTERN_USAGE, EINVAL, "how is agent, powerdown or quit");
+	request_fail(request, &error, NULL);
+}
+
+static bool running(struct machine *machine, struct request *request)
+{
+	struct postern_error error = {0};
+
+	if (machine->vmm && machine->state <= MACHINE_READY)
+		return true;
+	(void)fail(&error, POSTERN_ABSENT, ENOTCONN, "the VM is not running");
+	request_fail(request, &error, NULL);
+	return false;
+}
+
+static void on_balloon(void *ctx, const struct postern_error *error)
+{
+	struct request *request = ctx;
+
+	if (error)
+		request_fail(request, error, NULL);
+	else
+		request_return(request, NULL);
+}
+
+/* {"pages": N}: pages of 4 KiB that the balloon takes. */
+static void balloon(void *ctx, struct request *request, const json_t *arguments)
+{
+	struct machine *machine = ctx;
+	json_int_t pages = json_field_int(arguments, "pages", -1);
+	struct postern_error error = {0};
+	uint64_t left;
+
+	if (!running(machine, request))
+		return;
+	if (pages < 0) {
+		(void)fail(&error, POSTERN_USAGE, EINVAL, "pages is a number of 4 KiB pages");
+		request_fail(request, &error, NULL);
+	} else if (balloon_value(machine->config.memory_bytes, (uint64_t)pages, &left, &error) < 0) {
+		request_fail(request, &error, NULL);
+	} else {
+		machine->driver->balloon(machine->vmm, left, on_balloon, request);
+	}
+}
+
+static void on_stats(
+	void *ctx, const struct postern_error *error, const struct balloon_stats *stats)
+{
+	struct request *request = ctx;
+
+	if (error)
+		request_fail(request, error, NULL);
+	else
+		request_return(request, balloon_stats_to_json(stats));
+}
+
+static void balloon_stats(void *ctx, struct request *request, const json_t *arguments)
+{
+	struct machine *machine = ctx;
+
+	(void)arguments;
+	if (running(machine, request))
+		machine->driver->balloon_stats(machine->vmm, on_stats, request);
+}
+
+const struct control_command machine_commands[] = {
+	{"status", status},
+	{"wait-ready", wait_ready},
+	{"events", events},
+	{"stop", stop},
+	{"balloon", balloon},
+	{"balloon-stats", balloon_stats},
+	{"share-add", share_add_command},
+	{"share-remove", share_remove_command},
+	{0},
+};

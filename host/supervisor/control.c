@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "host/supervisor/control.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "host/common/fail.h"
+#include "proto/cleanup.h"
+#include "proto/clock.h"
+
+struct connection {
+	struct control *control;
+	struct connection *next;
+	int fd;
+	struct loop_io io;
+	struct json_reader reader;
+	struct buffer out;
+	struct request *open;
+	bool subscribed;
+	bool running; /* a command's function is on the stack */
+	bool failed;  /* shut down: the loop will close it */
+};
+
+static void take_requests(struct connection *connection);
+
+static void connection_close(struct connection *connection)
+{
+	struct control *control = connection->control;
+	struct request *request = connection->open;
+
+	for (struct connection **link = &control->connections; *link; link = &(*link)->next)
+		if (*link == connection) {
+			*link = connection->next;
+			break;
+		}
+	control->n_connections--;
+	if (request)
+		request->connection = NULL;
+	loop_io_del(&connection->io);
+	json_reader_done(&connection->reader);
+	buffer_clear(&connection->out);
+	(void)fd_close(connection->fd);
+	free(connection);
+	if (request && request->gone)
+		request->gone(request, control->ctx);
+}
+
+static int flush(struct connection *connection)
+{
+	struct buffer *out = &connection->out;
+
+	while (buffer_len(out) > 0) {
+		ssize_t n = send(connection->fd, buffer_front(out), buffer_len(out),
+			MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN ? 0 : -errno;
+		buffer_consume(out, (size_t)n);
+	}
+	return 0;
+}
+
+static void watch(struct connection *connection)
+{
+	/* No reading while a request is open: one at a time. */
+	uint32_t events = connection->open ? 0 : EPOLLIN;
+
+	if (buffer_len(&connection->out) > 0)
+		events |= EPOLLOUT;
+	(void)loop_io_set(&connection->io, events);
+}
+
+/* The connection may be in use further up the stack: the loop sees the hang-up and closes it. */
+static void give_up(struct connection *connection)
+{
+	connection->failed = true;
+	(void)shutdown(connection->fd, SHUT_RDWR);
+}
+
+/* Queues a line; value is taken over. */
+static void put(struct connection *connection, const char *key, json_t *value)
+{
+	AUTO_JSON json_t *line = json_pack("{s:o}", key, value);
+
+	if (connection->failed)
+		return;
+	if (!line || json_line_append(&connection->out, line) < 0 || flush(connection) < 0 ||
+		buffer_len(&connection->out) > CONTROL_OUT_MAX)
+		give_up(connection);
+	watch(connection);
+}
+
+static json_t *or_empty(json_t *object)
+{
+	return object ? object : json_object();
+}
+
+void request_progress(struct request *request, json_t *progress)
+{
+	if (request->connection)
+		put(request->connection, "progress", or_empty(progress));
+	else
+		json_decref(progress);
+}
+
+static void answer(struct request *request, const char *key, json_t *value)
+{
+	struct connection *connection = request->connection;
+
+	free(request);
+	if (!connection) {
+		json_decref(value);
+		return;
+	}
+	connection->open = NULL;
+	put(connection, key, value);
+	if (!connection->running)
+		take_requests(connection);
+}
+
+void request_return(struct request *request, json_t *result)
+{
+	answer(request, "return", or_empty(result));
+}
+
+void request_fail(struct request *request, const struct postern_error *error, json_t *extra)
+{
+	json_t *object = json_pack("{s:s, s:i, s:s}", "failure", failure_name(error->failure), "errno",
+		error->sys_errno, "message", error->message);
+
+	if (object && extra)
+		(void)json_object_update(object, extra);
+	json_decref(extra);
+	answer(request, "error", or_empty(object));
+}
+
+void request_subscribe(struct request *request)
+{
+	if (request->connection)
+		request->connection->subscribed = true;
+}
+
+void control_event(struct control *control, json_t *event)
+{
+	for (struct connection *connection = control->connections; connection;
+		connection = connection->next)
+		if (connection->subscribed)
+			put(connection, "event", json_incref(event));
+	json_decref(event);
+}
+
+static void run_command(struct connection *connection, const json_t *line)
+{
+	const struct control_command *row = connection->control->commands;
+	const char *name = json_field_string(line, "command", "");
+	json_t *arguments = json_object_get(line, "arguments");
+	struct request *request = calloc(1, sizeof(*request));
+	AUTO_JSON json_t *none = json_object();
+	struct postern_error error = {0};
+
+	if (!request) {
+		give_up(connection);
+		return;
+	}
+	request->connection = connection;
+	connection->open = request;
+	while (row->name && strcmp(row->name, name) != 0)
+		row++;
+	connection->running = true;
+	if (!row->name) {
+		(void)fail(&error, POSTERN_USAGE, EOPNOTSUPP, "the supervisor has no such command");
+		request_fail(request, &error, NULL);
+	} else {
+		row->fn(connection->control->ctx, request,
+			json_is_object(arguments) ? arguments : none);
+	}
+	connection->running = false;
+}
+
+static void take_requests(struct connection *connection)
+{
+	json_t *line;
+	int r;
+
+	while (!connection->open && !connection->failed) {
+		r = json_reader_next(&connection->reader, &line);
+		if (r == 0)
+			break;
+		if (r < 0) {
+			give_up(connection);
+			break;
+		}
+		run_command(connection, line);
+		json_decref(line);
+	}
+	watch(connection);
+}
+
+static void on_connection(struct loop_io *io, uint32_t events)
+{
+	struct connection *connection = container_of(io, struct connection, io);
+	ssize_t n = -EAGAIN;
+
+	if (events & EPOLLIN)
+		n = json_reader_read(&connection->reader, connection->fd);
+	if (flush(connection) < 0 || n == 0 || (n < 0 && n != -EAGAIN) ||
+		(events & (EPOLLHUP | EPOLLERR))) {
+		connection_close(connection);
+		return;
+	}
+	take_requests(connection);
+}
+
+static bool is_allowed(int fd)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		return false;
+	return peer.uid == 0 || peer.uid == geteuid();
+}
+
+static void on_listener(struct loop_io *io, uint32_t events)
+{
+	struct control *control = container_of(io, struct control, io);
+	AUTO_CLOSE int fd = accept4(control->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct connection *connection;
+
+	(void)events;
+	if (fd < 0 || control->n_connections >= CONTROL_CONNECTIONS || !is_allowed(fd))
+		return;
+	connection = calloc(1, sizeof(*connection));
+	if (!connection)
+		return;
+	connection->control = control;
+	connection->io.fn = on_connection;
+	connection->reader.limit = CONTROL_LINE_MAX;
+	if (loop_io_add(control->loop, &connection->io, fd, EPOLLIN) < 0) {
+		free(connection);
+		return;
+	}
+	connection->fd = take_fd(&fd);
+	connection->next = control->connections;
+	control->connections = connection;
+	control->n_connections++;
+}
+
+int control_open(struct control *control, struct loop *loop, int listener,
+	const struct control_command *commands, void *ctx)
+{
+	*control = (struct control){.loop = loop,
+		.listener = listener,
+		.io.fn = on_listener,
+		.commands = commands,
+		.ctx = ctx};
+	return loop_io_add(loop, &control->io, listener, EPOLLIN);
+}
+
+void control_close(struct control *control, int timeout_ms)
+{
+	uint64_t until = monotonic_ns() + (uint64_t)timeout_ms * NSEC_PER_MSEC;
+
+	loop_io_del(&control->io);
+	control->listener = fd_close(control->listener);
+	while (control->connections) {
+		struct connection *connection = control->connections;
+		struct pollfd poll_fd = {.fd = connection->fd, .events = POLLOUT};
+
+		while (flush(connection) == 0 && buffer_len(&connection->out) > 0 &&
+			poll(&poll_fd, 1, ms_until(until)) > 0)
+			;
+		free(connection->open); /* nobody is left to answer it */
+		connection->open = NULL;
+		connection_close(connection);
+	}
+}

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "host/supervisor/machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "host/common/fail.h"
+#include "host/common/file.h"
+#include "host/common/unix_socket.h"
+#include "host/common/vm_files.h"
+#include "proto/cleanup.h"
+#include "proto/client/text.h"
+#include "proto/clock.h"
+#include "proto/limits.h"
+#include "proto/log.h"
+
+#define CONSOLE_LINES       10 /* shown with a failure */
+#define CLOSE_MS            1000
+
+const char *machine_path(const struct machine *machine, char path[PATH_MAX], const char *name)
+{
+	/* main() has checked that the directory leaves room for every name of ours. */
+	(void)snprintf(path, PATH_MAX, "%.4000s/%s", machine->dir, name);
+	return path;
+}
+
+void machine_enter(struct machine *machine, enum machine_state state)
+{
+	machine->state = state;
+	control_event(&machine->control,
+		json_pack("{s:s, s:s}", "name", "state", "state", machine_state_name(machine)));
+	for (struct request *request = machine->waiting; request; request = request->next)
+		request_progress(request, json_pack("{s:s}", "state", machine_state_name(machine)));
+}
+
+/* Who waited for the agent gets the one answer there is. */
+static void tell_waiting(struct machine *machine, const struct postern_error *error)
+{
+	struct request *all = machine->waiting;
+
+	machine->waiting = NULL;
+	while (all) {
+		struct request *request = all;
+
+		all = request->next;
+		if (error)
+			request_fail(request, error,
+				json_pack("{s:o}", "console",
+					console_last_lines(&machine->console, CONSOLE_LINES)));
+		else
+			request_return(request, machine_status(machine));
+	}
+}
+
+/* ---- What happens to it ---- */
+
+static void on_ready(void *ctx, const struct postern_peer *peer)
+{
+	struct machine *machine = ctx;
+
+	(void)snprintf(machine->agent_version, sizeof(machine->agent_version), "%.63s",
+		peer->agent_version);
+	memcpy(machine->boot_id, peer->boot_id, sizeof(machine->boot_id));
+	if (machine->state != MACHINE_BOOTING)
+		return; /* it was reset and came back, or is going down */
+	machine->ready_after_ms = (clock_ns(CLOCK_BOOTTIME) - machine->started) / NSEC_PER_MSEC;
+	machine->silent = false;
+	loop_timer_del(&machine->ready_deadline);
+	machine->driver->booted(machine->vmm);
+	log_info("the agent answered after %llu ms", (unsigned long long)machine->ready_after_ms);
+	machine_enter(machine, MACHINE_READY);
+	tell_waiting(machine, NULL);
+}
+
+static void on_ready_late(struct loop_timer *timer)
+{
+	struct machine *machine = container_of(timer, struct machine, ready_deadline);
+	struct postern_error error = {0};
+
+	(void)fail(&error, POSTERN_TIMED_OUT, ETIMEDOUT,
+		"no agent answered within %u s (last try: %s)", machine->config.ready_ms / 1000,
+		machine->ready.last_problem[0] ? machine->ready.last_problem : "none");
+	log_warning("%s", error.message);
+	ready_wait_for_hint(&machine->ready);
+	if (machine->config.keep_silent) {
+		machine->silent = true;
+		machine->driver->booted(machine->vmm);
+		tell_waiting(machine, &error);
+		return;
+	}
+	machine->end = error;
+	loop_stop(&machine->loop, 1);
+}
+
+static void on_qemu_ended(struct process *process, int status)
+{
+	struct machine *machine = container_of(process, struct machine, qemu);
+	const char *line = process_last_line(process);
+	char text[64];
+
+	if (machine->state == MACHINE_READY || machine->state == MACHINE_BOOTING) {
+		if (strcmp(machine->guest_reason, "guest-shutdown") == 0 &&
+			(machine->state == MACHINE_READY || machine->config.keep_silent))
+			machine->end.failure = POSTERN_DONE;
+		else if (machine->guest_reason[0])
+			(void)fail(&machine->end, POSTERN_ABSENT, 0, "the guest ended by itself (%s)%s",
+				machine->guest_reason,
+				machine->state == MACHINE_READY
+					? ""
+					: " before an agent answered");
+		else
+			(void)fail(&machine->end, POSTERN_ABSENT, 0,
+				"the VMM ended unexpectedly with %s%s%s",
+				process_status_text(status, text), *line ? ": " : "", line);
+	} else if (machine->state == MACHINE_STARTING) {
+		(void)fail(&machine->end, POSTERN_ANSWERED, 0, "the VMM did not start (%s)%s%s",
+			process_status_text(status, text), *line ? ": " : "", line);
+	}
+	loop_stop(&machine->loop, 0);
+}
+
+static void on_vsockd_ended(struct process *process, int status)
+{
+	struct machine *machine = container_of(process, struct machine, vsockd);
+	char text[64];
+
+	if (process->killed || machine->state >= MACHINE_STOPPING)
+		return;
+	machine->channel_lost = true;
+	log_error("postern-vsockd ended with %s", process_status_text(status, text));
+	control_event(&machine->control,
+		json_pack("{s:s, s:s}", "name", "problem", "problem", "channel lost"));
+}
+
+static void on_vmm(void *ctx, enum vmm_event event, const char *text)
+{
+	struct machine *machine = ctx;
+
+	switch (event) {
+	case VMM_POWERED_DOWN:
+		(void)postern_escape(text, strlen(text), machine->guest_reason,
+			sizeof(machine->guest_reason));
+		break;
+	case VMM_PANICKED:
+		(void)snprintf(machine->guest_reason, sizeof(machine->guest_reason), "guest-panic");
+		break;
+	case VMM_RESET:
+		log_info("the guest was reset");
+		break;
+	case VMM_LOST:
+		/* Without its monitor nothing can be done for it any more. */
+		log_error("%s", text);
+		process_signal(&machine->qemu, SIGKILL);
+		break;
+	}
+}
+
+/* ---- Its start ---- */
+
+static int start_vsockd(struct machine *machine, int *ret_fd)
+{
+	AUTO_CLOSE int ours = -EBADF, theirs = -EBADF;
+	struct argv argv = {0};
+	char uds[PATH_MAX];
+	int pair[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return fail_errno(&machine->end, POSTERN_ANSWERED, errno, "socketpair");
+	ours = pair[0];
+	theirs = pair[1];
+	argv_add(&argv, "%s", machine->config.vsockd);
+	argv_add(&argv, "--fd=3");
+	argv_add(&argv, "--uds=%s", machine_path(machine, uds, VM_FILE_VSOCK));
+	argv_add(&argv, "--cid=%u", machine->config.cid);
+	r = process_start(&machine->processes, &machine->vsockd, "postern-vsockd", argv.words, &theirs,
+		1, NULL, on_vsockd_ended, &machine->end);
+	argv_done(&argv);
+	if (r == 0)
+		*ret_fd = take_fd(&ours);
+	return r;
+}
+
+/* _IOW(VHOST_VIRTIO, 0x60, __u64) of linux/vhost.h: the kernel refuses a CID that another VM of this
+ * host has, whoever started it. */
+static int open_vhost_vsock(struct machine *machine, int *ret_fd)
+{
+	AUTO_CLOSE int fd = open("/dev/vhost-vsock", O_RDWR | O_CLOEXEC);
+	uint64_t cid = machine->config.cid;
+
+	if (fd < 0)
+		return fail_errno(&machine->end, POSTERN_ABSENT, errno,
+			"/dev/vhost-vsock (is the module vhost_vsock loaded?)");
+	if (ioctl(fd, _IO(0xaf, 0x01), NULL) < 0 || ioctl(fd, _IOW(0xaf, 0x60, uint64_t), &cid) < 0)
+		return fail_errno(&machine->end, POSTERN_ANSWERED, errno, "the CID %u",
+			machine->config.cid);
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+static int start_shares(struct machine *machine, int fds[VM_ROOT_PORTS])
+{
+	for (size_t i = 0; i < machine->config.n_shares; i++) {
+		char path[PATH_MAX];
+		int r = share_start(&machine->shares[i], &machine->config.shares[i], path, &machine->end);
+
+		if (r < 0)
+			return r;
+		machine->shares[i].state = SHARE_PLUGGED;
+		/* The listening socket is there already: nothing has to be waited for. */
+		fds[i] = unix_connect(path, CLOSE_MS);
+		(void)unlink(path);
+		if (fds[i] < 0)
+			return fail_errno(&machine->end, POSTERN_ANSWERED, -fds[i], "virtiofsd");
+	}
+	return 0;
+}
+
+static int start_vmm(struct machine *machine, int fds[3 + VM_ROOT_PORTS])
+{
+	struct argv argv = {0};
+	int monitor[2], console[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, monitor) < 0)
+		return fail_errno(&machine->end, POSTERN_ANSWERED, errno, "socketpair");
+	fds[VMM_FD_MONITOR - 3] = monitor[1];
+	r = machine->driver->attach(&machine->loop, monitor[0], &machine->config, on_vmm, machine,
+		&machine->vmm);
+	if (r == 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, console) < 0)
+		r = -errno;
+	if (r == 0) {
+		fds[VMM_FD_CONSOLE - 3] = console[1];
+		r = console_open(&machine->console, &machine->loop, machine->dir_fd, console[0]);
+	}
+	if (r == 0)
+		r = machine->driver->command(&machine->config, &argv);
+	if (r < 0)
+		return fail_errno(&machine->end, POSTERN_ANSWERED, -r, "the VMM cannot be started");
+	r = process_start(&machine->processes, &machine->qemu, machine->driver->name, argv.words, fds,
+		3 + machine->config.n_shares, NULL, on_qemu_ended, &machine->end);
+	argv_done(&argv);
+	return r;
+}
+
+static int open_readiness(struct machine *machine)
+{
+	AUTO_FREE char *address = NULL;
+	char hybrid[PATH_MAX], path[PATH_MAX];
+	uint32_t port = 0;
+	int r;
+
+	(void)machine_path(machine, hybrid, VM_FILE_VSOCK);
+	(void)snprintf(path, sizeof(path), "%.4000s_%u", hybrid, POSTERN_READY_PORT);
+	address = machine->config.vsock_kernel ? text_format("vsock:%u", machine->config.cid)
+					       : text_format("unix:%s", hybrid);
+	r = address ? ready_open(&machine->ready, &machine->loop, address,
+			      machine->config.vsock_kernel ? NULL : path, machine->config.cid, &port,
+			      on_ready, machine)
+		    : -ENOMEM;
+	if (r == 0 && machine->config.vsock_kernel && machine->config.cmdline) {
+		/* VMs share the host's ports: this one is told its own. */
+		char *cmdline = text_format(
+			"%s postern.ready_port=%u", machine->config.cmdline, port);
+
+		if (cmdline) {
+			free(machine->config.cmdline);
+			machine->config.cmdline = cmdline;
+		}
+	}
+	return r < 0 ? fail_errno(&machine->end, POSTERN_ANSWERED, -r, "readiness port") : 0;
+}
+
+int machine_start(struct machine *machine, int listener)
+{
+	int fds[3 + VM_ROOT_PORTS], r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		fds[i] = -EBADF;
+	machine->started = clock_ns(CLOCK_BOOTTIME);
+	machine->started_wall = time(NULL);
+	for (unsigned i = 0; i < VM_ROOT_PORTS; i++) {
+		machine->shares[i].machine = machine;
+		machine->shares[i].slot = i;
+	}
+	r = control_open(&machine->control, &machine->loop, listener, machine_commands, machine);
+	if (r < 0)
+		(void)fail_errno(&machine->end, POSTERN_ANSWERED, -r, "control socket");
+	if (r == 0)
+		r = open_readiness(machine);
+	if (r == 0)
+		r = machine->config.vsock_kernel ? open_vhost_vsock(machine, &fds[VMM_FD_VSOCK - 3])
+						 : start_vsockd(machine, &fds[VMM_FD_VSOCK - 3]);
+	if (r == 0)
+		r = start_shares(machine, &fds[VMM_FD_SHARE - 3]);
+	if (r == 0)
+		r = start_vmm(machine, fds);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		fds[i] = fd_close(fds[i]);
+	if (r < 0)
+		return r;
+	machine->ready_deadline.fn = on_ready_late;
+	loop_timer_set(&machine->loop, &machine->ready_deadline,
+		monotonic_ns() + machine->config.ready_ms * NSEC_PER_MSEC);
+	machine_enter(machine, MACHINE_BOOTING);
+	ready_start(&machine->ready);
+	return 0;
+}
+
+/* ---- Its end ---- */
+
+static void answer_open(struct machine *machine, uint64_t after_ms)
+{
+	struct postern_error gone = {0};
+
+	if (machine->end.failure == POSTERN_DONE)
+		(void)fail(&gone, POSTERN_ABSENT, 0, "the VM was stopped");
+	else
+		(void)fail(&gone, machine->end.failure, machine->end.sys_errno, "%s",
+			machine->end.message);
+	tell_waiting(machine, &gone);
+	for (size_t i = 0; i < VM_ROOT_PORTS; i++)
+		if (machine->shares[i].request) {
+			request_fail(machine->shares[i].request, &gone, NULL);
+			machine->shares[i].request = NULL;
+		}
+	if (machine->stop.request)
+		request_return(machine->stop.request,
+			json_pack("{s:s, s:I}", "how", machine->stop.how, "after_ms",
+				(json_int_t)after_ms));
+	machine->stop.request = NULL;
+}
+
+static const char *end_reason(const struct machine *machine)
+{
+	const char *how = machine->stop.how ? machine->stop.how : "";
+
+	if (machine->end.failure != POSTERN_DONE)
+		return machine->end.message;
+	return strcmp(how, "quit") == 0 || strcmp(how, "kill") == 0 ? "Forced to stop"
+								     : "Clean shutdown";
+}
+
+static void record_end(struct machine *machine)
+{
+	AUTO_JSON json_t *record = json_pack("{s:s, s:s, s:I, s:I, s:o}", "status",
+		machine->end.failure == POSTERN_DONE ? "stopped" : "failed", "reason",
+		end_reason(machine),
+		"uptime_ms",
+		(json_int_t)((clock_ns(CLOCK_BOOTTIME) - machine->started) / NSEC_PER_MSEC),
+		"ended", (json_int_t)time(NULL), "console",
+		console_last_lines(&machine->console, CONSOLE_LINES));
+	int r = record ? file_replace_json(machine->dir_fd, VM_FILE_END, record) : -ENOMEM;
+
+	if (r < 0)
+		log_error("the end cannot be recorded: %s", strerror(-r));
+}
+
+void machine_end(struct machine *machine)
+{
+	char path[PATH_MAX], ready_path[PATH_MAX];
+	uint64_t stop_ms = 0;
+
+	if (machine->stop.started)
+		stop_ms = (monotonic_ns() - machine->stop.started) / NSEC_PER_MSEC;
+	machine->state = MACHINE_ENDED;
+	loop_timer_del(&machine->ready_deadline);
+	loop_timer_del(&machine->stop.timer);
+	ready_close(&machine->ready);
+	if (machine->vmm)
+		machine->driver->detach(machine->vmm);
+	machine->vmm = NULL;
+	/* The VMM first: what it still writes to its helpers is taken. */
+	process_signal(&machine->qemu, SIGKILL);
+	for (size_t i = 0; i < VM_ROOT_PORTS; i++)
+		if (machine->shares[i].state != SHARE_FREE)
+			share_stop(&machine->shares[i]);
+	processes_done(&machine->processes);
+	console_close(&machine->console);
+	record_end(machine);
+	(void)machine_path(machine, path, VM_FILE_VSOCK);
+	(void)snprintf(ready_path, sizeof(ready_path), "%.4000s_%u", path, POSTERN_READY_PORT);
+	(void)unlink(path);
+	(void)unlink(ready_path);
+	(void)unlinkat(machine->dir_fd, VM_FILE_CONTROL, 0);
+	control_event(&machine->control, json_pack("{s:s, s:s}", "name", "state", "state", "ended"));
+	answer_open(machine, stop_ms);
+	control_close(&machine->control, CLOSE_MS);
+}

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The host's half of shares: one virtiofsd each, and its device. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "host/common/argv.h"
+#include "host/common/fail.h"
+#include "host/common/file.h"
+#include "host/common/text.h"
+#include "host/common/unix_socket.h"
+#include "host/common/vm_files.h"
+#include "host/supervisor/machine.h"
+#include "proto/cleanup.h"
+#include "proto/log.h"
+
+
+/* virtiofsd's -o takes a list: commas and backslashes of a path are escaped with a backslash. The
+ * caller frees. */
+static char *escape_option(const char *path)
+{
+	char *text = malloc(strlen(path) * 2 + 1), *to = text;
+
+	for (const char *at = path; text && *at; at++) {
+		if (*at == ',' || *at == '\\')
+			*to++ = '\\';
+		*to++ = *at;
+	}
+	if (text)
+		*to = '\0';
+	return text;
+}
+
+/* There are two programs of this name: QEMU's, in C (until 7.2), and its successor in Rust. */
+static int command(const char *program, const struct share_config *config, struct argv *argv)
+{
+	AUTO_FREE char *source = escape_option(config->source);
+
+	if (!source)
+		return -ENOMEM;
+	argv_add(argv, "%s", program);
+	argv_add(argv, "--fd=%d", 3);
+	if (strstr(program, "/qemu/")) {
+		argv_add(argv, "-o");
+		argv_add(argv, "source=%s,cache=auto,sandbox=namespace,log_level=warn,xattr", source);
+	} else {
+		argv_add(argv, "--shared-dir=%s", config->source);
+		argv_add(argv, "--cache=auto");
+		argv_add(argv, "--sandbox=namespace");
+		argv_add(argv, "--log-level=warn");
+		argv_add(argv, "--xattr");
+	}
+	return argv->failed ? -ENOMEM : 0;
+}
+
+static void clear_config(struct share_config *config)
+{
+	free(config->tag);
+	free(config->source);
+	free(config->target);
+	*config = (struct share_config){0};
+}
+
+static int copy_config(struct share_config *to, const struct share_config *from)
+{
+	*to = (struct share_config){.tag = strdup(from->tag),
+		.source = strdup(from->source),
+		.target = from->target ? strdup(from->target) : NULL,
+		.read_only = from->read_only,
+		.persistent = from->persistent};
+	if (to->tag && to->source && (to->target || !from->target))
+		return 0;
+	clear_config(to);
+	return -ENOMEM;
+}
+
+static void save(const struct machine *machine)
+{
+	AUTO_JSON json_t *object = json_object();
+	json_t *list = json_array();
+	int r;
+
+	for (size_t i = 0; i < VM_ROOT_PORTS; i++)
+		if (machine->shares[i].state != SHARE_FREE && machine->shares[i].config.persistent)
+			(void)json_array_append_new(
+				list, share_config_to_json(&machine->shares[i].config));
+	(void)json_object_set_new(object, "shares", list);
+	r = file_replace_json(machine->dir_fd, VM_FILE_SHARES, object);
+	if (r < 0)
+		log_warning("persistent shares cannot be recorded: %s", strerror(-r));
+}
+
+static void event(struct share *share, const char *what)
+{
+	control_event(&share->machine->control,
+		json_pack("{s:s, s:s, s:s}", "name", "share", "tag", share->config.tag, "what", what));
+}
+
+static void on_ended(struct process *process, int status)
+{
+	struct share *share = container_of(process, struct share, virtiofsd);
+	char text[64];
+
+	if (share->state == SHARE_PLUGGED && !process->killed) {
+		share->dead = true;
+		log_error("share %s: virtiofsd ended with %s", share->config.tag,
+			process_status_text(status, text));
+		event(share, "dead");
+	}
+}
+
+static const char *socket_path(const struct share *share, char path[PATH_MAX])
+{
+	char name[SHARE_TAG_MAX + 16];
+
+	(void)snprintf(name, sizeof(name), "share-%u.sock", share->slot);
+	return machine_path(share->machine, path, name);
+}
+
+int share_start(struct share *share, const struct share_config *config, char ret_socket[PATH_MAX],
+	struct postern_error *error)
+{
+	struct machine *machine = share->machine;
+	struct argv argv = {0};
+	AUTO_CLOSE int listener = -EBADF;
+	struct process_options options = {.read_only = config->read_only ? config->source : NULL};
+	struct stat st;
+	int r;
+
+	if (!machine->config.virtiofsd)
+		return fail(error, POSTERN_ABSENT, ENOENT,
+			"virtiofsd is not installed on this host: no folder can be shared");
+	if (stat(config->source, &st) < 0)
+		return fail_errno(error, POSTERN_USAGE, errno, "%s", config->source);
+	if (!S_ISDIR(st.st_mode))
+		return fail(error, POSTERN_USAGE, ENOTDIR, "%s is not a folder", config->source);
+	listener = unix_listen(socket_path(share, ret_socket), 1);
+	if (listener < 0)
+		return fail_errno(error, POSTERN_ANSWERED, -listener, "%s", ret_socket);
+	r = copy_config(&share->config, config);
+	if (r == 0)
+		r = command(machine->config.virtiofsd, config, &argv);
+	if (r < 0)
+		(void)fail_errno(error, POSTERN_ANSWERED, -r, "virtiofsd");
+	else
+		r = process_start(&machine->processes, &share->virtiofsd, "virtiofsd", argv.words,
+			&listener, 1, &options, on_ended, error);
+	argv_done(&argv);
+	if (r < 0) {
+		(void)unlink(ret_socket);
+		clear_config(&share->config);
+	}
+	return r;
+}
+
+void share_stop(struct share *share)
+{
+	char path[PATH_MAX];
+
+	process_signal(&share->virtiofsd, SIGKILL);
+	(void)unlink(socket_path(share, path));
+	share->state = SHARE_FREE;
+	share->dead = false;
+	clear_config(&share->config);
+}
+
+/* ---- Adding and removing while the guest runs ---- */
+
+static void answer(struct share *share, const struct postern_error *error, json_t *result)
+{
+	struct request *request = share->request;
+
+	share->request = NULL;
+	if (error) {
+		json_decref(result);
+		request_fail(request, error, NULL);
+	} else {
+		request_return(request, result);
+	}
+}
+
+static void on_plugged(void *ctx, const struct postern_error *error)
+{
+	struct share *share = ctx;
+	struct postern_error failed = {0};
+	char path[PATH_MAX];
+
+	(void)unlink(socket_path(share, path));
+	if (error) {
+		const char *line = process_last_line(&share->virtiofsd);
+
+		(void)fail(&failed, error->failure, error->sys_errno, "%s%s%s", error->message,
+			*line ? "; virtiofsd: " : "", line);
+		share_stop(share);
+		answer(share, &failed, NULL);
+		return;
+	}
+	share->state = SHARE_PLUGGED;
+	share->dead = !process_running(&share->virtiofsd);
+	if (share->config.persistent)
+		save(share->machine);
+	event(share, "added");
+	answer(share, NULL, share_config_to_json(&share->config));
+}
+
+static struct share *find(struct machine *machine, const char *tag)
+{
+	for (size_t i = 0; i < VM_ROOT_PORTS; i++)
+		if (machine->shares[i].state != SHARE_FREE &&
+			strcmp(machine->shares[i].config.tag, tag) == 0)
+			return &machine->shares[i];
+	return NULL;
+}
+
+/* A free root port. Its last virtiofsd must have been reaped: it is the slot's too. */
+static struct share *find_free(struct machine *machine)
+{
+	for (size_t i = 0; i < VM_ROOT_PORTS; i++)
+		if (machine->shares[i].state == SHARE_FREE &&
+			!process_running(&machine->shares[i].virtiofsd))
+			return &machine->shares[i];
+	return NULL;
+}
+
+void share_add_command(void *ctx, struct request *request, const json_t *arguments)
+{
+	struct machine *machine = ctx;
+	struct share_config config;
+	struct postern_error error = {0};
+	struct share *share = NULL;
+	char path[PATH_MAX];
+	int r = share_config_from_json(arguments, &config, &error);
+
+	if (r == 0 && (!machine->vmm || machine->state > MACHINE_READY))
+		r = fail(&error, POSTERN_ABSENT, ENOTCONN, "the VM is not running");
+	if (r == 0 && find(machine, config.tag))
+		r = fail(&error, POSTERN_ANSWERED, EEXIST, "the VM has a share %s already", config.tag);
+	if (r == 0) {
+		share = find_free(machine);
+		if (!share)
+			r = fail(&error, POSTERN_ANSWERED, ENOSPC,
+				"all %d places for shares are taken", VM_ROOT_PORTS);
+	}
+	if (r == 0)
+		r = share_start(share, &config, path, &error);
+	if (r < 0) {
+		request_fail(request, &error, NULL);
+		return;
+	}
+	share->state = SHARE_PLUGGING;
+	share->request = request;
+	machine->driver->share_plug(
+		machine->vmm, share->slot, share->config.tag, path, on_plugged, share);
+}
+
+static void on_unplugged(void *ctx, const struct postern_error *error)
+{
+	struct share *share = ctx;
+	struct machine *machine = share->machine;
+	bool persistent = share->config.persistent;
+	json_t *result;
+
+	if (error) {
+		share->state = SHARE_PLUGGED;
+		share->dead = !process_running(&share->virtiofsd);
+		answer(share, error, NULL);
+		return;
+	}
+	result = share_config_to_json(&share->config);
+	event(share, "removed");
+	share_stop(share);
+	if (persistent)
+		save(machine);
+	answer(share, NULL, result);
+}
+
+void share_remove_command(void *ctx, struct request *request, const json_t *arguments)
+{
+	struct machine *machine = ctx;
+	const char *tag = json_field_string(arguments, "tag", "");
+	struct postern_error error = {0};
+	struct share *share = find(machine, tag);
+	int r = 0;
+
+	if (!machine->vmm || machine->state > MACHINE_READY)
+		r = fail(&error, POSTERN_ABSENT, ENOTCONN, "the VM is not running");
+	else if (!share_tag_valid(tag) || !share)
+		r = fail(&error, POSTERN_ANSWERED, ENOENT, "the VM has no such share");
+	else if (share->state != SHARE_PLUGGED)
+		r = fail(&error, POSTERN_ANSWERED, EBUSY, "the share is just being added or removed");
+	if (r < 0) {
+		request_fail(request, &error, NULL);
+		return;
+	}
+	share->state = SHARE_UNPLUGGING;
+	share->request = request;
+	machine->driver->share_unplug(machine->vmm, share->slot, on_unplugged, share);
+}

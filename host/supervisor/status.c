@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the supervisor tells about its VM. */
+#include <stdio.h>
+#include <string.h>
+
+#include "host/common/vm_files.h"
+#include "host/supervisor/machine.h"
+#include "proto/cleanup.h"
+#include "proto/clock.h"
+
+const char *machine_state_name(const struct machine *machine)
+{
+	static const char *const names[] = {
+		[MACHINE_STARTING] = "starting",
+		[MACHINE_BOOTING] = "booting",
+		[MACHINE_READY] = "ready",
+		[MACHINE_STOPPING] = "stopping",
+		[MACHINE_ENDED] = "ended",
+	};
+
+	return names[machine->state];
+}
+
+static void add_problem(json_t *problems, const char *what, const char *subject, const char *help)
+{
+	char text[128];
+
+	(void)snprintf(text, sizeof(text), "%s%s%s", *subject ? "share " : "", subject, *subject ? " " : "");
+	(void)json_array_append_new(
+		problems, json_pack("{s:s+, s:s}", "problem", text, what, "help", help));
+}
+
+static json_t *problems(const struct machine *machine)
+{
+	json_t *list = json_array();
+
+	if (machine->channel_lost)
+		add_problem(list, "channel lost", "", "the VM must be restarted");
+	if (machine->silent)
+		add_problem(list, "no agent answers", "",
+			"look at the console; the guest needs postern's agent and the vsock driver");
+	for (size_t i = 0; i < VM_ROOT_PORTS; i++)
+		if (machine->shares[i].dead)
+			add_problem(list, "dead", machine->shares[i].config.tag,
+				"remove it and add it again");
+	return list;
+}
+
+static json_t *shares(const struct machine *machine)
+{
+	static const char *const states[] = {
+		[SHARE_PLUGGING] = "plugging",
+		[SHARE_PLUGGED] = "plugged",
+		[SHARE_UNPLUGGING] = "unplugging",
+	};
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < VM_ROOT_PORTS; i++) {
+		const struct share *share = &machine->shares[i];
+		json_t *object;
+
+		if (share->state == SHARE_FREE)
+			continue;
+		object = share_config_to_json(&share->config);
+		(void)json_object_set_new(
+			object, "state", json_string(share->dead ? "dead" : states[share->state]));
+		(void)json_array_append_new(list, object);
+	}
+	return list;
+}
+
+/* RFC 9562 text of an id. */
+static void format_id(const uint8_t id[16], char text[40])
+{
+	size_t at = 0;
+
+	for (size_t i = 0; i < 16; i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			text[at++] = '-';
+		(void)snprintf(text + at, 3, "%02x", id[i]);
+		at += 2;
+	}
+}
+
+static pid_t pid_of(const struct process *process)
+{
+	return process_running(process) ? process->pid : 0;
+}
+
+json_t *machine_status(const struct machine *machine)
+{
+	const struct vm_config *config = &machine->config;
+	uint64_t uptime = (clock_ns(CLOCK_BOOTTIME) - machine->started) / NSEC_PER_MSEC;
+	json_t *status = json_pack("{s:s, s:s, s:s, s:s, s:s*, s:i, s:I, s:I, s:I, s:I, s:i}", "name",
+		config->name, "state", machine_state_name(machine), "accel", config->kvm ? "kvm" : "tcg",
+		"vsock", config->vsock_kernel ? "kernel" : "user", "kernel", config->kernel, "cpus",
+		(int)config->cpus, "cid", (json_int_t)config->cid, "memory_bytes",
+		(json_int_t)config->memory_bytes, "uptime_ms", (json_int_t)uptime, "started",
+		(json_int_t)machine->started_wall, "vmm_pid", (int)pid_of(&machine->qemu));
+
+	if (!status)
+		return NULL;
+	(void)json_object_set_new(status, "driver", json_string(config->driver));
+	if (config->image)
+		(void)json_object_set_new(status, "image", json_string(config->image));
+	if (!config->vsock_kernel)
+		(void)json_object_set_new(
+			status, "vsockd_pid", json_integer(pid_of(&machine->vsockd)));
+	if (machine->agent_version[0]) {
+		char id[40];
+
+		format_id(machine->boot_id, id);
+		(void)json_object_set_new(
+			status, "agent_version", json_string(machine->agent_version));
+		(void)json_object_set_new(status, "boot_id", json_string(id));
+		(void)json_object_set_new(status, "ready_after_ms",
+			json_integer((json_int_t)machine->ready_after_ms));
+	}
+	(void)json_object_set_new(status, "shares", shares(machine));
+	(void)json_object_set_new(status, "problems", problems(machine));
+	return status;
+}

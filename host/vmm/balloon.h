@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The memory balloon in pages of 4 KiB that it takes from the guest (virtio 1.2, 5.5). QMP speaks of
+ * the memory that is left instead, in bytes.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/client/client.h"
+
+#define BALLOON_PAGE      4096u
+#define BALLOON_LEAST_MIB 24u /* what a guest is left at least; below, its kernel cannot live */
+#define BALLOON_UNKNOWN   UINT64_MAX
+
+/* In the order in which they are shown. */
+enum balloon_stat {
+	BALLOON_SWAP_IN,       /* bytes */
+	BALLOON_SWAP_OUT,      /* bytes */
+	BALLOON_MAJOR_FAULTS,  /* count */
+	BALLOON_MINOR_FAULTS,  /* count */
+	BALLOON_HUGETLB_ALLOC, /* count */
+	BALLOON_HUGETLB_FAIL,  /* count */
+	BALLOON_FREE,          /* bytes */
+	BALLOON_TOTAL,         /* bytes */
+	BALLOON_AVAILABLE,     /* bytes */
+	BALLOON_CACHES,        /* bytes */
+	BALLOON_STATS
+};
+
+struct balloon_stats {
+	uint64_t current_pages;
+	uint64_t requested_pages;
+	uint64_t values[BALLOON_STATS]; /* BALLOON_UNKNOWN where the guest told nothing to believe */
+};
+
+/* The label of a statistic, "swap-in". */
+const char *balloon_stat_name(enum balloon_stat stat);
+
+/* The value for QMP's "balloon" that takes `pages` from memory_bytes. 0, or -ERANGE with *error
+ * when less than BALLOON_LEAST_MIB would be left. */
+int balloon_value(
+	uint64_t memory_bytes, uint64_t pages, uint64_t *ret_value, struct postern_error *error);
+
+/* Pages taken when `left` bytes are left; a value beyond memory_bytes takes nothing. */
+uint64_t balloon_pages(uint64_t memory_bytes, uint64_t left);
+
+/*
+ * Reads the "guest-stats" property. The guest wrote the numbers: what cannot be (more memory than
+ * the VM has, more free than total) becomes BALLOON_UNKNOWN. Returns the guest's time of the report,
+ * 0 where there is none yet.
+ */
+json_int_t balloon_read_stats(
+	const json_t *guest_stats, uint64_t memory_bytes, struct balloon_stats *stats);
+
+/* As an object by label, unknown ones null; and back. */
+json_t *balloon_stats_to_json(const struct balloon_stats *stats);
+void balloon_stats_from_json(const json_t *object, struct balloon_stats *ret_stats);

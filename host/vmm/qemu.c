@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "host/vmm/qemu.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "host/common/fail.h"
+#include "host/common/json_line.h"
+#include "host/vmm/qemu_vmm.h"
+#include "proto/cleanup.h"
+#include "proto/clock.h"
+
+#define GREETING_MS 20000 /* QEMU opens its monitor before anything slow */
+
+struct operation {
+	vmm_done_fn fn;
+	void *ctx;
+};
+
+static void lost(struct vmm *vmm, const struct postern_error *error)
+{
+	loop_io_del(&vmm->io);
+	loop_timer_del(&vmm->deadline);
+	vmm->on_event(vmm->ctx, VMM_LOST, error->message);
+}
+
+/* Follows what the monitor's connection waits for. */
+void qemu_watch(struct vmm *vmm)
+{
+	short events = qmp_events(vmm->qmp);
+	uint64_t deadline = qmp_deadline(vmm->qmp);
+
+	(void)loop_io_set(&vmm->io, (uint32_t)events); /* poll() and epoll share these bits */
+	if (deadline == UINT64_MAX)
+		loop_timer_del(&vmm->deadline);
+	else
+		loop_timer_set(vmm->loop, &vmm->deadline, deadline);
+}
+
+static void dispatch(struct vmm *vmm)
+{
+	struct postern_error error = {0};
+
+	if (qmp_dispatch(vmm->qmp, &error) < 0)
+		lost(vmm, &error);
+	else
+		qemu_watch(vmm);
+	postern_error_clear(&error);
+}
+
+static void on_io(struct loop_io *io, uint32_t events)
+{
+	(void)events;
+	dispatch(container_of(io, struct vmm, io));
+}
+
+static void on_deadline(struct loop_timer *timer)
+{
+	dispatch(container_of(timer, struct vmm, deadline));
+}
+
+static void on_event(void *ctx, const char *name, const json_t *data)
+{
+	struct vmm *vmm = ctx;
+
+	if (strcmp(name, "DEVICE_DELETED") == 0)
+		qemu_share_deleted(vmm, json_field_string(data, "device", ""));
+	else if (strcmp(name, "SHUTDOWN") == 0)
+		vmm->on_event(vmm->ctx, VMM_POWERED_DOWN, json_field_string(data, "reason", ""));
+	else if (strcmp(name, "RESET") == 0)
+		vmm->on_event(vmm->ctx, VMM_RESET, json_field_string(data, "reason", ""));
+	else if (strcmp(name, "GUEST_PANICKED") == 0)
+		vmm->on_event(vmm->ctx, VMM_PANICKED, "");
+}
+
+int qemu_call(struct vmm *vmm, const char *command, json_t *arguments, qmp_reply_fn fn, void *ctx)
+{
+	int r = qmp_call(vmm->qmp, command, arguments, QEMU_CALL_MS, fn, ctx);
+
+	if (r == 0)
+		qemu_watch(vmm);
+	return r;
+}
+
+static void on_done(void *ctx, const struct postern_error *error, const json_t *result)
+{
+	struct operation *operation = ctx;
+
+	(void)result;
+	operation->fn(operation->ctx, error);
+	free(operation);
+}
+
+/* One command whose answer is the operation's end. */
+static void simple(
+	struct vmm *vmm, const char *command, json_t *arguments, vmm_done_fn fn, void *ctx)
+{
+	struct operation *operation = malloc(sizeof(*operation));
+	struct postern_error error = {0};
+	int r = -ENOMEM;
+
+	if (operation) {
+		*operation = (struct operation){.fn = fn, .ctx = ctx};
+		r = qemu_call(vmm, command, arguments, on_done, operation);
+	} else {
+		json_decref(arguments);
+	}
+	if (r == 0)
+		return;
+	free(operation);
+	(void)fail_errno(&error, POSTERN_ABSENT, -r, "QEMU: %s", command);
+	fn(ctx, &error);
+}
+
+static void powerdown(struct vmm *vmm, vmm_done_fn fn, void *ctx)
+{
+	simple(vmm, "system_powerdown", NULL, fn, ctx);
+}
+
+static void quit(struct vmm *vmm, vmm_done_fn fn, void *ctx)
+{
+	simple(vmm, "quit", NULL, fn, ctx);
+}
+
+static void balloon(struct vmm *vmm, uint64_t left, vmm_done_fn fn, void *ctx)
+{
+	simple(vmm, "balloon", json_pack("{s:I}", "value", (json_int_t)left), fn, ctx);
+	vmm->balloon_left = left;
+}
+
+static void booted(struct vmm *vmm)
+{
+	(void)qemu_call(vmm, "set-action", json_pack("{s:s}", "reboot", "reset"), NULL, NULL);
+}
+
+static int attach(struct loop *loop, int fd, const struct vm_config *config, vmm_event_fn on_vmm,
+	void *ctx, struct vmm **ret_vmm)
+{
+	struct vmm *vmm = calloc(1, sizeof(*vmm));
+	int r = -ENOMEM;
+
+	if (!vmm) {
+		(void)fd_close(fd);
+		return r;
+	}
+	vmm->loop = loop;
+	vmm->config = config;
+	vmm->on_event = on_vmm;
+	vmm->ctx = ctx;
+	vmm->balloon_left = config->memory_bytes;
+	vmm->io.fn = on_io;
+	vmm->deadline.fn = on_deadline;
+	r = qmp_open(fd, GREETING_MS, on_event, vmm, &vmm->qmp);
+	if (r == 0)
+		r = loop_io_add(loop, &vmm->io, qmp_fd(vmm->qmp), EPOLLIN);
+	if (r < 0) {
+		qmp_close(vmm->qmp);
+		free(vmm);
+		return r;
+	}
+	qemu_watch(vmm);
+	*ret_vmm = vmm;
+	return 0;
+}
+
+static void detach(struct vmm *vmm)
+{
+	if (!vmm)
+		return;
+	loop_io_del(&vmm->io);
+	loop_timer_del(&vmm->deadline);
+	qemu_shares_forget(vmm);
+	qemu_stats_forget(vmm);
+	qmp_close(vmm->qmp);
+	free(vmm);
+}
+
+const struct vmm_driver qemu_driver = {
+	.name = "qemu",
+	.command = qemu_command,
+	.attach = attach,
+	.detach = detach,
+	.booted = booted,
+	.powerdown = powerdown,
+	.quit = quit,
+	.balloon = balloon,
+	.balloon_stats = qemu_balloon_stats,
+	.share_plug = qemu_share_plug,
+	.share_unplug = qemu_share_unplug,
+};

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The command line of QEMU: a q35 machine with what a Postern guest needs and nothing else. Values
+ * of people (paths, names) go into QEMU's key=value options, where a comma must be doubled.
+ */
+#include "host/vmm/qemu.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/cleanup.h"
+
+/* The text with its commas doubled. The caller frees; NULL: out of memory. */
+static char *quote(const char *text)
+{
+	char *quoted = malloc(strlen(text) * 2 + 1), *to = quoted;
+
+	for (const char *at = text; quoted && *at; at++) {
+		if (*at == ',')
+			*to++ = ',';
+		*to++ = *at;
+	}
+	if (quoted)
+		*to = '\0';
+	return quoted;
+}
+
+static void add_machine(const struct vm_config *config, const char *name, struct argv *argv)
+{
+	unsigned long long size = config->memory_bytes;
+
+	argv_add(argv, "%s", config->vmm);
+	argv_add(argv, "-nodefaults");
+	argv_add(argv, "-no-user-config");
+	argv_add(argv, "-name");
+	argv_add(argv, "guest=%s,debug-threads=on", name);
+	argv_add(argv, "-machine");
+	argv_add(argv, "q35,accel=%s,memory-backend=ram0,vmport=off,smm=off,graphics=off",
+		config->kvm ? "kvm" : "tcg");
+	argv_add(argv, "-cpu");
+	argv_add(argv, config->kvm ? "host" : "max");
+	argv_add(argv, "-smp");
+	argv_add(argv, "%u", config->cpus);
+	argv_add(argv, "-m");
+	argv_add(argv, "%lluB", size);
+	/* Shared: the vhost-user processes work in the guest's memory. */
+	argv_add(argv, "-object");
+	argv_add(argv, "memory-backend-memfd,id=ram0,size=%lluB,share=on", size);
+	argv_add(argv, "-display");
+	argv_add(argv, "none");
+	/* QEMU has to start no program and to gain no right. */
+	argv_add(argv, "-sandbox");
+	argv_add(argv, "on,obsolete=deny,elevateprivileges=deny,spawn=deny");
+	/* A guest that resets itself before it ever answered would do so for ever. */
+	argv_add(argv, "-action");
+	argv_add(argv, "reboot=shutdown,panic=shutdown");
+}
+
+static void add_channels(const struct vm_config *config, struct argv *argv)
+{
+	argv_add(argv, "-chardev");
+	argv_add(argv, "socket,id=monitor0,fd=%d", VMM_FD_MONITOR);
+	argv_add(argv, "-mon");
+	argv_add(argv, "chardev=monitor0,mode=control");
+	argv_add(argv, "-chardev");
+	argv_add(argv, "socket,id=console0,fd=%d", VMM_FD_CONSOLE);
+	argv_add(argv, "-serial");
+	argv_add(argv, "chardev:console0");
+	if (config->vsock_kernel) {
+		argv_add(argv, "-device");
+		argv_add(argv, "vhost-vsock-pci,id=vsock0,guest-cid=%u,vhostfd=%d", config->cid,
+			VMM_FD_VSOCK);
+		return;
+	}
+	argv_add(argv, "-chardev");
+	argv_add(argv, "socket,id=vsock0,fd=%d", VMM_FD_VSOCK);
+	argv_add(argv, "-device");
+	argv_add(argv, "vhost-user-vsock-pci,id=vsockdev0,chardev=vsock0");
+}
+
+static void add_devices(struct argv *argv)
+{
+	argv_add(argv, "-device");
+	argv_add(argv, "virtio-balloon-pci,id=balloon0,deflate-on-oom=on,free-page-reporting=on");
+	argv_add(argv, "-object");
+	argv_add(argv, "rng-random,id=rng0,filename=/dev/urandom");
+	argv_add(argv, "-device");
+	argv_add(argv, "virtio-rng-pci,rng=rng0");
+	argv_add(argv, "-device");
+	argv_add(argv, "pvpanic-pci");
+	/* Ports that shares are plugged into while the guest runs. */
+	for (unsigned i = 0; i < VM_ROOT_PORTS; i++) {
+		argv_add(argv, "-device");
+		argv_add(argv, "pcie-root-port,id=port%u,bus=pcie.0,chassis=%u,slot=%u", i, i + 1, i);
+	}
+}
+
+static void add_shares(const struct vm_config *config, struct argv *argv)
+{
+	for (unsigned i = 0; i < config->n_shares; i++) {
+		argv_add(argv, "-chardev");
+		argv_add(argv, "socket,id=sharechar%u,fd=%u", i, VMM_FD_SHARE + i);
+		argv_add(argv, "-device");
+		argv_add(argv,
+			"vhost-user-fs-pci,id=share%u,bus=port%u,chardev=sharechar%u,tag=%s,"
+			"queue-size=%u",
+			i, i, i, config->shares[i].tag, QEMU_SHARE_QUEUE);
+	}
+}
+
+static int add_boot(const struct vm_config *config, struct argv *argv)
+{
+	if (config->kernel) {
+		argv_add(argv, "-kernel");
+		argv_add(argv, "%s", config->kernel);
+		if (config->initrd) {
+			argv_add(argv, "-initrd");
+			argv_add(argv, "%s", config->initrd);
+		}
+		argv_add(argv, "-append");
+		argv_add(argv, "%s", config->cmdline ? config->cmdline : "");
+	}
+	if (config->image) {
+		AUTO_FREE char *image = quote(config->image);
+
+		if (!image)
+			return -ENOMEM;
+		argv_add(argv, "-drive");
+		argv_add(argv, "if=none,id=disk0,file=%s,format=%s,readonly=%s,discard=unmap", image,
+			config->image_qcow2 ? "qcow2" : "raw", config->image_read_only ? "on" : "off");
+		argv_add(argv, "-device");
+		argv_add(argv, "virtio-blk-pci,drive=disk0,bootindex=1");
+	}
+	return 0;
+}
+
+int qemu_command(const struct vm_config *config, struct argv *ret_argv)
+{
+	AUTO_FREE char *name = quote(config->name);
+	int r;
+
+	*ret_argv = (struct argv){0};
+	if (!name)
+		return -ENOMEM;
+	add_machine(config, name, ret_argv);
+	add_channels(config, ret_argv);
+	add_devices(ret_argv);
+	add_shares(config, ret_argv);
+	r = add_boot(config, ret_argv);
+	if (r == 0 && ret_argv->failed)
+		r = -ENOMEM;
+	if (r < 0)
+		argv_done(ret_argv);
+	return r;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Balloon statistics from QEMU. The guest is asked only while somebody waits for the answer: the
+ * property guest-stats-polling-interval is set, guest-stats is read until its last-update moves, and
+ * the interval goes back to 0, so that an idle guest stays idle.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "host/common/fail.h"
+#include "host/common/json_line.h"
+#include "host/vmm/qemu_vmm.h"
+#include "proto/cleanup.h"
+#include "proto/clock.h"
+
+#define BALLOON_PATH "/machine/peripheral/balloon0"
+#define LOOK_MS      100
+#define LOOKS_MAX    22 /* last-update counts seconds: it moves within one, if the guest answers */
+
+static void look(struct vmm *vmm);
+
+static void tell(struct vmm *vmm, const struct postern_error *error)
+{
+	struct stats_request *all = vmm->stats;
+
+	vmm->stats = NULL;
+	while (all) {
+		struct stats_request *request = all;
+
+		all = request->next;
+		request->fn(request->ctx, error, error ? NULL : &vmm->stats_values);
+		free(request);
+	}
+}
+
+static void set_interval(struct vmm *vmm, int seconds)
+{
+	(void)qemu_call(vmm, "qom-set",
+		json_pack("{s:s, s:s, s:i}", "path", BALLOON_PATH, "property",
+			"guest-stats-polling-interval", "value", seconds),
+		NULL, NULL);
+}
+
+static void on_balloon(void *ctx, const struct postern_error *error, const json_t *result)
+{
+	struct vmm *vmm = ctx;
+	uint64_t all = vmm->config->memory_bytes;
+	json_int_t left = json_field_int(result, "actual", (json_int_t)all);
+
+	vmm->stats_values.current_pages = balloon_pages(all, left < 0 ? all : (uint64_t)left);
+	vmm->stats_values.requested_pages = balloon_pages(all, vmm->balloon_left);
+	tell(vmm, error);
+}
+
+static void end_round(struct vmm *vmm, const struct postern_error *error)
+{
+	loop_timer_del(&vmm->stats_timer);
+	if (error) {
+		tell(vmm, error);
+		return;
+	}
+	set_interval(vmm, 0);
+	if (qemu_call(vmm, "query-balloon", NULL, on_balloon, vmm) < 0)
+		on_balloon(vmm, NULL, NULL);
+}
+
+static void on_look(struct loop_timer *timer)
+{
+	look(container_of(timer, struct vmm, stats_timer));
+}
+
+static void on_stats(void *ctx, const struct postern_error *error, const json_t *result)
+{
+	struct vmm *vmm = ctx;
+	json_int_t at = 0;
+
+	if (error) {
+		end_round(vmm, error);
+		return;
+	}
+	at = balloon_read_stats(result, vmm->config->memory_bytes, &vmm->stats_values);
+	if (vmm->stats_looks == 0) {
+		vmm->stats_before = at;
+		set_interval(vmm, 1);
+	}
+	if (at != vmm->stats_before || vmm->stats_looks++ >= LOOKS_MAX) {
+		end_round(vmm, NULL);
+		return;
+	}
+	vmm->stats_timer.fn = on_look;
+	loop_timer_set(vmm->loop, &vmm->stats_timer, monotonic_ns() + LOOK_MS * NSEC_PER_MSEC);
+}
+
+static void look(struct vmm *vmm)
+{
+	struct postern_error error = {0};
+	int r = qemu_call(vmm, "qom-get",
+		json_pack("{s:s, s:s}", "path", BALLOON_PATH, "property", "guest-stats"), on_stats, vmm);
+
+	if (r == 0)
+		return;
+	(void)fail_errno(&error, POSTERN_ABSENT, -r, "QEMU's monitor");
+	end_round(vmm, &error);
+}
+
+void qemu_balloon_stats(struct vmm *vmm, vmm_stats_fn fn, void *ctx)
+{
+	struct stats_request *request = malloc(sizeof(*request));
+	struct postern_error error = {0};
+	bool first = !vmm->stats;
+
+	if (!request) {
+		(void)fail_errno(&error, POSTERN_ANSWERED, ENOMEM, "balloon statistics");
+		fn(ctx, &error, NULL);
+		return;
+	}
+	*request = (struct stats_request){.vmm = vmm, .next = vmm->stats, .fn = fn, .ctx = ctx};
+	vmm->stats = request;
+	if (!first)
+		return; /* the round under way answers both */
+	vmm->stats_looks = 0;
+	look(vmm);
+}
+
+void qemu_stats_forget(struct vmm *vmm)
+{
+	loop_timer_del(&vmm->stats_timer);
+	while (vmm->stats) {
+		struct stats_request *request = vmm->stats;
+
+		vmm->stats = request->next;
+		free(request);
+	}
+}

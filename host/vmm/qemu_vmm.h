@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A running QEMU: what the driver's files share. */
+#pragma once
+
+#include "host/common/text.h"
+#include "host/vmm/qemu.h"
+#include "host/vmm/qmp.h"
+
+#define QEMU_CALL_MS   10000 /* a monitor that takes longer is taken for dead */
+#define QEMU_UNPLUG_MS 15000 /* for the guest to let a device go */
+
+enum slot_state { SLOT_IDLE, SLOT_PLUGGING, SLOT_UNPLUGGING };
+
+/* One operation on one root port. */
+struct slot {
+	struct vmm *vmm;
+	unsigned index;
+	enum slot_state state;
+	char tag[SHARE_TAG_MAX + 1];
+	struct postern_error error; /* of a plug that is being undone */
+	struct loop_timer timer;
+	vmm_done_fn fn;
+	void *ctx;
+};
+
+struct stats_request {
+	struct vmm *vmm;
+	struct stats_request *next;
+	vmm_stats_fn fn;
+	void *ctx;
+};
+
+struct vmm {
+	struct loop *loop;
+	const struct vm_config *config;
+	struct qmp *qmp;
+	struct loop_io io;
+	struct loop_timer deadline;
+	vmm_event_fn on_event;
+	void *ctx;
+	uint64_t balloon_left; /* asked for last, bytes */
+
+	struct slot slots[VM_ROOT_PORTS];
+
+	struct stats_request *stats; /* who waits for balloon statistics */
+	struct loop_timer stats_timer;
+	json_int_t stats_before; /* time of the report before this round */
+	unsigned stats_looks;    /* in this round */
+	struct balloon_stats stats_values;
+};
+
+/* Sends a command; arguments is taken over. 0 or -errno of qmp_call(). */
+int qemu_call(struct vmm *vmm, const char *command, json_t *arguments, qmp_reply_fn fn, void *ctx);
+
+/* Re-arms the loop for the monitor; needed after each qmp_call(). */
+void qemu_watch(struct vmm *vmm);
+
+void qemu_share_plug(struct vmm *vmm, unsigned slot, const char *tag, const char *socket_path,
+	vmm_done_fn fn, void *ctx);
+void qemu_share_unplug(struct vmm *vmm, unsigned slot, vmm_done_fn fn, void *ctx);
+
+/* The event DEVICE_DELETED for a device id. */
+void qemu_share_deleted(struct vmm *vmm, const char *device);
+
+void qemu_shares_forget(struct vmm *vmm);
+
+void qemu_balloon_stats(struct vmm *vmm, vmm_stats_fn fn, void *ctx);
+void qemu_stats_forget(struct vmm *vmm);

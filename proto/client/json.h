@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Messages as JSON by their descriptors. Names are those of the .proto; 64-bit numbers are JSON
+ * integers; enumerations their names; absent fields are left out; bytes are a string when they are
+ * valid UTF-8 without NUL, else {"base64": "..."} (16-byte ids named *_id: as UUID text).
+ */
+#pragma once
+
+#include <jansson.h>
+#include <protobuf-c/protobuf-c.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct method_schema {
+	const ProtobufCMessageDescriptor *request;
+	const ProtobufCMessageDescriptor *reply;
+};
+
+/* The types of "service.rpc", or of a topic "notify...."; -ENOENT where no .proto has it. */
+int schema_find(const char *method, struct method_schema *ret_schema);
+
+/* Calls fn for each rpc of each service that can be called (topics are not), in .proto order. */
+void schema_each(void (*fn)(void *ctx, const char *method, const struct method_schema *schema),
+	void *ctx);
+
+/* bytes[0..len) as a new JSON object (the caller decrefs). -EBADMSG with *ret_why where they are
+ * not such a message within the host's limits; -ENOMEM. */
+int json_from_message(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t len,
+	json_t **ret_json, const char **ret_why);
+
+/* The message that the object stands for, packed into new memory (the caller frees). -EINVAL with
+ * problem[0..size) naming the field and what was expected; -ENOMEM. */
+int json_to_message(const ProtobufCMessageDescriptor *type, const json_t *json, uint8_t **ret_bytes,
+	size_t *ret_len, char *problem, size_t size);

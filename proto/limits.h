@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Every limit of the wire, in one place. */
+#pragma once
+
+#define POSTERN_MAJOR 1
+#define POSTERN_MINOR 0
+
+#define POSTERN_PORT       767  /* below 1024: no unprivileged guest process can take it first */
+#define POSTERN_READY_PORT 7670 /* on the host: where the agent says that it is ready */
+
+/* Frames, in bytes without the length itself. */
+#define FRAME_HEADER_MAX   5
+#define FRAME_HELLO_MAX    (4u << 10) /* until the hello is through */
+#define FRAME_DEFAULT_MAX  (1u << 20) /* what the agent accepts, and sends unless told more */
+#define FRAME_CEILING      (16u << 20)
+#define FRAME_HOST_MAX     (4u << 20) /* what the host's library accepts unless told more */
+#define FRAME_DEADLINE_MS  10000      /* from a frame's first byte to its last */
+#define FRAME_MIN_MAX_SIZE 4096       /* the least that a caller may ask answers to fit in */
+
+/* One message, before it is decoded. */
+#define VERIFY_DEPTH            16    /* nested messages */
+#define VERIFY_ELEMENTS         4096  /* of one repeated field, from a caller */
+#define VERIFY_ELEMENTS_TOTAL   16384 /* of all repeated fields of a body */
+#define VERIFY_HOST_ELEMENTS    65536 /* the same, from the agent */
+#define VERIFY_UNKNOWN          64    /* unknown fields of a body */
+#define VERIFY_SINGULAR_REPEATS 16    /* occurrences of a field that should come once */
+#define VERIFY_FIELDS           64    /* fields of one message of ours; a test holds us to it */
+
+/* Decoded messages: libprotobuf-c needs up to 80 times the bytes of the wire. */
+#define ARENA_REQUEST_MAX (4u << 20)
+#define ARENA_HOST_MAX    (64u << 20)
+
+/* A connection to the agent. */
+#define HELLO_DEADLINE_MS      5000  /* from accept to the first byte, and then to the hello */
+#define OPEN_REQUESTS_MAX      32
+#define OUTPUT_PAUSE           (1u << 20) /* bytes not taken yet: no new request is read */
+#define OUTPUT_STALLED_MS      30000      /* ... for so long: the connection ends */
+#define SUBSCRIPTIONS_MAX      16
+#define HOST_CLIENT_NAME_MAX   128
+#define CHANNEL_PREAMBLE_SIZE  20
+#define CHANNEL_PREAMBLE_MAGIC "\x00PC\x01"
+
+/* The agent as a whole. */
+#define PENDING_MAX          128 /* connections that have not said a byte */
+#define SESSIONS_MAX         64
+#define WORKERS_MAX          16
+#define STUCK_MAX            8
+#define EVENT_RING_ENTRIES   4096
+#define EVENT_RING_BYTES     (1u << 20)

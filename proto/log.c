@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *program_name = "postern";
+static enum log_level highest_level = LOG_LEVEL_INFO;
+static bool to_journal;
+static unsigned long dropped;
+
+void log_open(const char *program, enum log_level highest)
+{
+	program_name = program;
+	highest_level = highest;
+	to_journal = getenv("JOURNAL_STREAM") != NULL;
+}
+
+const char *log_level_name(enum log_level level)
+{
+	switch (level) {
+	case LOG_LEVEL_ERROR:
+		return "error";
+	case LOG_LEVEL_WARNING:
+		return "warning";
+	case LOG_LEVEL_INFO:
+		return "info";
+	case LOG_LEVEL_DEBUG:
+		return "debug";
+	}
+	return "?";
+}
+
+int log_level_parse(const char *text, enum log_level *ret_level)
+{
+	static const enum log_level levels[] = {
+		LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG};
+
+	for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++)
+		if (strcmp(text, log_level_name(levels[i])) == 0) {
+			*ret_level = levels[i];
+			return 0;
+		}
+	return -EINVAL;
+}
+
+unsigned long log_dropped(void)
+{
+	return dropped;
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
+	char line[1024];
+	int used, saved = errno;
+	va_list args;
+
+	if (level > highest_level)
+		return;
+	if (to_journal)
+		used = snprintf(line, sizeof(line), "<%d>%s: ", (int)level, program_name);
+	else
+		used = snprintf(line, sizeof(line), "%s: %s: ", program_name, log_level_name(level));
+	va_start(args, format);
+	(void)vsnprintf(line + used, sizeof(line) - (size_t)used - 1, format, args);
+	va_end(args);
+	used = (int)strlen(line);
+	line[used++] = '\n';
+	/* One write, no retry: a log that is full or frozen must not hold anybody up. */
+	if (write(STDERR_FILENO, line, (size_t)used) != used)
+		dropped++;
+	errno = saved;
+}
