@@ -121,21 +121,53 @@ postern-worker_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/wo
 	agent/methods/call.c agent/methods/mount_entry.c kmod-helpers/types.c)
 postern-worker_LIBS = $(call pkg,mount libnl-3.0 libprotobuf-c) -ldl
 
-AGENT := posternd postern-session postern-watch postern-worker
+postern-kmod_OBJECTS := $(call objects,$(call sources,kmod-helpers))
+postern-kmod_LIBS = $(call pkg,libkmod)
+postern-init_OBJECTS := $(call objects,$(call sources,agent/init))
+postern-ctl_OBJECTS := $(call objects,$(call sources,agent/ctl agent/config agent/policy) agent/row.c)
+postern-ctl_ARCHIVES := $(B)/libclient.a
+postern-ctl_LIBS = $(call pkg,libprotobuf-c jansson)
+
+AGENT := posternd postern-session postern-watch postern-worker postern-kmod postern-init postern-ctl
+
+# The host: one archive is libpostern; each program takes from it what it needs.
+$(B)/libhost.a: $(call objects,$(call sources,host/lib host/common host/initramfs host/vmm) \
+	kmod-helpers/boot.c) $(call objects,$(call sources,proto/client)) $(services)
+postern_OBJECTS := $(call objects,$(call sources,host/cli))
+postern_ARCHIVES := $(B)/libhost.a
+postern_LIBS = $(call pkg,libprotobuf-c jansson libmd)
+postern-supervisor_OBJECTS := $(call objects,$(call sources,host/supervisor))
+postern-supervisor_ARCHIVES := $(B)/libhost.a
+postern-supervisor_LIBS = $(postern_LIBS)
+postern-vsockd_OBJECTS := $(call objects,$(call sources,host/vsockd))
+
+HOST := postern postern-supervisor postern-vsockd
 
 .PHONY: agent host
 agent: $(AGENT:%=$(B)/%)
-host:
+host: $(HOST:%=$(B)/%)
 
 define program
-$(B)/$(1): $$($(1)_OBJECTS) $(B)/libproto.a $(B)/libmessages.a
+$(B)/$(1): $$($(1)_OBJECTS) $$($(1)_ARCHIVES) $(B)/libproto.a $(B)/libmessages.a
 	$$(say) LD $$@
 	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) $$(or $$($(1)_LINK),$$(PIE)) -o $$@ $$($(1)_OBJECTS) \
 		$$($(1)_ARCHIVES) $(B)/libproto.a $(B)/libmessages.a $$($(1)_LIBS)
 endef
-$(foreach name,$(AGENT),$(eval $(call program,$(name))))
+$(foreach name,$(AGENT) $(HOST),$(eval $(call program,$(name))))
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+
+# ---- the small guest -----------------------------------------------------------------------------
+
+GUEST_ETC := $(B)/guest/etc/postern
+
+.PHONY: guest
+guest: all $(GUEST_ETC)/policy.d/50-default.policy
+	$(Q)packaging/setup guest $(B)/guest
+
+$(GUEST_ETC)/policy.d/50-default.policy: packaging/policy/50-default.policy
+	$(Q)mkdir -p $(@D)
+	$(Q)cp $< $@
 
 .PHONY: clean
 clean:

@@ -8,6 +8,7 @@
 #include <linux/securebits.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -70,18 +71,28 @@ static int drop_bounding(uint64_t keep)
 	return 0;
 }
 
+/* The id of the first mount in a table: mount ids are the kernel's, so two tables that begin with
+ * the same one are of the same namespace. -1 where it cannot be read. */
+static int first_mount_id(const char *path)
+{
+	AUTO_FILE FILE *file = fopen(path, "re");
+	int id;
+
+	return file && fscanf(file, "%d", &id) == 1 ? id : -1;
+}
+
 /* Joins the mount namespace of process 1, where mounts are seen by all. */
 static int join_mounts_of_init(void)
 {
-	AUTO_CLOSE int theirs = open("/proc/1/ns/mnt", O_RDONLY | O_CLOEXEC);
-	struct stat own, init;
+	AUTO_CLOSE int theirs = -EBADF;
+	int own = first_mount_id("/proc/self/mountinfo");
 
-	if (theirs < 0)
-		return -errno;
-	if (fstat(theirs, &init) == 0 && stat("/proc/self/ns/mnt", &own) == 0 &&
-		own.st_ino == init.st_ino && own.st_dev == init.st_dev)
+	if (own >= 0 && own == first_mount_id("/proc/1/mountinfo"))
 		return 0;
-	return setns(theirs, CLONE_NEWNS) < 0 ? -errno : 0;
+	theirs = open("/proc/1/ns/mnt", O_RDONLY | O_CLOEXEC);
+	if (theirs < 0 || setns(theirs, CLONE_NEWNS) < 0)
+		return -errno;
+	return 0;
 }
 
 static int become_unprivileged(const struct confinement *c)

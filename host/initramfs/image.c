@@ -115,25 +115,26 @@ static int same(const struct image_entry *a, const struct image_entry *b)
 	return a->len == b->len && (a->len == 0 || memcmp(a->data, b->data, a->len) == 0);
 }
 
-static int add(struct image *image, const char *path, struct image_entry *model)
+static int add(struct image *image, const char *path, const struct image_entry *what)
 {
+	struct image_entry model = *what;
 	char clean[PATH_MAX];
 	struct image_entry *there;
 	int r = clean_path(path, clean);
 
 	if (r < 0)
 		return r;
-	model->path = clean;
+	model.path = clean;
 	there = find(image, clean);
 	if (there) {
-		if (!same(there, model))
+		if (!same(there, &model))
 			return -EEXIST;
-		if (S_ISDIR(model->mode))
-			there->mode = model->mode;
+		if (S_ISDIR(model.mode))
+			there->mode = model.mode;
 		return 0;
 	}
 	r = add_parents(image, clean);
-	return r == 0 ? append(image, model) : r;
+	return r == 0 ? append(image, &model) : r;
 }
 
 int image_add_dir(struct image *image, const char *path, mode_t mode)

@@ -28,7 +28,6 @@ static const struct initramfs_item agent_programs[] = {
 	{"postern-session", "/usr/libexec/postern/postern-session"},
 	{"postern-worker", "/usr/libexec/postern/postern-worker"},
 	{"postern-kmod", "/usr/libexec/postern/postern-kmod"},
-	{"postern-sandbox", "/usr/libexec/postern/postern-sandbox"},
 	{"postern-ctl", "/usr/libexec/postern/postern-ctl"},
 };
 

@@ -168,6 +168,20 @@ int postern_share_plug(const char *name, const struct postern_share *share, char
 int postern_share_unplug(const char *name, const char *tag, struct postern_error *error);
 
 /*
+ * Both halves of a share as one: plugs it, then has the agent mount it at share->target (virtiofs),
+ * waiting for the device at most wait_ms (0: 10 s). If the second half fails the first is undone.
+ */
+int postern_share_add(const char *name, const struct postern_share *share, uint32_t wait_ms,
+	char ret_tag[37], struct postern_error *error);
+
+/*
+ * Has the agent unmount the share at this target (or of this tag), then unplugs it. Where the agent
+ * refuses (a file is in use) nothing changes, unless lazy is set.
+ */
+int postern_share_remove(const char *name, const char *target_or_tag, bool lazy,
+	struct postern_error *error);
+
+/*
  * Follows a machine's own events (state, share, problem) until fn returns non-zero, timeout_ms is
  * over (-1: never) or the machine ends. Each is JSON text.
  */

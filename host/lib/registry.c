@@ -76,7 +76,7 @@ static int set_lock(int fd, int command)
 	return fcntl(fd, command, &lock) < 0 ? -errno : 0;
 }
 
-static bool is_locked(int dir_fd)
+bool registry_is_live(int dir_fd)
 {
 	AUTO_CLOSE int fd = openat(dir_fd, VM_FILE_LOCK, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -164,7 +164,7 @@ int registry_open(const char *name, char ret_dir[PATH_MAX], int *ret_dir_fd, boo
 				     : fail_errno(error, POSTERN_ANSWERED, -fd, "%s/%s", root, name);
 	(void)snprintf(ret_dir, PATH_MAX, "%.4000s/%s", root, name);
 	*ret_dir_fd = fd;
-	*ret_live = is_locked(fd);
+	*ret_live = registry_is_live(fd);
 	return 0;
 }
 
@@ -184,7 +184,7 @@ static bool cid_taken(const char *root, char **names, size_t n, const char *name
 	for (size_t i = 0; i < n; i++) {
 		AUTO_CLOSE int fd = strcmp(names[i], name) == 0 ? -EBADF : open_dir(root, names[i]);
 
-		if (fd >= 0 && is_locked(fd) && cid_of(fd) == cid)
+		if (fd >= 0 && registry_is_live(fd) && cid_of(fd) == cid)
 			return true;
 	}
 	return false;

@@ -52,5 +52,8 @@ void registry_names_free(char **names, size_t n);
 int registry_open(const char *name, char ret_dir[PATH_MAX], int *ret_dir_fd, bool *ret_live,
 	struct postern_error *error);
 
+/* Does the supervisor of this directory live? */
+bool registry_is_live(int dir_fd);
+
 /* Drops the entry of an ended VM. -EBUSY where it lives. */
 int registry_drop(const char *name, struct postern_error *error);

@@ -142,6 +142,8 @@ int share_start(struct share *share, const struct share_config *config, char ret
 	listener = unix_listen(socket_path(share, ret_socket), 1);
 	if (listener < 0)
 		return fail_errno(error, POSTERN_ANSWERED, -listener, "%s", ret_socket);
+	/* virtiofsd waits in accept(). */
+	(void)fcntl(listener, F_SETFL, 0);
 	r = copy_config(&share->config, config);
 	if (r == 0)
 		r = command(machine->config.virtiofsd, config, &argv);

@@ -12,8 +12,8 @@ int device_init(struct device *device, const struct device_options *options)
 	int r;
 
 	*device = (struct device){.options = options, .loop.epoll = -EBADF, .proxy.fd = -EBADF};
-	link_init(&device->flows.all);
-	link_init(&device->flows.run);
+	list_init(&device->flows.all);
+	list_init(&device->flows.run);
 	frontend_init(&device->frontend);
 	ring_init(&device->rings[RING_RX], "receive");
 	ring_init(&device->rings[RING_TX], "transmit");

@@ -19,6 +19,9 @@
  */
 #define ASK_BYTES_MS 20U
 
+/* The kernel takes no more in one call (UIO_MAXIOV). */
+#define SEND_PIECES 1024U
+
 static void set_timer(struct flow *flow, uint32_t ms)
 {
 	loop_timer_set(&flow->device->loop, &flow->timer, monotonic_ns() + ms * NSEC_PER_MSEC);
@@ -43,8 +46,8 @@ void flow_wake(struct flow *flow)
 			work = true;
 		work = work || flow->owed;
 	}
-	if (work && link_alone(&flow->run))
-		link_append(&flow->device->flows.run, &flow->run);
+	if (work && !flow->run.next)
+		list_append(&flow->device->flows.run, &flow->run);
 }
 
 bool flow_may_send(const struct flow *flow)
@@ -56,8 +59,8 @@ bool flow_may_send(const struct flow *flow)
 void flow_owe(struct flow *flow, enum packet_op op)
 {
 	flow->owed |= (uint8_t)(1U << op);
-	if (link_alone(&flow->run))
-		link_append(&flow->device->flows.run, &flow->run);
+	if (!flow->run.next)
+		list_append(&flow->device->flows.run, &flow->run);
 }
 
 void flow_request(struct flow *flow)
@@ -155,7 +158,7 @@ static void host_gone(struct flow *flow)
 	if (flow->host_gone)
 		return;
 	flow->host_gone = true;
-	flow->credit.fwd_cnt += flow->spill.len;
+	flow->credit.fwd_cnt += spill_len(&flow->spill);
 	spill_drop(&flow->spill, &flow->device->flows.pool);
 	flow->shut_want |= SHUTDOWN_RECV;
 	flow->readable = true;
@@ -174,7 +177,8 @@ void flow_shutdown_sent(struct flow *flow)
 
 static ssize_t try_send(struct flow *flow, const struct iovec *iov, unsigned count)
 {
-	struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = count};
+	struct msghdr msg = {.msg_iov = (struct iovec *)iov,
+		.msg_iovlen = count < SEND_PIECES ? count : SEND_PIECES};
 	ssize_t n = sendmsg(flow->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	if (n >= 0)
@@ -191,7 +195,7 @@ bool flow_to_host(struct flow *flow, const struct iovec *iov, unsigned count, si
 	struct device *device = flow->device;
 	ssize_t n = 0;
 
-	if (!flow->host_gone && flow->spill.len == 0) {
+	if (!flow->host_gone && spill_len(&flow->spill) == 0) {
 		n = try_send(flow, iov, count);
 		if (n < 0)
 			host_gone(flow);
@@ -219,14 +223,14 @@ static bool flush(struct flow *flow)
 	struct device *device = flow->device;
 	ssize_t n = 1;
 
-	while (flow->spill.len > 0 && n > 0) {
+	while (spill_len(&flow->spill) > 0 && n > 0) {
 		n = spill_flush(&flow->spill, &device->flows.pool, flow->fd);
 		if (n > 0)
 			flow->credit.fwd_cnt += (uint32_t)n;
 		else if (n < 0 && n != -EAGAIN && n != -EINTR)
 			host_gone(flow);
 	}
-	if (flow->spill.len > 0)
+	if (spill_len(&flow->spill) > 0)
 		return true;
 	if (flow->state == FLOW_DRAINING) {
 		flow_free(flow);
@@ -271,20 +275,20 @@ void flow_guest_shutdown(struct flow *flow, uint32_t flags)
 			(void)shutdown(flow->fd, SHUT_RD);
 		if ((flags & SHUTDOWN_RECV) && flow->host_gone)
 			flow_host_eof(flow);
-		if ((flags & SHUTDOWN_SEND) && flow->spill.len == 0)
+		if ((flags & SHUTDOWN_SEND) && spill_len(&flow->spill) == 0)
 			(void)shutdown(flow->fd, SHUT_WR);
 		flow_wake(flow);
 		return;
 	}
 	/* The guest waits for this answer before its port is free again, so it does not wait for
 	 * the host; what the host has yet to take stays until it does or goes away. */
-	if (flow->spill.len == 0) {
+	if (spill_len(&flow->spill) == 0) {
 		flow_reset(flow);
 		return;
 	}
 	replies_push(&flow->device->replies, flow->guest_port, flow->host_port, PACKET_STREAM);
 	flow_unbind(flow);
-	link_remove(&flow->run);
+	list_remove(&flow->run);
 	loop_timer_del(&flow->timer);
 	flow->owed = 0;
 	flow->state = FLOW_DRAINING;

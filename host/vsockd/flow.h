@@ -10,9 +10,9 @@
 #include <stdint.h>
 
 #include "host/vsockd/credit.h"
-#include "host/vsockd/list.h"
 #include "host/vsockd/packet.h"
 #include "host/vsockd/spill.h"
+#include "proto/list.h"
 #include "proto/loop.h"
 
 struct device;
@@ -32,8 +32,8 @@ struct flow {
 	struct loop_io io;
 	struct loop_timer timer; /* its purpose follows from the state */
 
-	struct link all;        /* in flows.all, always */
-	struct link run;        /* in flows.run while it has something for the guest */
+	struct list_node all;   /* in flows.all, always */
+	struct list_node run;   /* in flows.run while it has something for the guest */
 	struct flow *hash_next; /* while in_table */
 	bool in_table;
 	uint32_t guest_port, host_port;
@@ -55,8 +55,8 @@ struct flow {
 };
 
 struct flows {
-	struct link all;
-	struct link run;
+	struct list all;
+	struct list run;
 	unsigned count, max;
 	struct flow **table;
 	uint32_t table_mask;

@@ -12,6 +12,9 @@
  * is alone may always hold its whole credit. */
 #define POOL_BYTES_PER_FLOW 65536U
 
+/* The most that one flow's buffer can grow to: it doubles. */
+#define SPILL_MAX ((size_t)2 * CREDIT_BUF_ALLOC)
+
 int flows_init(struct flows *flows, unsigned max)
 {
 	uint32_t size = 64;
@@ -24,10 +27,10 @@ int flows_init(struct flows *flows, unsigned max)
 		.table_mask = size - 1,
 		.next_port = FLOW_PORT_FIRST,
 		.next_root_port = FLOW_ROOT_PORT_LAST,
-		.pool.limit = pool < CREDIT_BUF_ALLOC ? CREDIT_BUF_ALLOC : pool,
+		.pool.limit = pool < SPILL_MAX ? SPILL_MAX : pool,
 	};
-	link_init(&flows->all);
-	link_init(&flows->run);
+	list_init(&flows->all);
+	list_init(&flows->run);
 	/* The guest picks its ports; a secret seed keeps it from filling one bucket. */
 	if (getrandom(&flows->seed, sizeof(flows->seed), GRND_NONBLOCK) < 0)
 		flows->seed = (uint32_t)(uintptr_t)flows;
@@ -44,13 +47,13 @@ void flows_done(struct flows *flows)
 
 void flows_drop(struct flows *flows, bool all)
 {
-	struct link *next;
+	LIST_EACH(&flows->all, node)
+	{
+		struct flow *flow = container_of(node, struct flow, all);
 
-	for (struct link *at = flows->all.next; at != &flows->all; at = next) {
-		struct flow *flow = container_of(at, struct flow, all);
-
-		next = at->next;
-		if (all || flow->announced)
+		/* What a guest said to its end goes on to the host, also when that guest is gone.
+		 */
+		if (all || (flow->announced && flow->state != FLOW_DRAINING))
 			flow_free(flow);
 	}
 }
@@ -143,8 +146,7 @@ int flow_new(struct device *device, int fd, enum flow_state state, struct flow *
 	flow->fd = fd;
 	flow->io.fn = flow_on_socket;
 	flow->timer.fn = flow_on_timer;
-	link_init(&flow->run);
-	link_append(&flows->all, &flow->all);
+	list_append(&flows->all, &flow->all);
 	flows->count++;
 	/* Edge-triggered: a flow without credit or buffers must not wake the loop over and over. */
 	r = loop_io_add(&device->loop, &flow->io, fd, EPOLLIN | EPOLLRDHUP | EPOLLET);
@@ -165,8 +167,8 @@ void flow_free(struct flow *flow)
 	loop_io_del(&flow->io);
 	(void)fd_close(flow->fd);
 	spill_drop(&flow->spill, &flows->pool);
-	link_remove(&flow->run);
-	link_remove(&flow->all);
+	list_remove(&flow->run);
+	list_remove(&flow->all);
 	flows->count--;
 	tx_forget(flow->device, flow);
 	free(flow);

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#define _GNU_SOURCE /* accept4() */
 #include "host/vsockd/frontend.h"
 
 #include <errno.h>

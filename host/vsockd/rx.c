@@ -10,7 +10,8 @@
 /* A flow's share before the next one has its turn, and the share of all before the loop looks at
  * other events. */
 #define TURN_BYTES 65536U
-#define RUN_TURNS  16U
+#define RUN_BYTES  (4 * TURN_BYTES)
+#define RUN_TURNS  64U
 
 /* Reads for one turn. */
 #define READS_MAX 16U
@@ -239,25 +240,25 @@ bool rx_pending(const struct device *device)
 	const struct ring *ring = &device->rings[RING_RX];
 
 	return ring->running && !ring->broken && !device->rx.starved &&
-	       (device->replies.count > 0 || !link_alone(&device->flows.run));
+	       (device->replies.count > 0 || !list_empty(&device->flows.run));
 }
 
 void rx_run(struct device *device)
 {
 	struct ring *ring = rx_ring(device);
+	uint64_t enough = device->counters.to_guest_bytes + RUN_BYTES;
 
 	for (unsigned turns = 0; turns < RUN_TURNS && rx_pending(device); turns++) {
+		struct list_node *node = list_first(&device->flows.run);
 		struct reply reply;
 
-		if (fetch(device, 1) == 0)
+		if (device->counters.to_guest_bytes >= enough || fetch(device, 1) == 0)
 			break;
 		if (replies_pop(&device->replies, &reply)) {
 			send_reply(device, &reply);
-		} else {
-			struct flow *flow = container_of(device->flows.run.next, struct flow, run);
-
-			link_remove(&flow->run);
-			turn(flow);
+		} else if (node) {
+			list_remove(node);
+			turn(container_of(node, struct flow, run));
 		}
 	}
 	if (ring->running && !ring->broken) {

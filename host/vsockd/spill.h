@@ -1,35 +1,38 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Bytes from the guest that the host's socket did not take: a circular buffer that exists only
- * while it holds something. All buffers of a process share one pool with a limit.
+ * Bytes from the guest that the host's socket did not take: a buffer that exists only while it
+ * holds something. All of a process share one pool with a limit. The bytes of one flow are bounded
+ * by the credit that the guest was given.
  */
 #pragma once
 
 #include <stddef.h>
-#include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "proto/buffer.h"
+
 struct spill_pool {
-	size_t used;
+	size_t used; /* memory, not bytes held */
 	size_t limit;
 };
 
 struct spill {
-	uint8_t *buf;
-	uint32_t size; /* a power of two, or 0 */
-	uint32_t head;
-	uint32_t len;
+	struct buffer buffer;
 };
 
+static inline size_t spill_len(const struct spill *spill)
+{
+	return buffer_len(&spill->buffer);
+}
+
 /* Appends the bytes of the pieces from offset skip on. 0; -ENOMEM when there is no memory or the
- * pool is at its limit (then some of the bytes may have been appended, and the stream is to be
- * reset). */
+ * pool is at its limit: then some may have been appended, and the stream is to be reset. */
 int spill_append(struct spill *spill, struct spill_pool *pool, const struct iovec *iov,
 	unsigned count, size_t skip);
 
-/* Sends what the socket takes, without blocking; gives the buffer back when it is empty. Returns
- * the bytes sent, or -errno (-EAGAIN: none). */
+/* Sends what the socket takes, without blocking; gives the memory back when nothing is left.
+ * Returns the bytes sent, or -errno (-EAGAIN: none). */
 ssize_t spill_flush(struct spill *spill, struct spill_pool *pool, int fd);
 
 /* Forgets the bytes. */

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* posternd call and methods: a caller like any other, through the guest's own socket. */
+#include <errno.h>
+#include <getopt.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/config/config.h"
+#include "agent/ctl/ctl.h"
+#include "proto/cleanup.h"
+#include "proto/client/client.h"
+#include "proto/client/json.h"
+#include "proto/client/json_call.h"
+#include "proto/log.h"
+
+/* The socket as the settings have it. */
+static void own_address(char *address, size_t size)
+{
+	struct config config;
+	char problem[512];
+
+	config_init(&config);
+	(void)config_read_file(&config, CONFIG_DEFAULT_FILE, problem, sizeof(problem));
+	(void)config_read_cmdline(&config, "/proc/cmdline", problem, sizeof(problem));
+	(void)snprintf(address, size, "local:%s", config.socket);
+}
+
+static int report(struct postern_error *error)
+{
+	enum postern_failure failure = error->failure;
+
+	log_error("%s%s%s%s", error->message, error->rule[0] ? " [" : "", error->rule,
+		error->rule[0] ? "]" : "");
+	postern_error_clear(error);
+	return (int)failure;
+}
+
+/* One call with its whole answer as JSON; an exit code. */
+static int call(const char *address, const char *method, const char *params, json_t **ret_answer)
+{
+	static const struct postern_options options = {.name = "posternd call"};
+	struct postern_client *client;
+	struct postern_error error = {0};
+	int r = postern_client_open(address, &options, &client, &error);
+
+	if (r < 0)
+		return report(&error);
+	r = json_call(client, method, params, 0, ret_answer, &error);
+	postern_client_close(client);
+	return r < 0 ? report(&error) : 0;
+}
+
+int ctl_call(int argc, char **argv)
+{
+	static const struct option options[] = {{"address", required_argument, NULL, 'a'}, {0}};
+	char address[512];
+	json_t *answer;
+	int option, r;
+
+	own_address(address, sizeof(address));
+	while ((option = getopt_long(argc, argv, "a:", options, NULL)) >= 0) {
+		if (option != 'a')
+			return POSTERN_USAGE;
+		(void)snprintf(address, sizeof(address), "%s", optarg);
+	}
+	if (argc - optind < 1 || argc - optind > 2) {
+		log_error("usage: posternd call [--address ADDRESS] METHOD [JSON]");
+		return POSTERN_USAGE;
+	}
+	r = call(address, argv[optind], argc - optind == 2 ? argv[optind + 1] : NULL, &answer);
+	if (r != 0)
+		return r;
+	(void)json_dumpf(answer, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+	putchar('\n');
+	json_decref(answer);
+	return 0;
+}
+
+static const char *text(const json_t *object, const char *key)
+{
+	const char *value = json_string_value(json_object_get(object, key));
+
+	return value ? value : "";
+}
+
+int ctl_methods(int argc, char **argv)
+{
+	bool as_json = argc == 2 && strcmp(argv[1], "--json") == 0;
+	char address[512];
+	json_t *answer, *method;
+	size_t i;
+	int r;
+
+	if (argc > 1 && !as_json) {
+		log_error("usage: posternd methods [--json]");
+		return POSTERN_USAGE;
+	}
+	own_address(address, sizeof(address));
+	r = call(address, "system.methods", NULL, &answer);
+	if (r != 0)
+		return r;
+	if (as_json) {
+		(void)json_dumpf(answer, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		json_array_foreach(json_object_get(answer, "methods"), i, method)
+			printf("%-28s %-16s %s\n", text(method, "name"), text(method, "availability"),
+				text(method, "reason")[0] ? text(method, "reason") : text(method, "summary"));
+	}
+	json_decref(answer);
+	return 0;
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/cli/command.h"
+#include "host/cli/progress.h"
+#include "host/cli/split.h"
+#include "host/lib/postern.h"
+#include "proto/cleanup.h"
+
+#define REPEATED_MAX 64
+
+struct lists {
+	struct postern_share shares[REPEATED_MAX];
+	struct postern_add adds[REPEATED_MAX];
+	char *texts[REPEATED_MAX * 2]; /* what these point into */
+	size_t n_texts;
+};
+
+static const struct cli_option options[] = {
+	{"kernel", 'k', "FILE", "kernel image (default: the newest that is installed)"},
+	{"modules", 0, "DIR", "its lib/modules/RELEASE"},
+	{"initrd", 0, "FILE", "initramfs (default: the small guest's)"},
+	{"image", 0, "FILE", "disk, raw or qcow2; without --kernel its boot loader runs"},
+	{"image-read-only", 0, NULL, "the guest cannot write to the disk"},
+	{"memory", 'm', "SIZE", "default 256M; a bare number counts MiB"},
+	{"cpus", 'c', "N", "default 1"},
+	{"cmdline-add", 'a', "TEXT", "added to the kernel command line; may be repeated"},
+	{"share", 's', "HOST:GUEST[:ro]", "share a folder; may be repeated"},
+	{"add", 0, "HOST:GUEST", "put a file, folder or program into the small guest; repeated"},
+	{"accel", 0, "auto|kvm|tcg", "default auto: hardware acceleration once proved"},
+	{"vsock", 0, "user|kernel", "default user: postern-vsockd; kernel: vhost-vsock"},
+	{"cid", 0, "N", "the guest's vsock address (default: a free one)"},
+	{"timeout", 't', "SECONDS", "for the agent to answer, default 60"},
+	{"detach", 'd', NULL, "do not wait for the agent; keep a guest that has none"},
+	{0},
+};
+
+/* Keeps a text for as long as the launch takes. */
+static char *keep(struct lists *lists, char *text)
+{
+	if (text)
+		lists->texts[lists->n_texts++] = text;
+	return text;
+}
+
+/* "HOST:GUEST" or "HOST:GUEST:ro". */
+static int take_share(struct cli *cli, struct lists *lists, struct postern_launch *launch,
+	const char *value)
+{
+	char *copy = keep(lists, strdup(value));
+	struct split split;
+
+	if (!copy || split_colons(copy, &split) < 2 || split.n > 3 ||
+		(split.n == 3 && strcmp(split.parts[2], "ro") != 0))
+		return cli_usage(cli, "--share: HOST:GUEST or HOST:GUEST:ro, not %s", value);
+	lists->shares[launch->n_shares++] = (struct postern_share){
+		.source = split.parts[0], .target = split.parts[1], .read_only = split.n == 3};
+	return 0;
+}
+
+static int take_add(struct cli *cli, struct lists *lists, struct postern_launch *launch,
+	const char *value)
+{
+	char *copy = keep(lists, strdup(value));
+	struct split split;
+
+	if (!copy || split_colons(copy, &split) != 2)
+		return cli_usage(cli, "--add: HOST:GUEST, not %s", value);
+	lists->adds[launch->n_adds++] =
+		(struct postern_add){.source = split.parts[0], .target = split.parts[1]};
+	return 0;
+}
+
+static int take_lists(struct cli *cli, struct lists *lists, struct postern_launch *launch)
+{
+	const char *value;
+	size_t at = 0;
+	int r = 0;
+
+	while (r == 0 && (value = cli_next(cli, "share", &at)))
+		r = launch->n_shares < REPEATED_MAX ? take_share(cli, lists, launch, value)
+						    : cli_usage(cli, "--share: too many");
+	at = 0;
+	while (r == 0 && (value = cli_next(cli, "add", &at)))
+		r = launch->n_adds < REPEATED_MAX ? take_add(cli, lists, launch, value)
+						  : cli_usage(cli, "--add: too many");
+	launch->shares = lists->shares;
+	launch->adds = lists->adds;
+	return r;
+}
+
+static int take_words(struct cli *cli, struct postern_launch *launch)
+{
+	static const char *const accels[] = {"auto", "kvm", "tcg"};
+	const char *accel = cli_value(cli, "accel"), *vsock = cli_value(cli, "vsock");
+	size_t i = 0;
+
+	while (accel && i < ARRAY_SIZE(accels) && strcmp(accel, accels[i]) != 0)
+		i++;
+	if (i == ARRAY_SIZE(accels))
+		return cli_usage(cli, "--accel: auto, kvm or tcg");
+	launch->accel = (enum postern_accel)i;
+	if (vsock && strcmp(vsock, "user") != 0 && strcmp(vsock, "kernel") != 0)
+		return cli_usage(cli, "--vsock: user or kernel");
+	launch->vsock_kernel = vsock && strcmp(vsock, "kernel") == 0;
+	return 0;
+}
+
+static int take_numbers(struct cli *cli, struct postern_launch *launch)
+{
+	uint64_t cpus, cid, seconds;
+
+	if (cli_size(cli, "memory", 0, &launch->memory_bytes) < 0 ||
+		cli_number(cli, "cpus", 1024, 0, &cpus) < 0 ||
+		cli_number(cli, "cid", UINT32_MAX - 1, 0, &cid) < 0 ||
+		cli_number(cli, "timeout", 86400, 0, &seconds) < 0)
+		return POSTERN_USAGE;
+	launch->cpus = (unsigned)cpus;
+	launch->cid = (uint32_t)cid;
+	launch->timeout_ms = (uint32_t)seconds * 1000;
+	return 0;
+}
+
+/* All --cmdline-add with a space between them. The caller frees. */
+static char *join_cmdline(const struct cli *cli)
+{
+	char *joined = NULL, *longer;
+	const char *value;
+	size_t at = 0;
+
+	while ((value = cli_next(cli, "cmdline-add", &at))) {
+		if (asprintf(&longer, "%s%s%s", joined ? joined : "", joined ? " " : "", value) < 0)
+			break;
+		free(joined);
+		joined = longer;
+	}
+	return joined;
+}
+
+static void on_progress(void *ctx, const char *state)
+{
+	(void)ctx;
+	progress_show(state);
+}
+
+static int report(const struct cli *cli, const struct postern_vm *vm)
+{
+	AUTO_FREE char *text = postern_vm_json(vm);
+
+	if (cli->json)
+		return cli_json(text ? json_loads(text, 0, NULL) : NULL);
+	(void)printf("Successfully launched the guest %s\n", postern_vm_name(vm));
+	return POSTERN_DONE;
+}
+
+static int run(struct cli *cli)
+{
+	struct postern_launch launch = {
+		.name = cli->n_words > 0 ? cli->words[0] : NULL,
+		.kernel = cli_value(cli, "kernel"),
+		.modules = cli_value(cli, "modules"),
+		.initrd = cli_value(cli, "initrd"),
+		.image = cli_value(cli, "image"),
+		.image_read_only = cli_flag(cli, "image-read-only"),
+		.detach = cli_flag(cli, "detach"),
+		.progress = on_progress,
+	};
+	AUTO_FREE char *cmdline = join_cmdline(cli);
+	struct postern_error error = {0};
+	struct postern_vm *vm = NULL;
+	struct lists lists = {0};
+	int r = take_words(cli, &launch);
+
+	launch.cmdline_add = cmdline;
+	if (r == 0)
+		r = take_numbers(cli, &launch);
+	if (r == 0)
+		r = take_lists(cli, &lists, &launch);
+	if (r == 0) {
+		r = postern_launch(&launch, &vm, &error);
+		progress_end();
+		r = r < 0 ? cli_fail(cli, &error) : report(cli, vm);
+	}
+	postern_vm_free(vm);
+	for (size_t i = 0; i < lists.n_texts; i++)
+		free(lists.texts[i]);
+	return r;
+}
+
+const struct command cmd_launch = {
+	.name = "launch",
+	.arguments = "[NAME]",
+	.summary = "Start a virtual machine and wait until its agent answers",
+	.details = "Without options it boots the small guest: a kernel of this machine and an\n"
+		   "initramfs with the agent. A folder's ':' and '\\' are written '\\:' and '\\\\'.\n"
+		   "Environment: POSTERN_ACCEL (as --accel), POSTERN_GUEST_DIR (boot/, lib/modules/\n"
+		   "and etc/postern/ of the small guest), POSTERN_QEMU, POSTERN_VIRTIOFSD.",
+	.most = 1,
+	.options = options,
+	.run = run,
+};

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "host/cli/command.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/common/fail.h"
+#include "host/common/text.h"
+
+const char *cli_next(const struct cli *cli, const char *name, size_t *at)
+{
+	while (*at < cli->n_given) {
+		size_t i = (*at)++;
+
+		if (strcmp(cli->command->options[cli->given[i]].name, name) == 0)
+			return cli->values[i];
+	}
+	return NULL;
+}
+
+const char *cli_value(const struct cli *cli, const char *name)
+{
+	const char *last = NULL, *value;
+	size_t at = 0;
+
+	while ((value = cli_next(cli, name, &at)))
+		last = value;
+	return last;
+}
+
+bool cli_flag(const struct cli *cli, const char *name)
+{
+	return cli_value(cli, name) != NULL;
+}
+
+int cli_json(json_t *value)
+{
+	int r = value ? json_dumpf(value, stdout, JSON_COMPACT) : -1;
+
+	(void)putchar('\n');
+	json_decref(value);
+	return r < 0 ? POSTERN_ANSWERED : POSTERN_DONE;
+}
+
+static const char *outcome_name(enum postern_outcome outcome)
+{
+	static const char *const names[] = {NULL, "NOT_DONE", "DONE", "UNKNOWN"};
+
+	return outcome <= POSTERN_UNKNOWN ? names[outcome] : NULL;
+}
+
+int cli_fail(const struct cli *cli, struct postern_error *error)
+{
+	int code = error->failure == POSTERN_DONE ? POSTERN_ANSWERED : (int)error->failure;
+	const char *outcome = outcome_name(error->outcome);
+
+	(void)fflush(stdout);
+	(void)fprintf(stderr, "postern: %s%s%s%s%s\n", error->message, error->rule[0] ? " (rule " : "",
+		error->rule, error->rule[0] ? ")" : "",
+		error->outcome == POSTERN_UNKNOWN ? "; whether it took effect is not known" : "");
+	if (cli->json)
+		(void)cli_json(json_pack("{s:{s:s, s:i, s:i, s:s, s:s*, s:s*}}", "error", "failure",
+			failure_name(error->failure), "code", error->code, "errno", error->sys_errno,
+			"message", error->message, "outcome", outcome, "rule",
+			error->rule[0] ? error->rule : NULL));
+	postern_error_clear(error);
+	return code;
+}
+
+int cli_usage(const struct cli *cli, const char *format, ...)
+{
+	va_list args;
+
+	(void)fprintf(stderr, "postern %s: ", cli->command->name);
+	va_start(args, format);
+	(void)vfprintf(stderr, format, args);
+	va_end(args);
+	(void)fprintf(stderr, "\nTry \"postern %s --help\".\n", cli->command->name);
+	return POSTERN_USAGE;
+}
+
+int cli_number(const struct cli *cli, const char *name, uint64_t highest, uint64_t otherwise,
+	uint64_t *ret_value)
+{
+	const char *value = cli_value(cli, name);
+
+	*ret_value = otherwise;
+	if (!value || parse_number(value, highest, ret_value) == 0)
+		return 0;
+	(void)cli_usage(cli, "--%s: a number up to %llu", name, (unsigned long long)highest);
+	return -1;
+}
+
+int cli_size(const struct cli *cli, const char *name, uint64_t otherwise, uint64_t *ret_bytes)
+{
+	const char *value = cli_value(cli, name);
+
+	*ret_bytes = otherwise;
+	if (!value || parse_size(value, UINT64_C(1) << 20, ret_bytes) == 0)
+		return 0;
+	(void)cli_usage(cli, "--%s: a size such as 512M or 2G (a bare number counts MiB)", name);
+	return -1;
+}

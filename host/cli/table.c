@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "host/cli/table.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/cli/style.h"
+#include "proto/cleanup.h"
+#include "proto/client/text.h"
+
+#define GAP 2
+
+void table_column(struct table *table, const char *head, enum table_align align)
+{
+	if (table->n_columns == TABLE_COLUMNS) {
+		table->failed = true;
+		return;
+	}
+	table->heads[table->n_columns] = head;
+	table->align[table->n_columns++] = align;
+}
+
+void table_bytes(struct table *table, const void *bytes, size_t len)
+{
+	char **cells = reallocarray(table->cells, table->n_cells + 1, sizeof(*cells));
+	char *cell = cells ? postern_escape_dup(bytes, len) : NULL;
+
+	if (cells)
+		table->cells = cells;
+	if (!cell) {
+		table->failed = true;
+		return;
+	}
+	cells[table->n_cells++] = cell;
+}
+
+void table_cell(struct table *table, const char *format, ...)
+{
+	AUTO_FREE char *text = NULL;
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vasprintf(&text, format, args);
+	va_end(args);
+	if (n < 0) {
+		text = NULL;
+		table->failed = true;
+		return;
+	}
+	table_bytes(table, text, (size_t)n);
+}
+
+static void print_cell(const struct table *table, size_t column, const char *text, size_t width,
+	FILE *out)
+{
+	size_t columns = postern_columns(text), pad = width > columns ? width - columns : 0;
+	bool last = column + 1 == table->n_columns;
+
+	if (table->align[column] == TABLE_RIGHT)
+		(void)fprintf(out, "%*s%s", (int)pad, "", text);
+	else
+		(void)fprintf(out, "%s%*s", text, last ? 0 : (int)pad, "");
+	(void)fprintf(out, "%*s", last ? 0 : GAP, "");
+}
+
+void table_print(struct table *table, FILE *out)
+{
+	size_t widths[TABLE_COLUMNS];
+
+	for (size_t i = 0; i < table->n_columns; i++)
+		widths[i] = postern_columns(table->heads[i]);
+	for (size_t i = 0; i < table->n_cells; i++) {
+		size_t columns = postern_columns(table->cells[i]);
+
+		if (columns > widths[i % table->n_columns])
+			widths[i % table->n_columns] = columns;
+	}
+	(void)fputs(style(out, STYLE_BOLD), out);
+	for (size_t i = 0; i < table->n_columns; i++)
+		print_cell(table, i, table->heads[i], widths[i], out);
+	(void)fprintf(out, "%s\n", style(out, STYLE_PLAIN));
+	for (size_t i = 0; i < table->n_cells; i++) {
+		size_t column = i % table->n_columns;
+
+		print_cell(table, column, table->cells[i], widths[column], out);
+		if (column + 1 == table->n_columns)
+			(void)fputc('\n', out);
+		free(table->cells[i]);
+	}
+	if (table->failed)
+		(void)fputs("(out of memory: the table is not complete)\n", out);
+	free(table->cells);
+	*table = (struct table){0};
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "host/lib/accel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "host/common/fail.h"
+#include "host/common/file.h"
+#include "host/common/json_line.h"
+#include "host/lib/tools.h"
+#include "proto/cleanup.h"
+
+#define TRIAL_MS   20000
+#define PROOF_FILE "acceleration.json"
+#define PROOFS_MAX 32
+
+/* What a proof holds for: another boot, QEMU or kernel is another matter. */
+static char *proof_key(const char *qemu, const char *kernel)
+{
+	AUTO_FREE char *boot_id = NULL;
+	struct stat vmm, image;
+	size_t len;
+
+	if (file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &boot_id, &len) < 0 ||
+		stat(qemu, &vmm) < 0 || stat(kernel, &image) < 0)
+		return NULL;
+	return text_format("%.36s %s %lld %lld %s %lld %lld", boot_id, qemu, (long long)vmm.st_mtime,
+		(long long)vmm.st_size, kernel, (long long)image.st_mtime, (long long)image.st_size);
+}
+
+static json_t *read_proofs(const char *path)
+{
+	json_t *proofs = NULL;
+
+	if (file_read_json(AT_FDCWD, path, &proofs) < 0)
+		proofs = json_object();
+	return proofs;
+}
+
+static void write_proof(const char *path, const char *key, bool works)
+{
+	AUTO_JSON json_t *proofs = read_proofs(path);
+
+	if (json_object_size(proofs) >= PROOFS_MAX)
+		(void)json_object_clear(proofs);
+	if (json_object_set_new(proofs, key, json_boolean(works)) == 0)
+		(void)file_replace_json(AT_FDCWD, path, proofs);
+}
+
+/* Boots the small guest under acceleration and waits for its agent's hello. */
+static bool trial(const struct guest *guest)
+{
+	char name[32], how[16];
+	struct postern_launch launch = {
+		.name = name,
+		.kernel = guest->kernel,
+		.modules = guest->modules,
+		.accel = POSTERN_ACCEL_KVM,
+		.timeout_ms = TRIAL_MS,
+	};
+	struct postern_stop stop = {.force = true};
+	struct postern_error error = {0};
+	uint64_t ms;
+	int r;
+
+	(void)snprintf(name, sizeof(name), "trial-%d", (int)getpid());
+	r = postern_launch(&launch, NULL, &error);
+	if (r == 0)
+		(void)postern_stop(name, &stop, how, &ms, NULL);
+	(void)postern_forget(name, NULL);
+	postern_error_clear(&error);
+	return r == 0;
+}
+
+static bool is_proved(const struct postern_launch *launch, const struct guest *guest, const char *qemu)
+{
+	AUTO_FREE char *dir = tool_cache_dir(), *path = NULL, *key = NULL;
+	AUTO_JSON json_t *proofs = NULL;
+	const json_t *known;
+	bool works;
+
+	if (!guest->kernel || !guest->modules || !dir || access("/dev/kvm", R_OK | W_OK) < 0)
+		return false;
+	path = text_format("%s/" PROOF_FILE, dir);
+	key = proof_key(qemu, guest->kernel);
+	if (!path || !key || make_dirs(dir) < 0)
+		return false;
+	proofs = read_proofs(path);
+	known = json_object_get(proofs, key);
+	if (json_is_boolean(known))
+		return json_is_true(known);
+	if (launch->progress)
+		launch->progress(launch->ctx, "proving acceleration");
+	works = trial(guest);
+	write_proof(path, key, works);
+	return works;
+}
+
+int accel_choose(const struct postern_launch *launch, const struct guest *guest,
+	struct vm_config *config, struct postern_error *error)
+{
+	const char *word = getenv("POSTERN_ACCEL");
+	enum postern_accel accel = launch->accel;
+
+	if (accel == POSTERN_ACCEL_AUTO && word && strcmp(word, "auto") != 0) {
+		if (strcmp(word, "kvm") != 0 && strcmp(word, "tcg") != 0)
+			return fail(error, POSTERN_USAGE, EINVAL, "POSTERN_ACCEL is auto, kvm or tcg");
+		accel = strcmp(word, "kvm") == 0 ? POSTERN_ACCEL_KVM : POSTERN_ACCEL_TCG;
+	}
+	if (accel == POSTERN_ACCEL_AUTO)
+		config->kvm = is_proved(launch, guest, config->vmm);
+	else
+		config->kvm = accel == POSTERN_ACCEL_KVM;
+	return 0;
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What is done to a running machine. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/common/fail.h"
+#include "host/common/json_line.h"
+#include "host/lib/control_client.h"
+#include "host/lib/postern.h"
+#include "host/lib/registry.h"
+#include "host/vmm/balloon.h"
+#include "power.pb-c.h"
+#include "proto/cleanup.h"
+#include "proto/clock.h"
+
+#define AGENT_MS_DEFAULT     10000
+#define POWERDOWN_MS_DEFAULT 5000
+#define ASK_MS               3000  /* for the agent to say that it will shut down */
+#define END_MS               10000 /* beyond the steps' own times: quit, kill, clean-up */
+#define STATS_MS             15000
+
+/* True once the agent has said that it shuts the guest down. */
+static bool ask_agent(const char *name)
+{
+	struct postern_options options = {.name = "postern", .connect_ms = ASK_MS};
+	Postern__V1__PowerShutdownRequest request = POSTERN__V1__POWER_SHUTDOWN_REQUEST__INIT;
+	struct postern_client *client = NULL;
+	struct postern_error error = {0};
+	AUTO_FREE char *address = NULL;
+	uint8_t packed[16];
+	int r = postern_vm_address(name, &address, &error);
+
+	request.has_mode = 1;
+	request.mode = POSTERN__V1__SHUTDOWN_MODE__POWER_OFF;
+	if (r == 0)
+		r = postern_client_open(address, &options, &client, &error);
+	if (r == 0)
+		r = postern_call(client, "power.shutdown", packed,
+			postern__v1__power_shutdown_request__pack(&request, packed), ASK_MS, NULL, NULL,
+			&error);
+	postern_client_close(client);
+	postern_error_clear(&error);
+	return r == 0;
+}
+
+int postern_stop(const char *name, const struct postern_stop *stop, char ret_how[16],
+	uint64_t *ret_ms, struct postern_error *error)
+{
+	uint32_t agent_ms = stop && stop->agent_ms ? stop->agent_ms : AGENT_MS_DEFAULT;
+	uint32_t powerdown_ms = stop && stop->powerdown_ms ? stop->powerdown_ms : POWERDOWN_MS_DEFAULT;
+	uint64_t start = monotonic_ns();
+	const char *how = "quit";
+	AUTO_JSON json_t *result = NULL;
+	int r;
+
+	if (!stop || !stop->force)
+		how = ask_agent(name) ? "agent" : "powerdown";
+	r = control_call_vm(name, "stop",
+		json_pack("{s:s, s:i, s:i}", "how", how, "agent_ms", (int)agent_ms, "powerdown_ms",
+			(int)powerdown_ms),
+		(int)(agent_ms + powerdown_ms + END_MS), &result, error);
+	if (r == -ENOENT && strcmp(how, "agent") == 0)
+		r = 0; /* the guest was faster than we */
+	if (r < 0)
+		return r;
+	(void)snprintf(ret_how, 16, "%.15s", json_field_string(result, "how", how));
+	*ret_ms = (monotonic_ns() - start) / NSEC_PER_MSEC;
+	return 0;
+}
+
+int postern_forget(const char *name, struct postern_error *error)
+{
+	return registry_drop(name, error);
+}
+
+int postern_balloon(const char *name, uint64_t pages, struct postern_error *error)
+{
+	if (pages > INT64_MAX)
+		return fail(error, POSTERN_USAGE, ERANGE, "that many pages no guest has");
+	return control_call_vm(name, "balloon", json_pack("{s:I}", "pages", (json_int_t)pages),
+		CONTROL_MS * 2, NULL, error);
+}
+
+int postern_balloon_stats(const char *name, struct postern_stat ret_stats[POSTERN_BALLOON_STATS],
+	struct postern_error *error)
+{
+	AUTO_JSON json_t *result = NULL;
+	struct balloon_stats stats;
+	int r = control_call_vm(name, "balloon-stats", NULL, STATS_MS, &result, error);
+
+	_Static_assert(POSTERN_BALLOON_STATS == BALLOON_STATS + 2, "the public header counts them too");
+	if (r < 0)
+		return r;
+	balloon_stats_from_json(result, &stats);
+	(void)strcpy(ret_stats[0].label, "current-pages");
+	ret_stats[0].value = stats.current_pages;
+	(void)strcpy(ret_stats[1].label, "requested-pages");
+	ret_stats[1].value = stats.requested_pages;
+	for (int i = 0; i < BALLOON_STATS; i++) {
+		(void)snprintf(ret_stats[i + 2].label, sizeof(ret_stats[0].label), "%s",
+			balloon_stat_name((enum balloon_stat)i));
+		ret_stats[i + 2].value = stats.values[i];
+	}
+	return 0;
+}
+
+int postern_vm_events(const char *name, int (*fn)(void *ctx, const char *json), void *ctx,
+	int timeout_ms, struct postern_error *error)
+{
+	uint64_t until =
+		timeout_ms < 0 ? UINT64_MAX : monotonic_ns() + (uint64_t)timeout_ms * NSEC_PER_MSEC;
+	AUTO_CLOSE int dir_fd = -EBADF, fd = -EBADF;
+	struct json_reader reader = {.limit = 64u << 10};
+	char dir[PATH_MAX];
+	bool live, stop = false;
+	int r = registry_open(name, dir, &dir_fd, &live, error);
+
+	if (r == 0)
+		r = control_connect(dir, &fd, error);
+	if (r == 0)
+		r = control_call(fd, "events", NULL, CONTROL_MS, NULL, NULL, NULL, error);
+	while (r == 0 && !stop) {
+		AUTO_JSON json_t *event = NULL;
+		AUTO_FREE char *text = NULL;
+
+		r = control_next_event(
+			fd, &reader, until == UINT64_MAX ? -1 : ms_until(until), &event, error);
+		if (r == 0)
+			text = json_dumps(event, JSON_COMPACT);
+		if (text)
+			stop = fn(ctx, text) != 0;
+	}
+	json_reader_done(&reader);
+	return r;
+}

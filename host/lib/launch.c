@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "host/common/fail.h"
+#include "host/common/file.h"
+#include "host/common/json_line.h"
+#include "host/common/text.h"
+#include "host/common/vm_config.h"
+#include "host/common/vm_files.h"
+#include "host/lib/accel.h"
+#include "host/lib/control_client.h"
+#include "host/lib/guest.h"
+#include "host/lib/registry.h"
+#include "host/lib/share_config.h"
+#include "host/lib/share_mount.h"
+#include "host/lib/spawn.h"
+#include "host/lib/tools.h"
+#include "host/lib/vm.h"
+#include "proto/cleanup.h"
+
+#define MEMORY_DEFAULT   (UINT64_C(256) << 20)
+#define TIMEOUT_DEFAULT  60000
+#define START_MS         20000 /* for the VMM to be there, beyond the guest's own time */
+#define CONSOLE_CMDLINE  "console=ttyS0"
+#define CMDLINE_DEFAULT  CONSOLE_CMDLINE " quiet panic=-1"
+
+static void progress(const struct postern_launch *launch, const char *state)
+{
+	if (launch->progress)
+		launch->progress(launch->ctx, state);
+}
+
+/* "QFI\xfb" is where every qcow2 file begins (QEMU, docs/interop/qcow2.txt). */
+static int look_at_image(
+	const struct postern_launch *launch, struct vm_config *config, struct postern_error *error)
+{
+	AUTO_CLOSE int fd = open(launch->image, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	char magic[4] = {0};
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return fail_errno(error, POSTERN_USAGE, errno, "%s", launch->image);
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return fail(error, POSTERN_USAGE, EINVAL, "%s is no disk image", launch->image);
+	config->image_qcow2 = read(fd, magic, 4) == 4 && memcmp(magic, "QFI\xfb", 4) == 0;
+	config->image_read_only = launch->image_read_only;
+	config->image = realpath(launch->image, NULL);
+	return config->image ? 0 : fail_errno(error, POSTERN_USAGE, errno, "%s", launch->image);
+}
+
+static char *copy(const char *text)
+{
+	return text ? strdup(text) : NULL;
+}
+
+static int fill_programs(
+	const struct postern_launch *launch, struct vm_config *config, struct postern_error *error)
+{
+	config->driver = strdup("qemu");
+	config->vmm = tool_qemu();
+	config->virtiofsd = tool_virtiofsd();
+	config->vsockd = tool_own("postern-vsockd");
+	if (!config->vmm)
+		return fail(error, POSTERN_ABSENT, ENOENT, "QEMU is not installed (qemu-system-x86)");
+	if (!config->vsockd && !launch->vsock_kernel)
+		return fail(error, POSTERN_ABSENT, ENOENT, "postern-vsockd is not installed");
+	if (!config->virtiofsd && launch->n_shares > 0)
+		return fail(error, POSTERN_ABSENT, ENOENT, "virtiofsd is not installed");
+	return 0;
+}
+
+static int fill_shares(
+	const struct postern_launch *launch, struct vm_config *config, struct postern_error *error)
+{
+	for (size_t i = 0; i < launch->n_shares; i++) {
+		struct share_config share;
+		char source[PATH_MAX], tag[SHARE_TAG_MAX + 1];
+		int r = share_config_fill(&launch->shares[i], config, source, tag, &share, error);
+
+		if (r == 0 && vm_config_add_share(config, &share) < 0)
+			r = fail_errno(error, POSTERN_ANSWERED, ENOMEM, "share");
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Shares that an earlier VM of this name had for good. What cannot be read is none. */
+static int fill_kept_shares(
+	const struct registry_entry *entry, struct vm_config *config, struct postern_error *error)
+{
+	AUTO_JSON json_t *object = NULL;
+	const json_t *item;
+	size_t i;
+
+	if (file_read_json(entry->dir_fd, VM_FILE_SHARES, &object) < 0)
+		return 0;
+	json_array_foreach(json_object_get(object, "shares"), i, item) {
+		struct share_config share;
+
+		if (config->n_shares == VM_ROOT_PORTS || share_config_from_json(item, &share, NULL) < 0 ||
+			vm_config_find_share(config, share.tag) >= 0)
+			continue;
+		if (vm_config_add_share(config, &share) < 0)
+			return fail_errno(error, POSTERN_ANSWERED, ENOMEM, "share");
+	}
+	return 0;
+}
+
+static int fill_config(const struct postern_launch *launch, const struct guest *guest,
+	struct vm_config *config, struct postern_error *error)
+{
+	int r = fill_programs(launch, config, error);
+
+	if (r == 0 && launch->image)
+		r = look_at_image(launch, config, error);
+	if (r == 0)
+		r = fill_shares(launch, config, error);
+	if (r < 0)
+		return r;
+	config->kernel = copy(guest->kernel);
+	config->initrd = copy(guest->initrd);
+	if (guest->kernel)
+		config->cmdline = text_format("%s%s%s", guest->small ? CMDLINE_DEFAULT : CONSOLE_CMDLINE,
+			launch->cmdline_add ? " " : "", launch->cmdline_add ? launch->cmdline_add : "");
+	config->memory_bytes = launch->memory_bytes ? launch->memory_bytes : MEMORY_DEFAULT;
+	config->cpus = launch->cpus ? launch->cpus : 1;
+	config->vsock_kernel = launch->vsock_kernel;
+	config->ready_ms = launch->timeout_ms ? launch->timeout_ms : TIMEOUT_DEFAULT;
+	config->keep_silent = launch->detach;
+	if (config->memory_bytes < (UINT64_C(32) << 20) || config->memory_bytes % 4096 != 0)
+		return fail(error, POSTERN_USAGE, EINVAL, "memory: at least 32 MiB, in pages of 4 KiB");
+	if (config->cpus > VM_CPUS_MAX)
+		return fail(error, POSTERN_USAGE, EINVAL, "CPUs: 1 to %d", VM_CPUS_MAX);
+	if (launch->cid == 1 || launch->cid == 2 || launch->cid == UINT32_MAX)
+		return fail(error, POSTERN_USAGE, EINVAL, "a guest's CID is 3 or more");
+	return 0;
+}
+
+static int write_config(const struct registry_entry *entry, struct vm_config *config,
+	struct postern_error *error)
+{
+	AUTO_JSON json_t *object = NULL;
+	int r;
+
+	config->cid = entry->cid;
+	config->name = strdup(entry->name);
+	object = config->name ? vm_config_to_json(config) : NULL;
+	r = object ? file_replace_json(entry->dir_fd, VM_FILE_CONFIG, object) : -ENOMEM;
+	return r < 0 ? fail_errno(error, POSTERN_ANSWERED, -r, "%s", entry->dir) : 0;
+}
+
+static void on_progress(void *ctx, const json_t *state)
+{
+	progress(ctx, json_field_string(state, "state", "starting"));
+}
+
+/* The supervisor ended before it could answer: its record has the reason. */
+static int take_end(const struct registry_entry *entry, struct postern_error *error)
+{
+	AUTO_JSON json_t *end = NULL;
+
+	if (file_read_json(entry->dir_fd, VM_FILE_END, &end) < 0)
+		return fail(error, POSTERN_ABSENT, ECONNRESET,
+			"the supervisor ended; see %.300s/" VM_FILE_LOG, entry->dir);
+	return fail(error, POSTERN_ANSWERED, EIO, "%s", json_field_string(end, "reason", "no reason given"));
+}
+
+static int wait_until_up(const struct postern_launch *launch, const struct registry_entry *entry,
+	uint32_t ready_ms, struct postern_error *error)
+{
+	AUTO_CLOSE int fd = -EBADF;
+	int r = control_connect(entry->dir, &fd, error);
+
+	if (r == 0 && launch->detach)
+		r = control_call(fd, "status", NULL, START_MS, NULL, NULL, NULL, error);
+	else if (r == 0)
+		r = control_call(fd, "wait-ready", json_pack("{s:b}", "own", 1),
+			(int)ready_ms + START_MS, on_progress, (void *)launch, NULL, error);
+	if (r == -ECONNRESET || r == -ECONNREFUSED || r == -ENOENT)
+		r = take_end(entry, error);
+	return r;
+}
+
+/* The guest's half of the shares asked for; the whole launch fails with one. Persistent ones of an
+ * earlier VM come behind them: the guest remembers these itself. */
+static int mount_shares(const struct postern_launch *launch, const char *name,
+	const struct vm_config *config, struct postern_error *error)
+{
+	struct postern_stop stop = {.force = true};
+	char how[16];
+	uint64_t ms;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < launch->n_shares; i++)
+		if (config->shares[i].target)
+			r = share_mount(name, &config->shares[i], 0, error);
+	if (r < 0)
+		(void)postern_stop(name, &stop, how, &ms, NULL);
+	return r;
+}
+
+static int launch_entry(const struct postern_launch *launch, struct registry_entry *entry,
+	struct vm_config *config, struct postern_vm **ret_vm, struct postern_error *error)
+{
+	char name[64];
+	int r = fill_kept_shares(entry, config, error);
+
+	if (r == 0)
+		r = write_config(entry, config, error);
+	if (r == 0)
+		r = supervisor_spawn(entry, error);
+	(void)snprintf(name, sizeof(name), "%s", entry->name);
+	/* From here on the supervisor alone holds the lock. */
+	entry->lock_fd = fd_close(entry->lock_fd);
+	if (r == 0)
+		r = wait_until_up(launch, entry, config->ready_ms, error);
+	if (r == 0 && !launch->detach)
+		r = mount_shares(launch, name, config, error);
+	if (r == 0 && ret_vm)
+		r = postern_vm_info(name, ret_vm, error);
+	return r;
+}
+
+int postern_launch(
+	const struct postern_launch *launch, struct postern_vm **ret_vm, struct postern_error *error)
+{
+	struct guest guest = {0};
+	struct vm_config config = {0};
+	struct registry_entry entry = {.dir_fd = -EBADF, .lock_fd = -EBADF};
+	int r;
+
+	progress(launch, "packing");
+	r = guest_prepare(launch, &guest, error);
+	if (r == 0)
+		r = fill_config(launch, &guest, &config, error);
+	if (r == 0)
+		r = accel_choose(launch, &guest, &config, error);
+	if (r == 0) {
+		progress(launch, "starting");
+		r = registry_claim(launch->name, launch->cid, &entry, error);
+	}
+	if (r == 0)
+		r = launch_entry(launch, &entry, &config, ret_vm, error);
+	registry_entry_done(&entry);
+	vm_config_done(&config);
+	guest_done(&guest);
+	return r;
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "host/lib/share_mount.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/common/fail.h"
+#include "host/common/json_line.h"
+#include "host/lib/control_client.h"
+#include "host/lib/postern.h"
+#include "proto/cleanup.h"
+#include "shares.pb-c.h"
+
+#define WAIT_DEFAULT 10000
+#define BEYOND_WAIT  5000
+
+static void close_clientp(struct postern_client **client)
+{
+	postern_client_close(*client);
+}
+
+static int call(const char *name, const char *method, const ProtobufCMessage *request,
+	uint32_t timeout_ms, struct postern_error *error)
+{
+	AUTO(close_clientp) struct postern_client *client = NULL;
+	AUTO_FREE char *address = NULL;
+	AUTO_FREE uint8_t *packed = malloc(protobuf_c_message_get_packed_size(request) + 1);
+	size_t len;
+	int r;
+
+	if (!packed)
+		return fail_errno(error, POSTERN_ANSWERED, ENOMEM, "%s", method);
+	len = protobuf_c_message_pack(request, packed);
+	r = postern_vm_address(name, &address, error);
+	if (r == 0)
+		r = postern_client_open(address, NULL, &client, error);
+	if (r == 0)
+		r = postern_call(client, method, packed, len, timeout_ms, NULL, NULL, error);
+	return r;
+}
+
+static ProtobufCBinaryData bytes_of(const char *text)
+{
+	return (ProtobufCBinaryData){.len = strlen(text), .data = (uint8_t *)text};
+}
+
+int share_mount(const char *name, const struct share_config *share, uint32_t wait_ms,
+	struct postern_error *error)
+{
+	Postern__V1__SharesMountRequest request = POSTERN__V1__SHARES_MOUNT_REQUEST__INIT;
+	Postern__V1__MountOption read_only = POSTERN__V1__MOUNT_OPTION__INIT;
+	Postern__V1__MountOption *options[] = {&read_only};
+
+	read_only.key = (char *)"ro";
+	request.has_target = request.has_source = 1;
+	request.target = bytes_of(share->target);
+	request.source = bytes_of(share->tag);
+	request.type = (char *)"virtiofs";
+	request.options = options;
+	request.n_options = share->read_only ? 1 : 0;
+	request.has_persistent = 1;
+	request.persistent = share->persistent;
+	request.has_wait_ms = 1;
+	request.wait_ms = wait_ms ? wait_ms : WAIT_DEFAULT;
+	return call(name, "shares.mount", &request.base, request.wait_ms + BEYOND_WAIT, error);
+}
+
+int share_unmount(const char *name, const char *target, bool lazy, struct postern_error *error)
+{
+	Postern__V1__SharesUnmountRequest request = POSTERN__V1__SHARES_UNMOUNT_REQUEST__INIT;
+
+	request.has_target = 1;
+	request.target = bytes_of(target);
+	request.has_mode = 1;
+	request.mode = lazy ? POSTERN__V1__UNMOUNT_MODE__LAZY : POSTERN__V1__UNMOUNT_MODE__NORMAL;
+	return call(name, "shares.unmount", &request.base, 0, error);
+}
+
+int postern_share_add(const char *name, const struct postern_share *share, uint32_t wait_ms,
+	char ret_tag[37], struct postern_error *error)
+{
+	struct share_config config = {.target = (char *)share->target,
+		.read_only = share->read_only,
+		.persistent = share->persistent};
+	int r;
+
+	if (!share->target)
+		return fail(error, POSTERN_USAGE, EINVAL, "a share needs its place in the guest");
+	r = postern_share_plug(name, share, ret_tag, error);
+	if (r < 0)
+		return r;
+	config.tag = ret_tag;
+	r = share_mount(name, &config, wait_ms, error);
+	/* What the agent said is what the caller wants to know, not how the undoing went. */
+	if (r < 0)
+		(void)postern_share_unplug(name, ret_tag, NULL);
+	return r;
+}
+
+/* The supervisor's record of the share with this target or tag; a new reference, or NULL. */
+static json_t *find(const char *name, const char *target_or_tag, struct postern_error *error)
+{
+	AUTO_JSON json_t *status = NULL;
+	json_t *share;
+	size_t i;
+
+	if (control_call_vm(name, "status", NULL, CONTROL_MS, &status, error) < 0)
+		return NULL;
+	json_array_foreach(json_object_get(status, "shares"), i, share) {
+		if (strcmp(json_field_string(share, "target", ""), target_or_tag) == 0 ||
+			strcmp(json_field_string(share, "tag", ""), target_or_tag) == 0)
+			return json_incref(share);
+	}
+	(void)fail(error, POSTERN_ANSWERED, ENOENT, "the VM %s has no such share", name);
+	return NULL;
+}
+
+int postern_share_remove(const char *name, const char *target_or_tag, bool lazy,
+	struct postern_error *error)
+{
+	AUTO_JSON json_t *share = find(name, target_or_tag, error);
+	const char *target = json_field_string(share, "target", NULL);
+	int r = 0;
+
+	if (!share)
+		return error && error->sys_errno ? -error->sys_errno : -ENOENT;
+	/* A file system without its server answers nothing: only the lazy way out is left. */
+	if (strcmp(json_field_string(share, "state", ""), "dead") == 0)
+		lazy = true;
+	if (target)
+		r = share_unmount(name, target, lazy, error);
+	/* Nothing is mounted there any more: what is left is the device. */
+	if (r == -EREMOTEIO && error && error->sys_errno == ENOENT)
+		r = 0;
+	return r < 0 ? r : postern_share_unplug(name, json_field_string(share, "tag", ""), error);
+}

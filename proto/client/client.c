@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "proto/client/client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "proto/cleanup.h"
+#include "proto/client/client_state.h"
+#include "proto/client/error.h"
+#include "proto/clock.h"
+#include "proto/limits.h"
+
+#define CONNECT_MS    5000
+#define CALL_GRACE_MS 2000
+
+static struct postern_client *client_new(const struct postern_options *options)
+{
+	struct postern_client *client = calloc(1, sizeof(*client));
+
+	if (!client)
+		return NULL;
+	if (options)
+		client->options = *options;
+	if (client->options.max_frame == 0)
+		client->options.max_frame = FRAME_HOST_MAX;
+	if (client->options.max_frame > FRAME_CEILING)
+		client->options.max_frame = FRAME_CEILING;
+	if (client->options.connect_ms == 0)
+		client->options.connect_ms = CONNECT_MS;
+	if (client->options.call_grace_ms == 0)
+		client->options.call_grace_ms = CALL_GRACE_MS;
+	client->fd = -EBADF;
+	client->deadline = monotonic_ns() + client->options.connect_ms * NSEC_PER_MSEC;
+	client->reader.limit = FRAME_HELLO_MAX;
+	client->next_id = 1;
+	arena_init(&client->arena, ARENA_HOST_MAX);
+	list_init(&client->calls);
+	return client;
+}
+
+/* The one line of a hybrid socket. In one write: some proxies read it in one piece only. */
+static int say_connect(struct postern_client *client)
+{
+	char line[PROXY_LINE_MAX];
+	int n = snprintf(line, sizeof(line), "CONNECT %u\n", client->address.port);
+
+	if (send(client->fd, line, (size_t)n, MSG_NOSIGNAL) != n)
+		return errno ? -errno : -EIO;
+	client->phase = CLIENT_PROXY;
+	return 0;
+}
+
+/* The stream stands: what comes first on it. */
+static int connected(struct postern_client *client)
+{
+	return client->address.hybrid ? say_connect(client) : client_say_hello(client);
+}
+
+static int start_connect(struct postern_client *client)
+{
+	client->fd = socket(
+		client->address.socket.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (client->fd < 0)
+		return -errno;
+	client->phase = CLIENT_CONNECTING;
+	if (connect(client->fd, (struct sockaddr *)&client->address.socket, client->address.len) == 0)
+		return connected(client);
+	return errno == EINPROGRESS ? 0 : -errno;
+}
+
+static enum postern_failure failure_of_connect(int r)
+{
+	return r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -EACCES || r == -EPERM
+		? POSTERN_REFUSED
+		: POSTERN_ABSENT;
+}
+
+int postern_client_start(const char *address, const struct postern_options *options,
+	struct postern_client **ret_client, struct postern_error *error)
+{
+	struct postern_client *client = client_new(options);
+	const char *why;
+	int r;
+
+	if (!client)
+		return -ENOMEM;
+	r = address_parse(address, &client->address, &why);
+	if (r < 0) {
+		error_set(error, POSTERN_USAGE, 0, "%.200s: %s", address, why);
+	} else {
+		r = start_connect(client);
+		if (r < 0)
+			error_set(error, failure_of_connect(r), -r, "%.200s: %s", address, strerror(-r));
+	}
+	if (r < 0) {
+		postern_client_close(client);
+		return r;
+	}
+	*ret_client = client;
+	return 0;
+}
+
+int postern_client_start_fd(int fd, const struct postern_options *options,
+	struct postern_client **ret_client, struct postern_error *error)
+{
+	struct postern_client *client = client_new(options);
+	int r = client ? 0 : -ENOMEM;
+
+	if (!client) {
+		(void)fd_close(fd);
+		return r;
+	}
+	client->fd = fd;
+	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
+		r = -errno;
+	if (r == 0)
+		r = client_say_hello(client);
+	if (r < 0) {
+		error_set(error, POSTERN_ABSENT, -r, "%s", strerror(-r));
+		postern_client_close(client);
+		return r;
+	}
+	*ret_client = client;
+	return 0;
+}
+
+void postern_client_close(struct postern_client *client)
+{
+	if (!client)
+		return;
+	LIST_EACH(&client->calls, node)
+		free(container_of(node, struct client_call, node));
+	client->fd = fd_close(client->fd);
+	frame_reader_done(&client->reader);
+	buffer_clear(&client->out);
+	arena_done(&client->arena);
+	free(client->peer_version);
+	free(client->peer_identity);
+	free(client);
+}
+
+int postern_client_fd(const struct postern_client *client)
+{
+	return client->fd;
+}
+
+short postern_client_events(const struct postern_client *client)
+{
+	if (client->phase == CLIENT_CONNECTING)
+		return POLLOUT;
+	return (short)(POLLIN | (buffer_len(&client->out) > 0 ? POLLOUT : 0));
+}
+
+uint64_t postern_client_deadline(const struct postern_client *client)
+{
+	uint64_t earliest = client->phase < CLIENT_READY ? client->deadline : UINT64_MAX;
+
+	LIST_EACH(&client->calls, node) {
+		const struct client_call *call = container_of(node, struct client_call, node);
+
+		if (call->deadline < earliest)
+			earliest = call->deadline;
+	}
+	return earliest;
+}
+
+bool postern_client_ready(const struct postern_client *client)
+{
+	return client->phase == CLIENT_READY;
+}
+
+const struct postern_peer *postern_client_peer(const struct postern_client *client)
+{
+	return client->phase == CLIENT_READY ? &client->peer : NULL;
+}
+
+void postern_client_on_notification(struct postern_client *client, postern_notify_fn fn, void *ctx)
+{
+	client->notify = fn;
+	client->notify_ctx = ctx;
+}
+
+static int flush(struct postern_client *client)
+{
+	while (buffer_len(&client->out) > 0) {
+		ssize_t n = send(client->fd, buffer_front(&client->out), buffer_len(&client->out),
+			MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN ? 0 : -errno;
+		buffer_consume(&client->out, (size_t)n);
+	}
+	return 0;
+}
+
+static int finish_connect(struct postern_client *client)
+{
+	socklen_t len = sizeof(int);
+	struct pollfd wait = {.fd = client->fd, .events = POLLOUT};
+	int error = 0;
+
+	if (poll(&wait, 1, 0) == 0)
+		return 0;
+	if (getsockopt(client->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+		return -errno;
+	return error ? -error : connected(client);
+}
+
+/* Takes the proxy's line byte by byte: what follows it belongs to the agent. */
+static int take_line(struct postern_client *client)
+{
+	char byte;
+	ssize_t n;
+
+	while ((n = read(client->fd, &byte, 1)) == 1) {
+		if (byte == '\n') {
+			client->line[client->line_len] = '\0';
+			if (strncmp(client->line, "OK ", 3) != 0)
+				return -EPROTO;
+			return client_say_hello(client);
+		}
+		if (client->line_len == PROXY_LINE_MAX)
+			return -EPROTO;
+		client->line[client->line_len++] = byte;
+	}
+	if (n == 0)
+		return -ECONNREFUSED;
+	return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+}
+
+static int fail_connect(struct postern_client *client, int r, struct postern_error *error)
+{
+	if (r == -EPROTO)
+		error_set(error, POSTERN_PROTOCOL, 0, "the socket did not answer CONNECT with OK");
+	else if (client->phase == CLIENT_PROXY)
+		error_set(error, POSTERN_ABSENT, -r,
+			"nobody in the guest listens on vsock port %u (is the agent running?)",
+			client->address.port);
+	else
+		error_set(error, failure_of_connect(r), -r, "cannot connect: %s", strerror(-r));
+	return client_end(client, r, error);
+}
+
+static int take_frames(struct postern_client *client, struct postern_error *error)
+{
+	const uint8_t *body;
+	size_t len;
+	int r;
+
+	while ((r = frame_next(&client->reader, &body, &len)) > 0) {
+		r = client_take_frame(client, body, len, error);
+		if (r < 0)
+			return r;
+	}
+	if (r < 0) {
+		error_set(error, POSTERN_PROTOCOL, 0,
+			r == -EMSGSIZE ? "the agent sent a frame over the limit"
+				       : "the agent sent something that is no frame");
+		return client_end(client, r, error);
+	}
+	return 0;
+}
+
+static int receive(struct postern_client *client, struct postern_error *error)
+{
+	ssize_t n = frame_read(&client->reader, client->fd);
+	int r;
+
+	if (n == -EAGAIN)
+		return 0;
+	if (n > 0)
+		return take_frames(client, error);
+	/* A goodbye may have come with the end. */
+	r = n == 0 ? -ECONNRESET : (int)n;
+	error_set(error, POSTERN_ABSENT, -r,
+		client->phase == CLIENT_READY ? "the connection was lost"
+					      : "the connection was closed before the hello");
+	return client_end(client, r, error);
+}
+
+static int check_times(struct postern_client *client, struct postern_error *error)
+{
+	uint64_t now = monotonic_ns();
+
+	if (client->phase < CLIENT_READY && now >= client->deadline) {
+		error_set(error, POSTERN_TIMED_OUT, ETIMEDOUT, "no hello from the agent within %u ms",
+			client->options.connect_ms);
+		return client_end(client, -ETIMEDOUT, error);
+	}
+	if (client->reader.started_ns != 0 &&
+		now >= client->reader.started_ns + FRAME_DEADLINE_MS * NSEC_PER_MSEC) {
+		error_set(error, POSTERN_PROTOCOL, 0, "the rest of a frame did not come in time");
+		return client_end(client, -ETIMEDOUT, error);
+	}
+	LIST_EACH(&client->calls, node) {
+		struct client_call *call = container_of(node, struct client_call, node);
+		struct postern_error late = {0};
+
+		if (now < call->deadline)
+			continue;
+		list_remove(&call->node);
+		error_set(&late, POSTERN_TIMED_OUT, ETIMEDOUT, "the agent did not answer in time");
+		call->fn(call->ctx, &late, NULL, 0, false);
+		postern_error_clear(&late);
+		free(call);
+	}
+	return 0;
+}
+
+int postern_client_dispatch(struct postern_client *client, struct postern_error *error)
+{
+	int r = 0;
+
+	if (client->phase == CLIENT_ENDED)
+		return -ENOTCONN;
+	if (client->phase == CLIENT_CONNECTING)
+		r = finish_connect(client);
+	if (r == 0 && client->phase == CLIENT_PROXY)
+		r = take_line(client);
+	if (r < 0)
+		return fail_connect(client, r, error);
+	if (client->phase >= CLIENT_HELLO) {
+		r = flush(client);
+		/* What the agent said before it closed is still to be read. */
+		if (r == 0 || r == -EPIPE)
+			r = receive(client, error);
+		if (r < 0)
+			return client_end(client, r, error);
+	}
+	return check_times(client, error);
+}

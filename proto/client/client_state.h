@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The inside of a client, shared by its own files only. */
+#pragma once
+
+#include "envelope.pb-c.h"
+#include "proto/arena.h"
+#include "proto/buffer.h"
+#include "proto/client/address.h"
+#include "proto/client/client.h"
+#include "proto/frame.h"
+#include "proto/list.h"
+
+enum client_phase {
+	CLIENT_CONNECTING, /* connect() is under way */
+	CLIENT_PROXY,      /* CONNECT was sent, OK is awaited */
+	CLIENT_HELLO,      /* Hello was sent */
+	CLIENT_READY,
+	CLIENT_ENDED,
+};
+
+#define PROXY_LINE_MAX 32
+
+struct client_call {
+	struct list_node node;
+	uint64_t id;
+	uint64_t deadline; /* CLOCK_MONOTONIC ns; given up then */
+	postern_reply_fn fn;
+	void *ctx;
+};
+
+struct postern_client {
+	int fd; /* owned */
+	enum client_phase phase;
+	struct address address;
+	struct postern_options options;
+	uint64_t deadline; /* of connect and hello */
+	char line[PROXY_LINE_MAX + 1];
+	size_t line_len;
+	struct frame_reader reader;
+	struct buffer out;
+	struct arena arena; /* of the frame at hand */
+	size_t agent_max_frame;
+	struct postern_peer peer;
+	char *peer_version, *peer_identity; /* owned */
+	struct list calls;
+	uint64_t next_id;
+	postern_notify_fn notify;
+	void *notify_ctx;
+};
+
+/* Ends the connection: every open call is told, with *error. Returns negative_errno. */
+int client_end(struct postern_client *client, int negative_errno, struct postern_error *error);
+
+/* Takes one frame. 0, or -errno through client_end(). */
+int client_take_frame(
+	struct postern_client *client, const uint8_t *body, size_t len, struct postern_error *error);
+
+/* Queues a Hello. */
+int client_say_hello(struct postern_client *client);

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "error.pb-c.h"
+#include "proto/client/client.h"
+
+/* Fills in an error of our own making; error may be NULL. */
+void error_set(struct postern_error *error, enum postern_failure failure, int sys_errno,
+	const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Fills in what the agent answered: text escaped, details packed. */
+void error_from_agent(struct postern_error *error, const Postern__V1__Error *from);
