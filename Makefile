@@ -169,6 +169,16 @@ $(GUEST_ETC)/policy.d/50-default.policy: packaging/policy/50-default.policy
 	$(Q)mkdir -p $(@D)
 	$(Q)cp $< $@
 
+.PHONY: setup-build setup-run setup-test
+setup-build setup-run setup-test:
+	$(Q)packaging/setup $(@:setup-%=%)
+
+.PHONY: demo
+demo: setup-run
+	$(Q)packaging/setup workload
+	$(Q)$(MAKE) --no-print-directory guest
+	$(Q)B=$(B) tests/demo/demo.sh
+
 .PHONY: clean
 clean:
 	rm -rf $(B)

@@ -31,11 +31,12 @@ enum inner_kind {
 	INNER_CANCEL,         /* id */
 	INNER_WANT_FOOTPRINT, /* id */
 	INNER_WANT_EVENTS,
-	/* broker -> worker; fds: body memfd, reply pipe, verdicts memfd, facts memfd */
-	INNER_RUN,    /* id, method, deadline, arg: max_frame */
-	INNER_SETTLE, /* the same; aux: enum ended_why */
-	INNER_KMOD,   /* fd: a connection to postern-kmod; arg: 0 or errno */
-	INNER_SAVE,   /* body: the folder to write to (NUL-terminated); fd: the load history */
+	/* broker -> worker; struct worker_facts */
+	INNER_RUN,     /* id, method, deadline, arg: max_frame; fds: body, reply, verdicts, quarantine */
+	INNER_SETTLE,  /* the same; aux: enum ended_why */
+	INNER_SAVE,    /* fd: the load history, to be written to the state folder */
+	INNER_RESTORE, /* mount the persistent shares again */
+	INNER_KMOD,    /* no facts; fd: a connection to postern-kmod; arg: 0 or errno */
 	/* worker -> broker */
 	INNER_DONE,      /* a reader: ready for the next request */
 	INNER_TOUCH,     /* arg: device number of the file system that is touched next; 0: none */
@@ -113,6 +114,11 @@ struct session_facts {
 	uint64_t epoch;
 	uint64_t started_ns; /* of the agent, CLOCK_BOOTTIME */
 	uint32_t max_frame;  /* highest the agent accepts */
+};
+
+struct worker_facts {
+	char run_dir[256];
+	char state_dir[256];
 };
 
 struct watch_facts {

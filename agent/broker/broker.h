@@ -67,6 +67,7 @@ struct broker {
 	struct config config;
 	struct policy policy;
 	struct session_facts facts; /* but for identity */
+	struct worker_facts worker_facts;
 	struct sources sources;
 	uid_t uid; /* of unprivileged roles */
 	gid_t gid;
@@ -97,6 +98,6 @@ struct broker {
 	struct loop_io ready_io;
 	struct loop_timer ready_timer;
 	unsigned int ready_tries;
-	bool saving;
+	bool saving; /* a process writes the history */
 	bool stopping;
 };

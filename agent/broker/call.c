@@ -69,6 +69,7 @@ static int run(struct call *call)
 		.deadline = call->deadline,
 		.arg = call->max_frame,
 		.aux = call->why,
+		.body_len = sizeof(broker->worker_facts),
 	};
 	int fds[] = {call->body, call->reply, call->verdicts_fd, broker->sources.quarantine_ro};
 	int r = spare_take(broker, role_of(call), &call->child);
@@ -79,7 +80,7 @@ static int run(struct call *call)
 	call->child->method = call->method;
 	call->child->on_exit = on_worker_exit;
 	call->child->on_message = on_worker_message;
-	r = child_send(call->child, &message, NULL, fds, ARRAY_SIZE(fds));
+	r = child_send(call->child, &message, &broker->worker_facts, fds, ARRAY_SIZE(fds));
 	if (r < 0)
 		child_kill(call->child);
 	if (!method_rows[call->method].settles || call->settling) {

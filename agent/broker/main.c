@@ -157,6 +157,8 @@ static int set_up(void)
 		r = sources_open(&broker);
 	if (r < 0)
 		return r;
+	memcpy(broker.worker_facts.run_dir, broker.config.run_dir, sizeof(broker.config.run_dir));
+	memcpy(broker.worker_facts.state_dir, broker.config.state_dir, sizeof(broker.config.state_dir));
 	(void)snprintf(broker.facts.agent_version, sizeof(broker.facts.agent_version), "%s",
 		POSTERN_VERSION);
 	(void)snprintf(broker.facts.init, sizeof(broker.facts.init), "%s", init_kind_name(init_kind()));

@@ -12,6 +12,7 @@
 #include <linux/vm_sockets.h>
 
 #include "agent/broker/child.h"
+#include "agent/broker/chore.h"
 #include "agent/broker/peer.h"
 #include "agent/broker/spare.h"
 #include "proto/cleanup.h"
@@ -124,6 +125,7 @@ void ready_all(struct broker *broker)
 		return;
 	}
 	spare_refill(broker);
+	chore_restore_shares(broker);
 	notify_service_manager();
 	log_info("version %s, ready", broker->facts.agent_version);
 	if (broker->config.vsock && broker->config.ready_port != 0)

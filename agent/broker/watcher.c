@@ -6,8 +6,8 @@
 #include <sys/socket.h>
 
 #include "agent/broker/child.h"
+#include "agent/broker/chore.h"
 #include "agent/broker/ready.h"
-#include "agent/broker/saver.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 #include "proto/log.h"
@@ -54,7 +54,7 @@ static void on_message(struct child *child, const struct inner_message *message,
 		ready_all(broker);
 		break;
 	case INNER_SAVE_DUE:
-		saver_start(broker);
+		chore_save_history(broker);
 		break;
 	default:
 		log_warning("the watcher sent a message of kind %u", message->kind);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * postern-init: process 1 of a guest that has nothing else. It mounts the basics, has the boot modules
- * loaded, starts posternd and starts it again whenever it ends, reaps, and powers off. It meets no
- * peer's data.
+ * loaded, starts posternd and starts it again whenever it ends, starts the programs of
+ * /etc/postern/start.d, reaps, and powers off. It meets no peer's data.
  */
 #include <errno.h>
 #include <signal.h>
@@ -16,6 +16,7 @@
 
 #include "agent/init/basics.h"
 #include "agent/init/service.h"
+#include "agent/init/start.h"
 #include "proto/clock.h"
 #include "proto/log.h"
 
@@ -82,6 +83,7 @@ int main(void)
 	basics_do();
 	(void)reboot(RB_DISABLE_CAD);
 	service_start(&service);
+	start_programs();
 	for (;;) {
 		struct timespec wait;
 		siginfo_t info;

@@ -22,6 +22,10 @@ struct mount_wish {
  * program. *ret_entry is the new line of the table. 0, or -errno through call_fail(). */
 int mount_do(struct call *call, const struct mount_wish *wish, Postern__V1__MountEntry **ret_entry);
 
+/* Everything of mount_do() but the last step: creates the file system and lets it go again. For errors
+ * in the kernel's own words before somebody else mounts. */
+int mount_try(struct call *call, const struct mount_wish *wish);
+
 /*
  * Unmounts the topmost mount at target; success means that it is gone from the table. *ret_entry is
  * what was there; *ret_holders who held it when the mode is LAZY (in the arena). A busy mount is

@@ -2,15 +2,29 @@
 /*
  * Process 1, where it is systemd, through its private socket: no message bus is needed for that. The
  * library (sd-bus of libsystemd) is opened only when it is used, so that a guest without systemd needs
- * none of it.
+ * none of it. All functions block, and return 0 or -errno (-ENOPKG: no library).
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* 0 where systemd answers; -ENOPKG without the library; another -errno of connecting. Blocks. */
+/* Whether systemd answers. */
 int systemd_available(void);
 
-/* Calls a method without arguments of the manager: "PowerOff", "Reboot", "Halt", "Reload". */
+/* Calls a method of the manager without arguments: "PowerOff", "Reboot", "Halt", "Reload". */
 int systemd_manager_call(const char *method);
+
+struct mount_unit {
+	const char *name;    /* "mnt-data.mount" */
+	const char *what;
+	const char *type;
+	const char *options; /* comma-separated; NULL: none */
+};
+
+/* Starts a transient mount unit, or (transient false) the one of this name from its file, and waits
+ * until it is mounted: -EIO when it failed, with the unit's state reset. -ETIMEDOUT after 20 s. */
+int systemd_mount_start(const struct mount_unit *unit, bool transient);
+
+/* Forgets a failed unit. */
+void systemd_reset_failed(const char *name);

@@ -19,6 +19,7 @@
 #define RUNS_WORKER  1
 #include "agent/methods/mount_call.h"
 #include "agent/methods/needs.h"
+#include "agent/methods/share.h"
 #include "agent/methods/handlers.h"
 
 static struct worker worker = {.broker = INNER_FD, .reply = -EBADF, .quarantine = -EBADF};
@@ -120,20 +121,41 @@ static int run(const struct inner_message *message, int fds[INNER_FDS_MAX], size
 	return r;
 }
 
+/* The persistent shares, as if each were asked for with shares.mount. */
+static int restore(int fds[INNER_FDS_MAX])
+{
+	struct call call = {.arena = &worker.arena,
+		.method = METHOD_shares_mount,
+		.deadline = UINT64_MAX,
+		.verdicts = &worker.verdicts,
+		.program = &worker};
+	uint64_t caps = method_rows[METHOD_shares_mount].caps;
+	int r = worker_keep(caps) ?: worker_raise(caps);
+
+	worker.quarantine = take_fd(&fds[0]);
+	if (r == 0)
+		shares_restore(&call);
+	worker.quarantine = fd_close(worker.quarantine);
+	return r;
+}
+
 /* One message of the broker. 1: go on; 0: the end; -errno. */
 static int serve(void)
 {
 	struct inner_message message, done = {.kind = INNER_DONE};
 	int fds[INNER_FDS_MAX], r;
-	char dir[256] = "";
 	size_t n_fds;
 
-	r = inner_receive(worker.broker, &message, dir, sizeof(dir), fds, &n_fds);
+	r = inner_receive(worker.broker, &message, &worker.facts, sizeof(worker.facts), fds, &n_fds);
 	if (r <= 0)
 		return r;
+	if (message.body_len != sizeof(worker.facts))
+		message.kind = 0;
 	arena_init(&worker.arena, ARENA_REQUEST_MAX);
 	if (message.kind == INNER_SAVE && n_fds == 1)
-		r = worker_keep(0) ?: save_history(fds[0], dir);
+		r = worker_keep(0) ?: save_history(fds[0], worker.facts.state_dir);
+	else if (message.kind == INNER_RESTORE && n_fds == 1)
+		r = restore(fds);
 	else if (message.kind == INNER_RUN || message.kind == INNER_SETTLE)
 		r = run(&message, fds, n_fds);
 	else

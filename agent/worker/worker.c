@@ -8,6 +8,13 @@
 #include "agent/events.h"
 #include "proto/cleanup.h"
 
+const struct worker_facts *worker_facts(const struct call *call)
+{
+	const struct worker *worker = call->program;
+
+	return &worker->facts;
+}
+
 static void tell(struct call *call, enum inner_kind kind, uint64_t arg, uint64_t aux)
 {
 	const struct worker *worker = call->program;

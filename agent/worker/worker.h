@@ -17,8 +17,12 @@ struct worker {
 	int reply;      /* owned; pipe to the session, of the request at hand */
 	int quarantine; /* owned; struct quarantine */
 	struct verdicts verdicts;
+	struct worker_facts facts;
 	struct arena arena;
 };
+
+/* Folders of the agent's state: of this boot, and the one that outlives it. */
+const struct worker_facts *worker_facts(const struct call *call);
 
 /* Tells the broker what is touched next, so that it is known should this process hang there. 0: no
  * longer anything. */

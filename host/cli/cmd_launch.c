@@ -6,6 +6,7 @@
 #include "host/cli/command.h"
 #include "host/cli/progress.h"
 #include "host/cli/split.h"
+#include "host/cli/style.h"
 #include "host/lib/postern.h"
 #include "proto/cleanup.h"
 
@@ -155,6 +156,20 @@ static int report(const struct cli *cli, const struct postern_vm *vm)
 	return POSTERN_DONE;
 }
 
+/* What the guest said last explains most failures. */
+static void show_console(const struct postern_vm *vm)
+{
+	AUTO_FREE char *text = vm ? postern_vm_json(vm) : NULL;
+	json_t *record = text ? json_loads(text, 0, NULL) : NULL;
+	const json_t *line;
+	size_t i;
+
+	json_array_foreach(json_object_get(record, "console"), i, line)
+		(void)fprintf(stderr, "%s| %s%s\n", style(stderr, STYLE_DIM), json_string_value(line),
+			style(stderr, STYLE_PLAIN));
+	json_decref(record);
+}
+
 static int run(struct cli *cli)
 {
 	struct postern_launch launch = {
@@ -181,6 +196,8 @@ static int run(struct cli *cli)
 	if (r == 0) {
 		r = postern_launch(&launch, &vm, &error);
 		progress_end();
+		if (r < 0)
+			show_console(vm);
 		r = r < 0 ? cli_fail(cli, &error) : report(cli, vm);
 	}
 	postern_vm_free(vm);

@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/cli/mount_option.h"
 #include "host/common/fail.h"
 #include "host/common/text.h"
+#include "proto/client/json_call.h"
 
 const char *cli_next(const struct cli *cli, const char *name, size_t *at)
 {
@@ -44,27 +46,23 @@ int cli_json(json_t *value)
 	return r < 0 ? POSTERN_ANSWERED : POSTERN_DONE;
 }
 
-static const char *outcome_name(enum postern_outcome outcome)
-{
-	static const char *const names[] = {NULL, "NOT_DONE", "DONE", "UNKNOWN"};
-
-	return outcome <= POSTERN_UNKNOWN ? names[outcome] : NULL;
-}
-
 int cli_fail(const struct cli *cli, struct postern_error *error)
 {
 	int code = error->failure == POSTERN_DONE ? POSTERN_ANSWERED : (int)error->failure;
-	const char *outcome = outcome_name(error->outcome);
+	const json_t *holders;
+	json_t *details;
 
 	(void)fflush(stdout);
 	(void)fprintf(stderr, "postern: %s%s%s%s%s\n", error->message, error->rule[0] ? " (rule " : "",
 		error->rule, error->rule[0] ? ")" : "",
 		error->outcome == POSTERN_UNKNOWN ? "; whether it took effect is not known" : "");
+	details = json_from_error(error);
+	holders = json_object_get(json_object_get(details, "details"), "holders");
 	if (cli->json)
-		(void)cli_json(json_pack("{s:{s:s, s:i, s:i, s:s, s:s*, s:s*}}", "error", "failure",
-			failure_name(error->failure), "code", error->code, "errno", error->sys_errno,
-			"message", error->message, "outcome", outcome, "rule",
-			error->rule[0] ? error->rule : NULL));
+		(void)cli_json(json_pack("{s:O}", "error", details));
+	else if (json_array_size(holders) > 0)
+		holders_print(holders, stderr);
+	json_decref(details);
 	postern_error_clear(error);
 	return code;
 }

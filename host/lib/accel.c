@@ -52,8 +52,10 @@ static void write_proof(const char *path, const char *key, bool works)
 		(void)file_replace_json(AT_FDCWD, path, proofs);
 }
 
+enum verdict { UNTRIED, FAILS, WORKS };
+
 /* Boots the small guest under acceleration and waits for its agent's hello. */
-static bool trial(const struct guest *guest)
+static enum verdict trial(const struct guest *guest)
 {
 	char name[32], how[16];
 	struct postern_launch launch = {
@@ -65,16 +67,21 @@ static bool trial(const struct guest *guest)
 	};
 	struct postern_stop stop = {.force = true};
 	struct postern_error error = {0};
+	struct postern_vm *vm = NULL;
+	enum verdict verdict;
 	uint64_t ms;
-	int r;
 
 	(void)snprintf(name, sizeof(name), "trial-%d", (int)getpid());
-	r = postern_launch(&launch, NULL, &error);
-	if (r == 0)
+	if (postern_launch(&launch, &vm, &error) == 0)
+		verdict = WORKS;
+	else
+		verdict = vm ? FAILS : UNTRIED; /* no record: it did not come to a boot */
+	if (verdict == WORKS)
 		(void)postern_stop(name, &stop, how, &ms, NULL);
 	(void)postern_forget(name, NULL);
+	postern_vm_free(vm);
 	postern_error_clear(&error);
-	return r == 0;
+	return verdict;
 }
 
 static bool is_proved(const struct postern_launch *launch, const struct guest *guest, const char *qemu)
@@ -82,7 +89,7 @@ static bool is_proved(const struct postern_launch *launch, const struct guest *g
 	AUTO_FREE char *dir = tool_cache_dir(), *path = NULL, *key = NULL;
 	AUTO_JSON json_t *proofs = NULL;
 	const json_t *known;
-	bool works;
+	enum verdict verdict;
 
 	if (!guest->kernel || !guest->modules || !dir || access("/dev/kvm", R_OK | W_OK) < 0)
 		return false;
@@ -96,9 +103,10 @@ static bool is_proved(const struct postern_launch *launch, const struct guest *g
 		return json_is_true(known);
 	if (launch->progress)
 		launch->progress(launch->ctx, "proving acceleration");
-	works = trial(guest);
-	write_proof(path, key, works);
-	return works;
+	verdict = trial(guest);
+	if (verdict != UNTRIED)
+		write_proof(path, key, verdict == WORKS);
+	return verdict == WORKS;
 }
 
 int accel_choose(const struct postern_launch *launch, const struct guest *guest,

@@ -16,6 +16,10 @@
 #include "kmod-helpers/boot.h"
 #include "proto/cleanup.h"
 
+#ifndef POSTERN_DATA_DIR
+#define POSTERN_DATA_DIR "/usr/share/postern"
+#endif
+
 #define BASES      4
 #define ADDED_MAX  64
 #define KERNEL     "vmlinuz-"
@@ -54,7 +58,7 @@ static int list_bases(char *bases[BASES])
 		*strrchr(self, '/') = '\0';
 		bases[count++] = text_format("%s/guest", self);
 	}
-	bases[count++] = strdup("/usr/share/postern/guest");
+	bases[count++] = strdup(POSTERN_DATA_DIR "/guest");
 	bases[count++] = strdup("");
 	return count;
 }

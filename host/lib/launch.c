@@ -180,7 +180,7 @@ static int wait_until_up(const struct postern_launch *launch, const struct regis
 	int r = control_connect(entry->dir, &fd, error);
 
 	if (r == 0 && launch->detach)
-		r = control_call(fd, "status", NULL, START_MS, NULL, NULL, NULL, error);
+		r = control_call(fd, "wait-start", NULL, START_MS, NULL, NULL, NULL, error);
 	else if (r == 0)
 		r = control_call(fd, "wait-ready", json_pack("{s:b}", "own", 1),
 			(int)ready_ms + START_MS, on_progress, (void *)launch, NULL, error);
@@ -224,7 +224,9 @@ static int launch_entry(const struct postern_launch *launch, struct registry_ent
 		r = wait_until_up(launch, entry, config->ready_ms, error);
 	if (r == 0 && !launch->detach)
 		r = mount_shares(launch, name, config, error);
-	if (r == 0 && ret_vm)
+	if (ret_vm && r < 0)
+		(void)postern_vm_info(name, ret_vm, NULL);
+	else if (ret_vm)
 		r = postern_vm_info(name, ret_vm, error);
 	return r;
 }
@@ -235,10 +237,13 @@ int postern_launch(
 	struct guest guest = {0};
 	struct vm_config config = {0};
 	struct registry_entry entry = {.dir_fd = -EBADF, .lock_fd = -EBADF};
-	int r;
+	int r = registry_check_name(launch->name, error);
 
+	if (ret_vm)
+		*ret_vm = NULL;
 	progress(launch, "packing");
-	r = guest_prepare(launch, &guest, error);
+	if (r == 0)
+		r = guest_prepare(launch, &guest, error);
 	if (r == 0)
 		r = fill_config(launch, &guest, &config, error);
 	if (r == 0)

@@ -71,9 +71,10 @@ struct postern_launch {
 struct postern_vm; /* what is known of a machine at one moment */
 
 /*
- * Starts a machine and waits until its agent has answered a hello. *ret_vm (may be NULL) is what is
- * known of it then; postern_vm_free() frees it. On failure nothing is left running, and the error's
- * message has the reason; the console's last lines are in postern_vm_console() of the name.
+ * Starts a machine and waits until its agent has answered a hello. *ret_vm (ret_vm may be NULL) is
+ * what is known of it then; postern_vm_free() frees it. On failure nothing is left running, and
+ * *ret_vm is the record of a machine that was started and failed (its JSON has "console", the last
+ * lines of its console), or NULL.
  */
 int postern_launch(const struct postern_launch *launch, struct postern_vm **ret_vm,
 	struct postern_error *error);

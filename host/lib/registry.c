@@ -273,6 +273,16 @@ static int claim_name(
 	return 0;
 }
 
+int registry_check_name(const char *name, struct postern_error *error)
+{
+	if (!name || vm_name_valid(name))
+		return 0;
+	return fail(error, POSTERN_USAGE, EINVAL,
+		"a VM's name has 1 to %d of a-z, 0-9, dot, underscore and dash, and begins with a "
+		"letter or digit",
+		VM_NAME_MAX);
+}
+
 int registry_claim(const char *name, uint32_t cid, struct registry_entry *ret_entry,
 	struct postern_error *error)
 {
@@ -281,12 +291,9 @@ int registry_claim(const char *name, uint32_t cid, struct registry_entry *ret_en
 	struct registry_entry entry = {.dir_fd = -EBADF, .lock_fd = -EBADF};
 	int r;
 
-	if (name && !vm_name_valid(name))
-		return fail(error, POSTERN_USAGE, EINVAL,
-			"a VM's name has 1 to %d of a-z, 0-9, dot, underscore and dash, and begins "
-			"with a letter or digit",
-			VM_NAME_MAX);
-	r = registry_root(root, error);
+	r = registry_check_name(name, error);
+	if (r == 0)
+		r = registry_root(root, error);
 	if (r < 0)
 		return r;
 	root_lock = lock_root(root, error);

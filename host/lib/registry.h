@@ -23,6 +23,9 @@
  * others may enter. */
 int registry_root(char ret_root[PATH_MAX], struct postern_error *error);
 
+/* Is it a name for a VM (NULL: one will be made up)? 0 or -EINVAL with *error. */
+int registry_check_name(const char *name, struct postern_error *error);
+
 struct registry_entry {
 	char name[64];
 	char dir[PATH_MAX];

@@ -116,22 +116,44 @@ static json_t *find(const char *name, const char *target_or_tag, struct postern_
 	return NULL;
 }
 
+/*
+ * A file system without its server keeps whoever touches it waiting for ever, and unmounting touches
+ * it (FUSE_DESTROY). Without its device it fails at once instead: so the device goes first.
+ */
+static int remove_dead(
+	const char *name, const char *tag, const char *target, struct postern_error *error)
+{
+	int r = postern_share_unplug(name, tag, error);
+
+	return r == 0 && target ? share_unmount(name, target, true, error) : r;
+}
+
 int postern_share_remove(const char *name, const char *target_or_tag, bool lazy,
 	struct postern_error *error)
 {
 	AUTO_JSON json_t *share = find(name, target_or_tag, error);
 	const char *target = json_field_string(share, "target", NULL);
+	const char *tag = json_field_string(share, "tag", "");
+	struct postern_error refusal = {0};
 	int r = 0;
 
 	if (!share)
 		return error && error->sys_errno ? -error->sys_errno : -ENOENT;
-	/* A file system without its server answers nothing: only the lazy way out is left. */
 	if (strcmp(json_field_string(share, "state", ""), "dead") == 0)
-		lazy = true;
+		return remove_dead(name, tag, target, error);
 	if (target)
-		r = share_unmount(name, target, lazy, error);
-	/* Nothing is mounted there any more: what is left is the device. */
-	if (r == -EREMOTEIO && error && error->sys_errno == ENOENT)
+		r = share_unmount(name, target, lazy, &refusal);
+	/* Somebody unmounted it before: what is left is the device. */
+	if (r < 0 && (refusal.sys_errno == EINVAL || refusal.sys_errno == ENOENT ||
+			     refusal.outcome == POSTERN_IN_EFFECT)) {
+		postern_error_clear(&refusal);
 		r = 0;
-	return r < 0 ? r : postern_share_unplug(name, json_field_string(share, "tag", ""), error);
+	}
+	if (r == 0)
+		return postern_share_unplug(name, tag, error);
+	if (error)
+		*error = refusal;
+	else
+		postern_error_clear(&refusal);
+	return r;
 }

@@ -23,7 +23,7 @@ static void on_launcher_gone(struct request *request, void *ctx)
 	struct machine *machine = ctx;
 
 	(void)request;
-	if (machine->state == MACHINE_BOOTING)
+	if (machine->state <= MACHINE_BOOTING)
 		machine_stop(machine, NULL, "quit", 0, 0);
 }
 
@@ -45,9 +45,23 @@ static void wait_ready(void *ctx, struct request *request, const json_t *argumen
 	}
 	if (json_field_bool(arguments, "own", false))
 		request->gone = on_launcher_gone;
-	request->next = machine->waiting;
-	machine->waiting = request;
+	request->next = machine->waiting_ready;
+	machine->waiting_ready = request;
 	request_progress(request, json_pack("{s:s}", "state", machine_state_name(machine)));
+}
+
+/* Answers once the VMM runs, or did not start. */
+static void wait_start(void *ctx, struct request *request, const json_t *arguments)
+{
+	struct machine *machine = ctx;
+
+	(void)arguments;
+	if (machine->state != MACHINE_STARTING) {
+		request_return(request, machine_status(machine));
+		return;
+	}
+	request->next = machine->waiting_start;
+	machine->waiting_start = request;
 }
 
 static void events(void *ctx, struct request *request, const json_t *arguments)
@@ -145,6 +159,7 @@ static void balloon_stats(void *ctx, struct request *request, const json_t *argu
 
 const struct control_command machine_commands[] = {
 	{"status", status},
+	{"wait-start", wait_start},
 	{"wait-ready", wait_ready},
 	{"events", events},
 	{"stop", stop},

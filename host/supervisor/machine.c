@@ -36,16 +36,16 @@ void machine_enter(struct machine *machine, enum machine_state state)
 	machine->state = state;
 	control_event(&machine->control,
 		json_pack("{s:s, s:s}", "name", "state", "state", machine_state_name(machine)));
-	for (struct request *request = machine->waiting; request; request = request->next)
+	for (struct request *request = machine->waiting_ready; request; request = request->next)
 		request_progress(request, json_pack("{s:s}", "state", machine_state_name(machine)));
 }
 
-/* Who waited for the agent gets the one answer there is. */
-static void tell_waiting(struct machine *machine, const struct postern_error *error)
+/* Everybody in the list gets the one answer there is. */
+static void tell(struct machine *machine, struct request **list, const struct postern_error *error)
 {
-	struct request *all = machine->waiting;
+	struct request *all = *list;
 
-	machine->waiting = NULL;
+	*list = NULL;
 	while (all) {
 		struct request *request = all;
 
@@ -76,7 +76,7 @@ static void on_ready(void *ctx, const struct postern_peer *peer)
 	machine->driver->booted(machine->vmm);
 	log_info("the agent answered after %llu ms", (unsigned long long)machine->ready_after_ms);
 	machine_enter(machine, MACHINE_READY);
-	tell_waiting(machine, NULL);
+	tell(machine, &machine->waiting_ready, NULL);
 }
 
 static void on_ready_late(struct loop_timer *timer)
@@ -92,7 +92,7 @@ static void on_ready_late(struct loop_timer *timer)
 	if (machine->config.keep_silent) {
 		machine->silent = true;
 		machine->driver->booted(machine->vmm);
-		tell_waiting(machine, &error);
+		tell(machine, &machine->waiting_ready, &error);
 		return;
 	}
 	machine->end = error;
@@ -144,6 +144,13 @@ static void on_vmm(void *ctx, enum vmm_event event, const char *text)
 	struct machine *machine = ctx;
 
 	switch (event) {
+	case VMM_STARTED:
+		if (machine->state != MACHINE_STARTING)
+			break;
+		machine_enter(machine, MACHINE_BOOTING);
+		tell(machine, &machine->waiting_start, NULL);
+		ready_start(&machine->ready);
+		break;
 	case VMM_POWERED_DOWN:
 		(void)postern_escape(text, strlen(text), machine->guest_reason,
 			sizeof(machine->guest_reason));
@@ -307,8 +314,6 @@ int machine_start(struct machine *machine, int listener)
 	machine->ready_deadline.fn = on_ready_late;
 	loop_timer_set(&machine->loop, &machine->ready_deadline,
 		monotonic_ns() + machine->config.ready_ms * NSEC_PER_MSEC);
-	machine_enter(machine, MACHINE_BOOTING);
-	ready_start(&machine->ready);
 	return 0;
 }
 
@@ -323,7 +328,8 @@ static void answer_open(struct machine *machine, uint64_t after_ms)
 	else
 		(void)fail(&gone, machine->end.failure, machine->end.sys_errno, "%s",
 			machine->end.message);
-	tell_waiting(machine, &gone);
+	tell(machine, &machine->waiting_start, &gone);
+	tell(machine, &machine->waiting_ready, &gone);
 	for (size_t i = 0; i < VM_ROOT_PORTS; i++)
 		if (machine->shares[i].request) {
 			request_fail(machine->shares[i].request, &gone, NULL);
@@ -388,6 +394,8 @@ void machine_end(struct machine *machine)
 	(void)unlink(path);
 	(void)unlink(ready_path);
 	(void)unlinkat(machine->dir_fd, VM_FILE_CONTROL, 0);
+	/* Nothing of it is left: who hears of the end may launch the name again at once. */
+	(void)close(SUPERVISOR_FD_LOCK);
 	control_event(&machine->control, json_pack("{s:s, s:s}", "name", "state", "state", "ended"));
 	answer_open(machine, stop_ms);
 	control_close(&machine->control, CLOSE_MS);

@@ -39,7 +39,8 @@ struct share {
 	struct machine *machine;
 	unsigned slot;
 	enum share_state state;
-	bool dead; /* virtiofsd ended while the device was plugged */
+	bool dead;  /* virtiofsd ended while the device was plugged */
+	bool stuck; /* and the guest cannot let go: somebody in it waits for an answer */
 	struct share_config config; /* strings are owned */
 	struct process virtiofsd;
 	struct request *request; /* to be answered when the operation under way ends */
@@ -78,7 +79,7 @@ struct machine {
 	struct loop_timer ready_deadline;
 	struct share shares[VM_ROOT_PORTS];
 	struct stop stop;
-	struct request *waiting; /* for the agent */
+	struct request *waiting_start, *waiting_ready; /* for the VMM, for the agent */
 
 	char guest_reason[32];  /* why the guest ended, as the VMM told: "guest-shutdown" */
 	struct postern_error end; /* failure DONE: the machine was stopped, or the guest shut down */

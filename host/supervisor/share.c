@@ -167,7 +167,7 @@ void share_stop(struct share *share)
 	process_signal(&share->virtiofsd, SIGKILL);
 	(void)unlink(socket_path(share, path));
 	share->state = SHARE_FREE;
-	share->dead = false;
+	share->dead = share->stuck = false;
 	clear_config(&share->config);
 }
 
@@ -264,13 +264,19 @@ static void on_unplugged(void *ctx, const struct postern_error *error)
 {
 	struct share *share = ctx;
 	struct machine *machine = share->machine;
+	struct postern_error stuck = {0};
 	bool persistent = share->config.persistent;
 	json_t *result;
 
 	if (error) {
 		share->state = SHARE_PLUGGED;
 		share->dead = !process_running(&share->virtiofsd);
-		answer(share, error, NULL);
+		share->stuck = share->dead && error->failure == POSTERN_TIMED_OUT;
+		if (share->stuck)
+			(void)fail(&stuck, POSTERN_TIMED_OUT, ETIMEDOUT,
+				"the guest cannot let the dead share go: somebody in it waits for an "
+				"answer; the VM must be restarted");
+		answer(share, share->stuck ? &stuck : error, NULL);
 		return;
 	}
 	result = share_config_to_json(&share->config);

@@ -42,7 +42,8 @@ static json_t *problems(const struct machine *machine)
 	for (size_t i = 0; i < VM_ROOT_PORTS; i++)
 		if (machine->shares[i].dead)
 			add_problem(list, "dead", machine->shares[i].config.tag,
-				"remove it and add it again");
+				machine->shares[i].stuck ? "the VM must be restarted"
+							 : "remove it and add it again");
 	return list;
 }
 

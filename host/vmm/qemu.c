@@ -77,7 +77,9 @@ static void on_event(void *ctx, const char *name, const json_t *data)
 
 int qemu_call(struct vmm *vmm, const char *command, json_t *arguments, qmp_reply_fn fn, void *ctx)
 {
-	int r = qmp_call(vmm->qmp, command, arguments, QEMU_CALL_MS, fn, ctx);
+	/* Commands wait for the greeting, whose own deadline is the longer one. */
+	uint32_t timeout_ms = vmm->started ? QEMU_CALL_MS : GREETING_MS;
+	int r = qmp_call(vmm->qmp, command, arguments, timeout_ms, fn, ctx);
 
 	if (r == 0)
 		qemu_watch(vmm);
@@ -135,6 +137,17 @@ static void booted(struct vmm *vmm)
 	(void)qemu_call(vmm, "set-action", json_pack("{s:s}", "reboot", "reset"), NULL, NULL);
 }
 
+static void on_started(void *ctx, const struct postern_error *error, const json_t *result)
+{
+	struct vmm *vmm = ctx;
+
+	(void)result;
+	if (error)
+		return;
+	vmm->started = true;
+	vmm->on_event(vmm->ctx, VMM_STARTED, "");
+}
+
 static int attach(struct loop *loop, int fd, const struct vm_config *config, vmm_event_fn on_vmm,
 	void *ctx, struct vmm **ret_vmm)
 {
@@ -155,12 +168,15 @@ static int attach(struct loop *loop, int fd, const struct vm_config *config, vmm
 	r = qmp_open(fd, GREETING_MS, on_event, vmm, &vmm->qmp);
 	if (r == 0)
 		r = loop_io_add(loop, &vmm->io, qmp_fd(vmm->qmp), EPOLLIN);
+	if (r == 0)
+		r = qemu_call(vmm, "query-status", NULL, on_started, vmm);
 	if (r < 0) {
+		loop_io_del(&vmm->io);
+		loop_timer_del(&vmm->deadline);
 		qmp_close(vmm->qmp);
 		free(vmm);
 		return r;
 	}
-	qemu_watch(vmm);
 	*ret_vmm = vmm;
 	return 0;
 }

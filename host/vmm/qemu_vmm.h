@@ -38,6 +38,7 @@ struct vmm {
 	struct loop_timer deadline;
 	vmm_event_fn on_event;
 	void *ctx;
+	bool started;
 	uint64_t balloon_left; /* asked for last, bytes */
 
 	struct slot slots[VM_ROOT_PORTS];

@@ -30,6 +30,7 @@ typedef void (*vmm_stats_fn)(
 	void *ctx, const struct postern_error *error, const struct balloon_stats *stats);
 
 enum vmm_event {
+	VMM_STARTED,      /* the monitor answers: its command line was good */
 	VMM_POWERED_DOWN, /* the guest asked for its end */
 	VMM_RESET,
 	VMM_PANICKED,

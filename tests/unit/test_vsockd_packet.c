@@ -14,8 +14,9 @@ static uint8_t *blob(void)
 {
 	static uint8_t bytes[66000];
 
-	for (size_t i = 0; i < sizeof(bytes); i++)
-		bytes[i] = (uint8_t)(i * 7 + (i >> 8));
+	if (bytes[1] == 0)
+		for (size_t i = 0; i < sizeof(bytes); i++)
+			bytes[i] = (uint8_t)(i * 7 + (i >> 8));
 	return bytes;
 }
 
@@ -379,7 +380,9 @@ MOCK_TEST(absurd_credit_is_survived)
 	assert_int_equal(packet.header.len, 9);
 	mock_send_credit(m, 1000, port, 5, 1); /* shrinks below what is in flight */
 	assert_int_equal(write(fd, "x", 1), 1);
-	mock_expect_none(m);
+	mock_run(m);
+	while (mock_next(m, &packet))
+		assert_int_equal(packet.header.op, OP_CREDIT_REQUEST);
 	header = mock_header(1000, port, OP_CREDIT_UPDATE);
 	header.fwd_cnt = 11; /* was sent 10 */
 	send_raw(m, &header, NULL, 0);

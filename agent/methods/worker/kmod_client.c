@@ -2,6 +2,7 @@
 #include "agent/methods/kmod_client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -33,6 +34,9 @@ int kmod_ask(struct call *call, const struct kmod_request *request, struct kmod_
 
 	if (r < 0)
 		return r;
+	/* The broker's end came non-blocking; here the answer is waited for. */
+	if (fcntl(fd, F_SETFL, 0) < 0)
+		return -errno;
 	if (send(fd, request, sizeof(*request), MSG_NOSIGNAL) != (ssize_t)sizeof(*request))
 		return -errno;
 	n = recv(fd, ret_reply, sizeof(*ret_reply), 0);

@@ -134,11 +134,9 @@ static int check_target(struct call *call, const struct mount_wish *wish)
 	return 0;
 }
 
-int mount_do(struct call *call, const struct mount_wish *wish, Postern__V1__MountEntry **ret_entry)
+/* All that comes before a mount exists: checks, module, device, the file system itself. */
+static int make(struct call *call, const struct mount_wish *wish, int *ret_target, int *ret_context)
 {
-	AUTO_CLOSE int target = -EBADF;
-	AUTO_CLOSE int context = -EBADF;
-	AUTO_CLOSE int mount = -EBADF;
 	int r = check_target(call, wish);
 
 	if (r == 0)
@@ -146,9 +144,27 @@ int mount_do(struct call *call, const struct mount_wish *wish, Postern__V1__Moun
 	if (r == 0)
 		r = mount_source_wait(call, wish);
 	if (r == 0)
-		r = target_open(call, wish->target, wish->create_target, &target);
+		r = target_open(call, wish->target, wish->create_target, ret_target);
 	if (r == 0)
-		r = create(call, wish, &context);
+		r = create(call, wish, ret_context);
+	return r;
+}
+
+int mount_try(struct call *call, const struct mount_wish *wish)
+{
+	AUTO_CLOSE int target = -EBADF;
+	AUTO_CLOSE int context = -EBADF;
+
+	return make(call, wish, &target, &context);
+}
+
+int mount_do(struct call *call, const struct mount_wish *wish, Postern__V1__MountEntry **ret_entry)
+{
+	AUTO_CLOSE int target = -EBADF;
+	AUTO_CLOSE int context = -EBADF;
+	AUTO_CLOSE int mount = -EBADF;
+	int r = make(call, wish, &target, &context);
+
 	if (r < 0)
 		return r;
 	mount = fsmount(context, FSMOUNT_CLOEXEC, mount_attributes(wish->options, wish->n_options));

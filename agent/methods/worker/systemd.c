@@ -3,16 +3,26 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <systemd/sd-bus.h>
+
+#include "proto/cleanup.h"
+#include "proto/clock.h"
 
 
 #define LIBRARY      "libsystemd.so.0"
 #define PRIVATE      "unix:path=/run/systemd/private"
 #define DESTINATION  "org.freedesktop.systemd1"
+#define UNIT         "org.freedesktop.systemd1.Unit"
+#define UNIT_PREFIX  "/org/freedesktop/systemd1/unit"
 #define MANAGER_PATH "/org/freedesktop/systemd1"
 #define MANAGER      "org.freedesktop.systemd1.Manager"
+
+#define START_MS 20000
+#define LOOK_NS  20000000 /* between two looks at a unit that is starting */
 
 /* The functions of the library that are used; the header gives their types. */
 static struct {
@@ -20,6 +30,8 @@ static struct {
 	__typeof__(sd_bus_set_address) *set_address;
 	__typeof__(sd_bus_start) *start;
 	__typeof__(sd_bus_call_method) *call_method;
+	__typeof__(sd_bus_get_property_string) *get_property_string;
+	__typeof__(sd_bus_path_encode) *path_encode;
 	__typeof__(sd_bus_flush_close_unref) *flush_close_unref;
 } bus_library;
 
@@ -33,6 +45,8 @@ static int load(void)
 		{"sd_bus_set_address", &bus_library.set_address},
 		{"sd_bus_start", &bus_library.start},
 		{"sd_bus_call_method", &bus_library.call_method},
+		{"sd_bus_get_property_string", &bus_library.get_property_string},
+		{"sd_bus_path_encode", &bus_library.path_encode},
 		{"sd_bus_flush_close_unref", &bus_library.flush_close_unref},
 	};
 	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
@@ -89,4 +103,68 @@ int systemd_manager_call(const char *method)
 	r = bus_library.call_method(bus, DESTINATION, MANAGER_PATH, MANAGER, method, NULL, NULL, "");
 	bus_library.flush_close_unref(bus);
 	return r < 0 ? r : 0;
+}
+
+/* Waits until the unit is active, or has failed. */
+static int wait_active(sd_bus *bus, const char *name)
+{
+	uint64_t until = monotonic_ns() + START_MS * NSEC_PER_MSEC;
+	AUTO_FREE char *path = NULL;
+	int r = bus_library.path_encode(UNIT_PREFIX, name, &path);
+
+	while (r >= 0) {
+		AUTO_FREE char *state = NULL;
+
+		r = bus_library.get_property_string(
+			bus, DESTINATION, path, UNIT, "ActiveState", NULL, &state);
+		if (r < 0)
+			break;
+		if (strcmp(state, "active") == 0)
+			return 0;
+		if (strcmp(state, "failed") == 0 || strcmp(state, "inactive") == 0)
+			return -EIO;
+		if (monotonic_ns() >= until)
+			return -ETIMEDOUT;
+		(void)nanosleep(&(struct timespec){.tv_nsec = LOOK_NS}, NULL);
+	}
+	return r;
+}
+
+static int start_unit(sd_bus *bus, const struct mount_unit *unit, bool transient)
+{
+	if (!transient)
+		return bus_library.call_method(bus, DESTINATION, MANAGER_PATH, MANAGER, "StartUnit", NULL,
+			NULL, "ss", unit->name, "replace");
+	return bus_library.call_method(bus, DESTINATION, MANAGER_PATH, MANAGER, "StartTransientUnit", NULL,
+		NULL, "ssa(sv)a(sa(sv))", unit->name, "replace", 4, "Description", "s",
+		"Share mounted by Postern", "What", "s", unit->what, "Type", "s", unit->type, "Options",
+		"s", unit->options ? unit->options : "defaults", 0);
+}
+
+int systemd_mount_start(const struct mount_unit *unit, bool transient)
+{
+	sd_bus *bus;
+	int r = connect_manager(&bus);
+
+	if (r < 0)
+		return r;
+	r = start_unit(bus, unit, transient);
+	if (r >= 0)
+		r = wait_active(bus, unit->name);
+	if (r < 0)
+		(void)bus_library.call_method(bus, DESTINATION, MANAGER_PATH, MANAGER, "ResetFailedUnit",
+			NULL, NULL, "s", unit->name);
+	bus_library.flush_close_unref(bus);
+	return r;
+}
+
+void systemd_reset_failed(const char *name)
+{
+	sd_bus *bus;
+
+	if (connect_manager(&bus) < 0)
+		return;
+	(void)bus_library.call_method(bus, DESTINATION, MANAGER_PATH, MANAGER, "ResetFailedUnit", NULL,
+		NULL, "s", name);
+	bus_library.flush_close_unref(bus);
 }

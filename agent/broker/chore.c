@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "agent/broker/chore.h"
+
+#include "agent/broker/child.h"
+#include "agent/broker/kmod.h"
+#include "agent/broker/watcher.h"
+
+static void on_save_exit(struct child *child)
+{
+	child->broker->saving = false;
+	child_free(child);
+}
+
+static void on_message(struct child *child, const struct inner_message *message, const void *body,
+	int fds[INNER_FDS_MAX], size_t n_fds)
+{
+	(void)body;
+	switch (message->kind) {
+	case INNER_DONE:
+	case INNER_TOUCH:
+		break;
+	case INNER_WANT_KMOD:
+		kmod_connect(child);
+		break;
+	case INNER_SHARE:
+		if (n_fds == 1)
+			watcher_emit(child->broker, message->arg, fds[0]);
+		break;
+	default:
+		child_kill(child);
+	}
+}
+
+static struct child *start(struct broker *broker, enum inner_kind kind, int fd)
+{
+	struct inner_message message = {
+		.kind = (uint16_t)kind, .body_len = sizeof(broker->worker_facts)};
+	struct child *child;
+
+	if (child_start(broker, ROLE_WORKER, &child) < 0)
+		return NULL;
+	child->spare = false;
+	child->on_message = on_message;
+	(void)child_send(child, &message, &broker->worker_facts, &fd, 1);
+	return child;
+}
+
+void chore_save_history(struct broker *broker)
+{
+	struct child *child;
+	int fd = broker->sources.session[SESSION_FD_HISTORY];
+
+	if (broker->saving || fd < 0)
+		return;
+	child = start(broker, INNER_SAVE, fd);
+	if (!child)
+		return;
+	child->on_exit = on_save_exit;
+	broker->saving = true;
+}
+
+void chore_restore_shares(struct broker *broker)
+{
+	(void)start(broker, INNER_RESTORE, broker->sources.quarantine_ro);
+}

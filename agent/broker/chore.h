@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Work that no caller asked for, each in a short-lived worker, never in the broker or the watcher:
+ * anyone may freeze a file system, and then only that worker hangs.
+ */
+#pragma once
+
+#include "agent/broker/broker.h"
+
+/* Starts to write the load history to the state folder, unless a writer is still at it. */
+void chore_save_history(struct broker *broker);
+
+/* Starts to mount the persistent shares that are not mounted. */
+void chore_restore_shares(struct broker *broker);

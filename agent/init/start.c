@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "agent/init/start.h"
+
+#include <dirent.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proto/log.h"
+
+#define START_DIR "/etc/postern/start.d"
+
+extern char **environ;
+
+static int is_visible(const struct dirent *entry)
+{
+	return entry->d_name[0] != '.';
+}
+
+static void start(const char *path)
+{
+	char *argv[] = {(char *)path, NULL};
+	posix_spawnattr_t attributes;
+	sigset_t none, all;
+	pid_t pid;
+	int r = posix_spawnattr_init(&attributes);
+
+	sigemptyset(&none);
+	sigfillset(&all);
+	if (r == 0) {
+		(void)posix_spawnattr_setflags(
+			&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+		(void)posix_spawnattr_setsigmask(&attributes, &none);
+		(void)posix_spawnattr_setsigdefault(&attributes, &all);
+		r = posix_spawn(&pid, path, NULL, &attributes, argv, environ);
+		(void)posix_spawnattr_destroy(&attributes);
+	}
+	if (r != 0)
+		log_error("%s: %s", path, strerror(r));
+}
+
+void start_programs(void)
+{
+	struct dirent **entries;
+	int n = scandir(START_DIR, &entries, is_visible, alphasort);
+
+	if (n < 0)
+		return;
+	for (int i = 0; i < n; i++) {
+		char path[512];
+
+		(void)snprintf(path, sizeof(path), START_DIR "/%s", entries[i]->d_name);
+		if (access(path, X_OK) == 0)
+			start(path);
+		free(entries[i]);
+	}
+	free(entries);
+}

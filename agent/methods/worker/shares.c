@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "agent/methods/mount_call.h"
+#include "agent/methods/mount_options.h"
+#include "agent/methods/mount_source.h"
+#include "agent/methods/prototypes.h"
+#include "agent/methods/share.h"
+#include "agent/worker/worker.h"
+#include "proto/clock.h"
+
+#define SHARES_MAX 1024
+#define SECRET_MAX 4096
+
+/* ---- list ---- */
+
+/* What the mount table says of a recorded share. */
+static int look(struct call *call, Postern__V1__Share *share)
+{
+	char *target = arena_copy(call->arena, share->target.data, share->target.len);
+	Postern__V1__MountEntry *mount;
+	int r = target ? mount_look(call, target, &mount) : -ENOMEM;
+
+	if (r < 0)
+		return r;
+	share->has_state = true;
+	if (mount && worker_is_quarantined(call, makedev(mount->major, mount->minor)))
+		share->state = POSTERN__V1__SHARE_STATE__SHARE_NOT_RESPONDING;
+	else if (mount)
+		share->state = POSTERN__V1__SHARE_STATE__SHARE_MOUNTED;
+	else if (share->state != POSTERN__V1__SHARE_STATE__SHARE_FAILED)
+		share->state = POSTERN__V1__SHARE_STATE__SHARE_GONE;
+	return 0;
+}
+
+static int add_to_list(struct call *call, const char *key, Postern__V1__Share *share, void *ctx)
+{
+	Postern__V1__SharesListReply *reply = ctx;
+
+	(void)key;
+	if (reply->n_shares == SHARES_MAX)
+		return 0;
+	reply->shares[reply->n_shares++] = share;
+	return look(call, share);
+}
+
+int shares_list(struct call *call, const Postern__V1__SharesListRequest *request,
+	Postern__V1__SharesListReply *reply)
+{
+	(void)request;
+	reply->shares = arena_alloc(call->arena, SHARES_MAX * sizeof(*reply->shares));
+	if (!reply->shares)
+		return -ENOMEM;
+	return share_record_each(call, false, add_to_list, reply);
+}
+
+/* ---- mount ---- */
+
+/* Which option of each type takes the secret. */
+static const char *secret_key(const struct fs_type *type)
+{
+	return strcmp(type->name, "ceph") == 0 ? "secret" : "pass";
+}
+
+static int check_secret(struct call *call, const struct mount_wish *wish, bool has,
+	const ProtobufCBinaryData *secret, struct mount_wish *ret)
+{
+	if (!has || secret->len == 0)
+		return 0;
+	if (!wish->type->secret)
+		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0, "secret: %s takes none",
+			wish->type->name);
+	ret->secret_key = secret_key(wish->type);
+	ret->secret = call_string(call, true, secret, SECRET_MAX, "secret");
+	return ret->secret ? 0 : -EINVAL;
+}
+
+static int check(struct call *call, const Postern__V1__SharesMountRequest *request, struct mount_wish *wish)
+{
+	int r;
+
+	*wish = (struct mount_wish){.options = request->options,
+		.n_options = request->n_options,
+		.create_target = true,
+		.wait_ms = request->wait_ms};
+	wish->target = call_path(call, request->has_target, &request->target, "target");
+	if (!wish->target)
+		return -EINVAL;
+	r = mount_type_check(call, request->type, &wish->type);
+	if (r == 0 && !wish->type->share)
+		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
+			"type: %s is no share; mounts.mount takes it", wish->type->name);
+	if (r == 0)
+		r = mount_source_check(call, request->has_source, &request->source, wish);
+	if (r == 0)
+		r = mount_options_check(call, wish->type, wish->options, wish->n_options);
+	if (r == 0)
+		r = check_secret(call, wish, request->has_secret, &request->secret, wish);
+	return r;
+}
+
+static Postern__V1__Share *describe(struct call *call, const Postern__V1__SharesMountRequest *request)
+{
+	Postern__V1__Share *share = arena_alloc(call->arena, sizeof(*share));
+
+	if (!share)
+		return NULL;
+	postern__v1__share__init(share);
+	share->has_target = true;
+	share->target = request->target;
+	share->has_source = request->has_source;
+	share->source = request->source;
+	share->type = request->type;
+	share->options = request->options;
+	share->n_options = request->n_options;
+	share->has_persistent = true;
+	share->persistent = request->persistent;
+	share->has_state = share->has_mounted_ns = true;
+	share->state = POSTERN__V1__SHARE_STATE__SHARE_MOUNTED;
+	share->mounted_ns = clock_ns(CLOCK_REALTIME);
+	return share;
+}
+
+static int mount_by_type(struct call *call, const char *key, const struct mount_wish *wish,
+	Postern__V1__Share *share)
+{
+	Postern__V1__MountEntry *mount;
+	int r;
+
+	if (!share_has_unit(wish->type->name))
+		return mount_do(call, wish, &mount);
+	/* systemd says little about why: everything is tried first, but not attached. */
+	r = mount_try(call, wish);
+	return r < 0 ? r : share_unit_start(call, key, share);
+}
+
+/* Undoes the mount of a share that could not be remembered. */
+static int undo(struct call *call, const char *key, const Postern__V1__Share *share,
+	const char *target, int r)
+{
+	Postern__V1__Holder **holders;
+	Postern__V1__MountEntry *mount;
+	size_t n;
+
+	(void)unmount_do(call, target, POSTERN__V1__UNMOUNT_MODE__LAZY, &mount, &holders, &n);
+	share_unit_remove(key, share);
+	(void)share_record_remove(call, key);
+	return call_fail_errno(call, r, "the share was mounted but cannot be remembered, so it was undone");
+}
+
+int shares_mount(struct call *call, const Postern__V1__SharesMountRequest *request,
+	Postern__V1__SharesMountReply *reply)
+{
+	Postern__V1__NotifySharesMount notify = POSTERN__V1__NOTIFY_SHARES_MOUNT__INIT;
+	struct mount_wish wish;
+	char *key;
+	int r = check(call, request, &wish);
+
+	if (r < 0)
+		return r;
+	key = share_key(call, wish.target);
+	reply->share = describe(call, request);
+	if (!key || !reply->share)
+		return -ENOMEM;
+	r = mount_by_type(call, key, &wish, reply->share);
+	if (r < 0)
+		return r;
+	if (request->persistent && wish.secret)
+		r = share_secret_write(call, key, &request->secret);
+	if (r == 0)
+		r = share_record_write(call, key, reply->share);
+	if (r < 0)
+		return undo(call, key, reply->share, wish.target, r);
+	notify.share = reply->share;
+	worker_notify(call, TOPIC_shares_mount, &notify.base);
+	return 0;
+}
+
+int settle_share_mount(struct call *call, const ProtobufCMessage *message, Postern__V1__Outcome *ret)
+{
+	const Postern__V1__SharesMountRequest *request = (const Postern__V1__SharesMountRequest *)message;
+	char *target = call_path(call, request->has_target, &request->target, "target");
+	Postern__V1__MountEntry *mount;
+	int r = target ? mount_look(call, target, &mount) : -EINVAL;
+
+	if (r == 0)
+		*ret = mount ? POSTERN__V1__OUTCOME__DONE : POSTERN__V1__OUTCOME__NOT_DONE;
+	return r;
+}
+
+/* ---- unmount ---- */
+
+int shares_unmount(struct call *call, const Postern__V1__SharesUnmountRequest *request,
+	Postern__V1__SharesUnmountReply *reply)
+{
+	Postern__V1__NotifySharesUnmount notify = POSTERN__V1__NOTIFY_SHARES_UNMOUNT__INIT;
+	char *target = call_path(call, request->has_target, &request->target, "target");
+	char *key = target ? share_key(call, target) : NULL;
+	Postern__V1__MountEntry *mount;
+	Postern__V1__Holder **holders;
+	size_t n;
+	int r;
+
+	if (!key)
+		return -EINVAL;
+	r = share_record_read(call, key, &reply->share);
+	if (r < 0)
+		return call_fail_errno(call, r, "the record of %s", target);
+	if (!reply->share)
+		return call_fail(call, POSTERN__V1__CODE__NOT_FOUND, ENOENT,
+			"no share is recorded at %s; shares.list has them all", target);
+	r = unmount_do(call, target, request->mode, &mount, &holders, &n);
+	/* One that somebody else unmounted is forgotten all the same. */
+	if (r < 0 && !(call->error && call->error->code == POSTERN__V1__CODE__NOT_FOUND))
+		return r;
+	call->error = NULL;
+	share_unit_remove(key, reply->share);
+	r = share_record_remove(call, key);
+	if (r < 0)
+		return call_fail_errno(call, r, "the record of %s", target);
+	reply->share->has_state = true;
+	reply->share->state = POSTERN__V1__SHARE_STATE__SHARE_GONE;
+	notify.share = reply->share;
+	worker_notify(call, TOPIC_shares_unmount, &notify.base);
+	return 0;
+}
+
+int settle_share_unmount(struct call *call, const ProtobufCMessage *message, Postern__V1__Outcome *ret)
+{
+	const Postern__V1__SharesUnmountRequest *request = (const Postern__V1__SharesUnmountRequest *)message;
+	char *target = call_path(call, request->has_target, &request->target, "target");
+	Postern__V1__MountEntry *mount;
+	int r = target ? mount_look(call, target, &mount) : -EINVAL;
+
+	if (r == 0)
+		*ret = mount ? POSTERN__V1__OUTCOME__NOT_DONE : POSTERN__V1__OUTCOME__DONE;
+	return r;
+}
+
+/* ---- after a reboot ---- */
+
+#define RESTORE_WAIT_MS 5000
+
+/* Mounts one persistent share that is not mounted, without systemd's help. */
+static int restore_one(struct call *call, const char *key, Postern__V1__Share *share)
+{
+	Postern__V1__SharesMountRequest request = POSTERN__V1__SHARES_MOUNT_REQUEST__INIT;
+	Postern__V1__MountEntry *mount;
+	struct mount_wish wish;
+	int r;
+
+	request.has_target = true;
+	request.target = share->target;
+	request.has_source = share->has_source;
+	request.source = share->source;
+	request.type = share->type;
+	request.options = share->options;
+	request.n_options = share->n_options;
+	request.has_wait_ms = true;
+	request.wait_ms = RESTORE_WAIT_MS;
+	request.has_secret = share_secret_read(call, key, &request.secret) == 0;
+	r = check(call, &request, &wish);
+	return r < 0 ? r : mount_do(call, &wish, &mount);
+}
+
+static int restore(struct call *call, const char *key, Postern__V1__Share *share, void *ctx)
+{
+	Postern__V1__NotifySharesMount notify = POSTERN__V1__NOTIFY_SHARES_MOUNT__INIT;
+	int r = look(call, share);
+
+	(void)ctx;
+	/* Mounted still (only the agent was started again), or by its unit. */
+	if (r < 0)
+		return 0;
+	if (share->state == POSTERN__V1__SHARE_STATE__SHARE_MOUNTED ||
+		share_has_unit(share->type ? share->type : "")) {
+		(void)share_record_write(call, key, share);
+		return 0;
+	}
+	call->error = NULL;
+	r = restore_one(call, key, share);
+	share->problem = NULL;
+	share->mounted_ns = clock_ns(CLOCK_REALTIME);
+	share->state = r < 0 ? POSTERN__V1__SHARE_STATE__SHARE_FAILED
+			     : POSTERN__V1__SHARE_STATE__SHARE_MOUNTED;
+	if (r < 0)
+		share->problem = call->error ? call->error->message : (char *)strerror(-r);
+	(void)share_record_write(call, key, share);
+	notify.share = share;
+	if (r == 0)
+		worker_notify(call, TOPIC_shares_mount, &notify.base);
+	return 0;
+}
+
+void shares_restore(struct call *call)
+{
+	(void)share_record_each(call, true, restore, NULL);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Calls to a guest's agent, for commands that show what it says. */
+#pragma once
+
+#include "host/cli/command.h"
+
+/* Connects to the agent of the command's first word (a VM's name or an address). 0 with *ret_client,
+ * or the exit code after saying why. */
+int agent_connect(struct cli *cli, struct postern_client **ret_client);
+
+/* One call to that agent. params is taken over (NULL: none). 0 with *ret_answer, which the caller
+ * owns, or the exit code after saying why. timeout_ms 0: the method's own. */
+int agent_call(struct cli *cli, const char *method, json_t *params, uint32_t timeout_ms,
+	json_t **ret_answer);
+
+/* The text of a field that may be absent, or hold bytes that are no text ("base64:..."). Borrowed;
+ * valid until the next four calls. Not escaped: a table does that, for anything else there is
+ * agent_escaped(). */
+const char *agent_text(const json_t *object, const char *key);
+const char *agent_escaped(const json_t *object, const char *key);
+
+/* An array's texts joined with commas; the same rules. */
+const char *agent_joined(const json_t *object, const char *key);
+
+/* "1.5 GiB", "12 KiB", "0"; the same rules. */
+const char *human_bytes(double bytes);

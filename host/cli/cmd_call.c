@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+
+#include "host/cli/agent.h"
+#include "proto/client/json_call.h"
+
+static const struct cli_option options[] = {
+	{"timeout", 't', "MS", "for the answer; the method's own by default"},
+	{0},
+};
+
+static int run(struct cli *cli)
+{
+	struct postern_client *client;
+	struct postern_error error = {0};
+	uint64_t timeout;
+	json_t *answer;
+	int r;
+
+	if (cli_number(cli, "timeout", UINT32_MAX, 0, &timeout) < 0)
+		return POSTERN_USAGE;
+	r = agent_connect(cli, &client);
+	if (r != POSTERN_DONE)
+		return r;
+	if (json_call(client, cli->words[1], cli->n_words > 2 ? cli->words[2] : NULL, (uint32_t)timeout,
+		    &answer, &error) < 0)
+		r = cli_fail(cli, &error);
+	postern_client_close(client);
+	if (r != POSTERN_DONE)
+		return r;
+	if (cli->json)
+		return cli_json(answer);
+	(void)json_dumpf(answer, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+	(void)putchar('\n');
+	json_decref(answer);
+	return POSTERN_DONE;
+}
+
+const struct command cmd_call = {
+	.name = "call",
+	.arguments = "VM METHOD [JSON]",
+	.summary = "Call any method of the agent, with JSON in and out",
+	.least = 2,
+	.most = 3,
+	.options = options,
+	.run = run,
+};

@@ -1,0 +1,150 @@
+#!/bin/sh
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The main job in front of the reader: a real guest, and every command with what it really prints.
+set -u
+
+B=${B:-build}
+PATH=$(cd "$B" && pwd):$PATH
+VM=demo
+work=$(mktemp -d /tmp/postern-demo.XXXXXX)
+export POSTERN_RUNTIME_DIR="$work/run"
+mkdir -m 700 "$POSTERN_RUNTIME_DIR"
+failed=0
+started=$(date +%s)
+
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
+	bold=$(printf '\033[1m') dim=$(printf '\033[2m') plain=$(printf '\033[0m')
+else
+	bold='' dim='' plain=''
+fi
+
+clean_up() {
+	[ -z "${events:-}" ] || kill "$events" 2>/dev/null
+	postern stop -f $VM >/dev/null 2>&1
+	rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+# step "what it shows"
+step() {
+	printf '\n%s# %s%s\n' "$dim" "$1" "$plain"
+}
+
+show() {
+	printf '%s$ %s%s\n' "$bold" "$*" "$plain"
+}
+
+# run COMMAND...: shown, then run; it must succeed.
+run() {
+	show "$@"
+	"$@" || {
+		failed=$((failed + 1))
+		printf '%s! exit code %d%s\n' "$bold" $? "$plain"
+	}
+}
+
+# refused CODE COMMAND...: shown, then run; it must fail with this exit code.
+refused() {
+	want=$1
+	shift
+	show "$@"
+	"$@"
+	got=$?
+	printf '(exit code %d)\n' $got
+	[ $got = "$want" ] || failed=$((failed + 1))
+}
+
+# wait_for FILE: until it is there, for at most ten seconds.
+wait_for() {
+	tries=0
+	until [ -e "$1" ]; do
+		tries=$((tries + 1))
+		[ $tries -lt 100 ] || { echo "$1 did not appear"; failed=$((failed + 1)); return 1; }
+		sleep 0.1
+	done
+}
+
+step "A guest starts. launch returns when its agent has answered: nobody sleeps, nobody polls.
+# (--add puts busybox and a small program of the demo into the guest.)"
+run postern launch $VM --cmdline-add postern.sample_interval=1 \
+	--add "$(command -v busybox)":/usr/bin/busybox \
+	--add "$(dirname "$0")/workload":/etc/postern/start.d/workload
+[ $failed = 0 ] || exit 1
+
+step "Which machines run here."
+run postern list
+
+step "What guest and agent say of themselves."
+run postern info $VM
+
+step "The guest's mount table, with usage."
+run postern mounts list $VM --usage
+
+step "What happens in the guest is printed as it happens: from here on, in the background."
+show "postern events $VM 'notify.mounts.*' 'notify.shares.*' &"
+postern events $VM 'notify.mounts.*' 'notify.shares.*' >"$work/events" 2>&1 &
+events=$!
+
+step "A folder of this machine comes into the running guest by one command: a virtiofs device is
+# plugged in through QMP, then the agent mounts it."
+mkdir "$work/share"
+echo "written on the host" >"$work/share/from-host"
+run postern shares add $VM "$work/share" /mnt/data
+run postern shares list $VM
+
+step "A program of the guest reads the host's file and writes one back."
+run cat "$work/share/from-host"
+wait_for "$work/share/from-guest" && run cat "$work/share/from-guest"
+
+step "Another mount comes and goes."
+run postern mounts mount $VM /mnt/scratch --type tmpfs --option size=1m --create
+run postern mounts unmount $VM /mnt/scratch
+
+step "What the events said meanwhile."
+run cat "$work/events"
+
+step "That program now holds a file open. The unmount is refused, and says who, and with what."
+: >"$work/share/please-hold"
+wait_for "$work/share/held"
+refused 1 postern mounts unmount $VM /mnt/data
+
+step "It lets go, and the share can be taken away: unmounted in the guest, then unplugged."
+rm "$work/share/please-hold"
+wait_for "$work/share/let-go"
+run postern shares remove $VM /mnt/data
+
+step "The load, now and over time (sampled each second for this demo)."
+run postern load $VM
+run postern load $VM --history --show cpu_percent
+
+step "A kernel module is loaded by postern-kmod, the only program of the agent that may."
+run postern modules load $VM dummy
+
+step "One that is not on its list is refused."
+refused 1 postern modules load $VM floppy
+
+step "The balloon takes 16,384 pages (64 MiB) of the guest's 256 MiB, and gives them back."
+run postern balloon-stats $VM
+run postern balloon $VM 16384
+run postern balloon-stats $VM
+run postern balloon $VM 0
+run postern balloon-stats $VM
+
+step "The guest's vsock sockets, and whose they are."
+run postern ports $VM
+
+step "The guest is asked to go down, and nothing is left behind."
+kill $events 2>/dev/null
+wait $events 2>/dev/null
+events=
+run postern stop $VM
+run postern list
+
+printf '\n'
+if [ $failed = 0 ]; then
+	printf 'demo: all as it should be, in %d s\n' $(($(date +%s) - started))
+else
+	printf 'demo: %d step(s) went wrong\n' $failed
+	exit 1
+fi

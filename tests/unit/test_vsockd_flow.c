@@ -1,0 +1,551 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Streams from beginning to end: data both ways, half-close, slow readers, fairness. */
+#include "tests/unit/vsockd_mock.h"
+
+static uint8_t *blob(void)
+{
+	static uint8_t bytes[65536];
+
+	if (bytes[1] == 0)
+		for (size_t i = 0; i < sizeof(bytes); i++)
+			bytes[i] = (uint8_t)(i * 7 + (i >> 8));
+	return bytes;
+}
+
+/* Guest to host until the client, which does not read, and the buffer for it are full. */
+static uint32_t fill_host(struct mock *m, uint32_t port)
+{
+	struct mock_packet packet;
+	uint32_t sent = 0, acknowledged = 0;
+
+	while (sent - acknowledged + 16384 <= CREDIT_BUF_ALLOC) {
+		mock_send_data(m, 1000, port, blob(), 16384);
+		sent += 16384;
+		while (mock_next(m, &packet)) {
+			assert_int_equal(packet.header.op, OP_CREDIT_UPDATE);
+			acknowledged = packet.header.fwd_cnt;
+		}
+	}
+	return sent;
+}
+
+/* Reads and checks what fill_host() sent, until `bytes` are there. */
+static void drain_host(struct mock *m, int fd, uint32_t bytes)
+{
+	static uint8_t got[65536];
+	uint32_t total = 0;
+
+	for (unsigned idle = 0; total < bytes && idle < 100;) {
+		ssize_t n = mock_read(fd, got, sizeof(got));
+
+		mock_run(m);
+		if (n <= 0) {
+			idle++;
+			continue;
+		}
+		for (ssize_t i = 0; i < n; i++)
+			assert_int_equal(got[i], blob()[(total + (uint32_t)i) % 16384]);
+		total += (uint32_t)n;
+	}
+	assert_int_equal(total, bytes);
+}
+
+MOCK_TEST(slow_host_client_gets_every_byte)
+{
+	struct mock_packet packet;
+	uint32_t port, sent;
+	int fd = mock_stream(m, &port);
+
+	for (unsigned rounds = 0; rounds < 5; rounds++) {
+		sent = fill_host(m, port);
+		assert_true(m->device.flows.pool.used > 0);
+		assert_true(m->device.flows.pool.used <= 2 * CREDIT_BUF_ALLOC);
+		drain_host(m, fd, sent);
+		assert_int_equal(m->device.flows.pool.used, 0);
+		/* What was freed is told without being asked for. */
+		assert_true(mock_next(m, &packet));
+		assert_int_equal(packet.header.op, OP_CREDIT_UPDATE);
+		mock_send(m, 1000, port, OP_RST);
+		mock_assert_end(fd);
+		(void)close(fd);
+		while (mock_next(m, &packet))
+			;
+		fd = mock_stream(m, &port);
+	}
+	(void)close(fd);
+}
+
+/* The socket takes whole pieces of a packet and not the next ones. */
+MOCK_TEST(bytes_left_over_begin_at_a_piece)
+{
+	struct mock_ring *ring = &m->rings[RING_TX];
+	uint32_t port, sent = 0, offset = MOCK_TX + 30 * MOCK_SLOT;
+	int fd = mock_stream(m, &port);
+	struct packet header = mock_header(1000, port, OP_RW);
+
+	header.len = 16384;
+	packet_to_le(&header);
+	memcpy(m->memory + offset, &header, PACKET_SIZE);
+	memcpy(m->memory + offset + PACKET_SIZE, blob(), 16384);
+	ring->desc[0] = (struct ring_desc){MOCK_GPA + offset, PACKET_SIZE, DESC_NEXT, 1};
+	for (uint16_t i = 1; i <= 32; i++)
+		ring->desc[i] = (struct ring_desc){MOCK_GPA + offset + PACKET_SIZE + (i - 1) * 512U,
+			512, i < 32 ? DESC_NEXT : 0, (uint16_t)(i + 1)};
+	while (m->device.flows.pool.used == 0 && sent < 1U << 20) {
+		mock_put(m, RING_TX, 0);
+		mock_kick(m, RING_TX);
+		sent += 16384;
+	}
+	assert_int_equal(m->device.flows.count, 1);
+	drain_host(m, fd, sent);
+	(void)close(fd);
+}
+
+MOCK_TEST(one_slow_client_does_not_hold_up_another)
+{
+	uint32_t slow_port, port;
+	int slow = mock_stream(m, &slow_port);
+	uint32_t sent = fill_host(m, slow_port);
+	static uint8_t got[4096];
+	int fd = mock_stream(m, &port);
+
+	for (unsigned i = 0; i < 100; i++) {
+		struct mock_packet packet;
+
+		mock_send_data(m, 1000, port, blob(), 4096);
+		assert_int_equal(mock_read(fd, got, sizeof(got)), 4096);
+		while (mock_next(m, &packet))
+			assert_int_equal(packet.header.src_port, port);
+	}
+	drain_host(m, slow, sent);
+	(void)close(slow);
+	(void)close(fd);
+}
+
+MOCK_TEST(pool_limit_resets_the_flow_that_meets_it)
+{
+	struct mock_packet packet = {0};
+	uint32_t port;
+	int fd = mock_stream(m, &port);
+
+	m->device.flows.pool.limit = 65536;
+	for (unsigned i = 0; i < 40 && packet.header.op != OP_RST; i++) {
+		mock_send_data(m, 1000, port, blob(), 16384);
+		while (packet.header.op != OP_RST && mock_next(m, &packet))
+			;
+	}
+	assert_int_equal(packet.header.op, OP_RST);
+	assert_int_equal(m->device.flows.count, 0);
+	assert_int_equal(m->device.flows.pool.used, 0);
+	mock_assert_alive(m);
+	(void)close(fd);
+}
+
+/* ---- the ends of a stream ---- */
+
+MOCK_TEST(half_close_of_the_host)
+{
+	struct mock_packet packet;
+	uint32_t port;
+	int fd = mock_stream(m, &port);
+	char text[8];
+
+	assert_int_equal(write(fd, "last", 4), 4);
+	(void)shutdown(fd, SHUT_WR);
+	mock_run(m);
+	assert_true(mock_next(m, &packet));
+	assert_int_equal(packet.header.op, OP_RW); /* the bytes first */
+	assert_int_equal(mock_expect(m, OP_SHUTDOWN).flags, SHUTDOWN_SEND);
+	mock_expect_none(m);
+	/* The other way stays open for long. */
+	mock_wait(m, 100);
+	mock_send_data(m, 1000, port, "answer", 6);
+	assert_int_equal(mock_read(fd, text, sizeof(text)), 6);
+	/* The guest ends: reset at once, end for the client. */
+	mock_send_flags(m, 1000, port, OP_SHUTDOWN, SHUTDOWN_BOTH);
+	(void)mock_expect(m, OP_RST);
+	mock_assert_end(fd);
+	assert_int_equal(m->device.flows.count, 0);
+	(void)close(fd);
+}
+
+MOCK_TEST(half_close_of_the_guest)
+{
+	struct mock_packet packet;
+	uint32_t port;
+	int fd = mock_stream(m, &port);
+	char text[8];
+
+	mock_send_data(m, 1000, port, "last", 4);
+	mock_send_flags(m, 1000, port, OP_SHUTDOWN, SHUTDOWN_SEND);
+	assert_int_equal(mock_read(fd, text, sizeof(text)), 4);
+	mock_assert_end(fd);
+	mock_expect_none(m);
+	assert_int_equal(write(fd, "still", 5), 5);
+	mock_run(m);
+	assert_true(mock_next(m, &packet));
+	assert_memory_equal(packet.payload, "still", 5);
+	/* The client ends too. */
+	(void)close(fd);
+	assert_int_equal(mock_expect(m, OP_SHUTDOWN).flags, SHUTDOWN_BOTH);
+	mock_send(m, 1000, port, OP_RST);
+	mock_expect_none(m);
+	assert_int_equal(m->device.flows.count, 0);
+}
+
+MOCK_TEST(guest_that_reads_no_more)
+{
+	uint32_t port;
+	int fd = mock_stream(m, &port);
+	char text[8];
+
+	mock_send_flags(m, 1000, port, OP_SHUTDOWN, SHUTDOWN_RECV);
+	assert_int_equal(send(fd, "x", 1, MSG_NOSIGNAL), -1);
+	assert_int_equal(errno, EPIPE);
+	mock_send_data(m, 1000, port, "but", 3);
+	assert_int_equal(mock_read(fd, text, sizeof(text)), 3);
+	mock_send_flags(m, 1000, port, OP_SHUTDOWN, SHUTDOWN_SEND); /* flags add up */
+	(void)mock_expect(m, OP_RST);
+	mock_assert_end(fd);
+	(void)close(fd);
+}
+
+MOCK_TEST(client_that_closes_with_bytes_on_their_way)
+{
+	struct mock_packet packet;
+	uint32_t port, bytes = 0, flags = 0;
+	int fd = mock_stream(m, &port);
+
+	for (unsigned i = 0; i < 10; i++)
+		assert_int_equal(write(fd, blob(), 10000), 10000);
+	(void)close(fd);
+	for (unsigned i = 0; i < 100; i++) {
+		mock_kick(m, RING_RX);
+		while (mock_next(m, &packet)) {
+			if (packet.header.op == OP_SHUTDOWN)
+				flags = packet.header.flags;
+			if (packet.header.op != OP_RW)
+				continue;
+			assert_int_not_equal(flags, SHUTDOWN_BOTH);
+			for (uint32_t k = 0; k < packet.header.len; k++)
+				assert_int_equal(packet.payload[k], blob()[(bytes + k) % 10000]);
+			bytes += packet.header.len;
+		}
+	}
+	assert_int_equal(bytes, 100000);
+	assert_int_equal(flags, SHUTDOWN_BOTH);
+	/* What the guest still sends is dropped in silence. */
+	mock_send_data(m, 1000, port, "late", 4);
+	mock_expect_none(m);
+	mock_send(m, 1000, port, OP_RST);
+	assert_int_equal(m->device.flows.count, 0);
+}
+
+MOCK_TEST(guest_that_does_not_confirm_the_end)
+{
+	uint32_t port;
+	int fd = mock_stream(m, &port);
+
+	(void)close(fd);
+	assert_int_equal(mock_expect(m, OP_SHUTDOWN).flags, SHUTDOWN_BOTH);
+	mock_wait(m, FLOW_SHUTDOWN_TIMEOUT_MS - 300);
+	mock_expect_none(m);
+	assert_int_equal(m->device.flows.count, 1);
+	mock_wait(m, 600);
+	(void)mock_expect(m, OP_RST);
+	assert_int_equal(m->device.flows.count, 0);
+}
+
+MOCK_TEST(both_ends_at_once)
+{
+	uint32_t port;
+	int fd = mock_stream(m, &port);
+
+	(void)close(fd);
+	assert_int_equal(mock_expect(m, OP_SHUTDOWN).flags, SHUTDOWN_BOTH);
+	mock_send_flags(m, 1000, port, OP_SHUTDOWN, SHUTDOWN_BOTH);
+	(void)mock_expect(m, OP_RST);
+	mock_expect_none(m);
+	assert_int_equal(m->device.flows.count, 0);
+}
+
+MOCK_TEST(last_bytes_outlive_the_guests_end)
+{
+	uint32_t port, sent;
+	int fd = mock_stream(m, &port);
+	struct mock_packet packet;
+
+	sent = fill_host(m, port);
+	mock_send_flags(m, 1000, port, OP_SHUTDOWN, SHUTDOWN_BOTH);
+	(void)mock_expect(m, OP_RST); /* the guest's port is free at once */
+	assert_int_equal(m->device.flows.count, 1);
+	/* A packet for the ports is for nobody. */
+	mock_send(m, 1000, port, OP_CREDIT_REQUEST);
+	(void)mock_expect(m, OP_RST);
+	/* Not even a new driver cuts them off. */
+	mock_stop(m);
+	m->rings[0].base = m->rings[1].base = 0;
+	memset(m->memory, 0, 2 * MOCK_RING);
+	for (unsigned i = 0; i < 2; i++)
+		m->rings[i].avail_idx = m->rings[i].used_idx = 0;
+	m->next_tx = 0;
+	mock_start(m);
+	mock_post_all(m);
+	drain_host(m, fd, sent);
+	mock_run(m);
+	mock_assert_end(fd);
+	assert_int_equal(m->device.flows.count, 0);
+	assert_false(mock_next(m, &packet));
+	(void)close(fd);
+}
+
+MOCK_TEST(client_that_leaves_its_last_bytes)
+{
+	uint32_t port;
+	int fd = mock_stream(m, &port);
+
+	(void)fill_host(m, port);
+	mock_send_flags(m, 1000, port, OP_SHUTDOWN, SHUTDOWN_BOTH);
+	(void)mock_expect(m, OP_RST);
+	(void)close(fd);
+	mock_run(m);
+	assert_int_equal(m->device.flows.count, 0);
+	mock_expect_none(m);
+}
+
+MOCK_TEST(end_waits_for_the_bytes_before_it)
+{
+	uint32_t port, sent;
+	int fd = mock_stream(m, &port);
+
+	sent = fill_host(m, port);
+	mock_send_flags(m, 1000, port, OP_SHUTDOWN, SHUTDOWN_SEND);
+	drain_host(m, fd, sent);
+	mock_assert_end(fd);
+	assert_int_equal(m->device.flows.count, 1);
+	(void)close(fd);
+}
+
+MOCK_TEST(client_that_stops_reading_for_good)
+{
+	struct mock_packet packet;
+	uint32_t port, flags = 0;
+	int fd = mock_stream(m, &port);
+
+	(void)fill_host(m, port);
+	(void)shutdown(fd, SHUT_RD);
+	mock_send_data(m, 1000, port, "", 0);
+	mock_wait(m, 20);
+	(void)close(fd);
+	mock_run(m);
+	while (mock_next(m, &packet))
+		if (packet.header.op == OP_SHUTDOWN)
+			flags = packet.header.flags;
+	assert_int_equal(flags, SHUTDOWN_BOTH);
+	assert_int_equal(m->device.flows.pool.used, 0);
+}
+
+/* ---- towards the guest ---- */
+
+MOCK_TEST(small_writes_become_one_packet)
+{
+	struct mock_packet packet;
+	uint32_t port;
+	int fd = mock_stream(m, &port);
+
+	for (unsigned i = 0; i < 10; i++)
+		assert_int_equal(write(fd, blob() + i * 50, 50), 50);
+	mock_run(m);
+	assert_true(mock_next(m, &packet));
+	assert_int_equal(packet.header.len, 500);
+	assert_memory_equal(packet.payload, blob(), 500);
+	mock_expect_none(m);
+	(void)close(fd);
+}
+
+MOCK_TEST(unread_packets_are_bounded)
+{
+	struct mock_packet packet;
+	uint32_t port, bytes = 0;
+	unsigned data = 0, asked = 0;
+	int fd = mock_stream(m, &port);
+
+	for (unsigned i = 0; i < 456; i++) {
+		assert_int_equal(write(fd, "x", 1), 1);
+		mock_kick(m, RING_RX);
+		while (mock_next(m, &packet)) {
+			if (packet.header.op == OP_CREDIT_REQUEST)
+				asked++;
+			if (packet.header.op != OP_RW)
+				continue;
+			data++;
+			bytes += packet.header.len;
+		}
+	}
+	assert_int_equal(data, 256); /* for 256 KiB */
+	assert_int_equal(bytes, 256);
+	assert_true(asked >= 1);
+	/* The question is repeated, ever less often. */
+	asked = 0;
+	mock_wait(m, 200);
+	while (mock_next(m, &packet))
+		asked += packet.header.op == OP_CREDIT_REQUEST;
+	assert_in_range(asked, 1, 10);
+	mock_send_credit(m, 1000, port, 256 * 1024, 256);
+	assert_true(mock_next(m, &packet));
+	assert_int_equal(packet.header.op, OP_RW);
+	assert_int_equal(packet.header.len, 200); /* the rest in one */
+	(void)close(fd);
+}
+
+MOCK_TEST(full_window_asks_once_and_late)
+{
+	struct mock_packet packet;
+	uint32_t port, bytes = 0;
+	unsigned asked = 0;
+	int fd = mock_stream(m, &port);
+
+	mock_send_credit(m, 1000, port, 8192, 0);
+	for (unsigned i = 0; i < 10; i++)
+		assert_int_equal(write(fd, blob(), 4096), 4096);
+	mock_run(m);
+	while (mock_next(m, &packet)) {
+		assert_int_equal(packet.header.op, OP_RW);
+		bytes += packet.header.len;
+	}
+	assert_int_equal(bytes, 8192);
+	mock_wait(m, 200);
+	while (mock_next(m, &packet))
+		asked += packet.header.op == OP_CREDIT_REQUEST;
+	assert_int_equal(asked, 1);
+	mock_send_credit(m, 1000, port, 8192, 4096);
+	assert_int_equal(mock_expect(m, OP_RW).len, 4096);
+	mock_expect_none(m);
+	(void)close(fd);
+}
+
+MOCK_TEST(turns_are_fair)
+{
+	struct mock_packet packet;
+	uint32_t ports[5], bytes[5] = {0};
+	int fds[5];
+
+	for (unsigned i = 0; i < 5; i++)
+		fds[i] = mock_stream(m, &ports[i]);
+	/* The first never reads; the others have more than the ring holds. */
+	mock_send_credit(m, 1000, ports[0], 0, 0);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(write(fds[i], blob(), 65536), 65536);
+	mock_run(m);
+	for (unsigned rounds = 0; rounds < 3; rounds++) {
+		unsigned taken = 0;
+
+		while (taken < 40 && mock_next(m, &packet)) {
+			taken++;
+			for (unsigned i = 0; i < 5; i++)
+				if (packet.header.src_port == ports[i])
+					bytes[i] += packet.header.len;
+		}
+		mock_kick(m, RING_RX);
+	}
+	assert_int_equal(bytes[0], 0);
+	for (unsigned i = 1; i < 5; i++)
+		assert_true(bytes[i] >= 65536);
+	for (unsigned i = 0; i < 5; i++)
+		(void)close(fds[i]);
+}
+
+static void streams_wait_for_buffers(void **state)
+{
+	static struct mock mock;
+	struct mock *m = &mock;
+	struct mock_packet packet;
+	uint32_t port;
+	int fd;
+
+	(void)state;
+	mock_init(m, 16);
+	mock_start(m);
+	fd = mock_client(m, "CONNECT 1000\nhello");
+	assert_false(rx_pending(&m->device)); /* it waits, and does not spin */
+	mock_post(m, 0);
+	mock_kick(m, RING_RX);
+	assert_true(mock_next(m, &packet));
+	port = packet.header.src_port;
+	mock_kick(m, RING_RX);
+	mock_send(m, 1000, port, OP_RESPONSE);
+	assert_int_equal(mock_expect(m, OP_RW).len, 5);
+	(void)close(fd);
+	mock_close(m);
+}
+
+/* ---- the guest's own streams ---- */
+
+MOCK_TEST(guest_connects_to_the_host)
+{
+	int listener = mock_listen(m, 7670);
+	int fd = mock_accept(m, listener, 50, 7670);
+	struct mock_packet packet;
+	char text[8];
+
+	mock_send_data(m, 50, 7670, "hello", 5);
+	assert_int_equal(mock_read(fd, text, sizeof(text)), 5); /* and nothing before it */
+	assert_int_equal(write(fd, "there", 5), 5);
+	mock_run(m);
+	assert_true(mock_next(m, &packet));
+	assert_int_equal(packet.header.src_port, 7670);
+	assert_int_equal(packet.header.dst_port, 50);
+	assert_memory_equal(packet.payload, "there", 5);
+	mock_send(m, 50, 7670, OP_RST);
+	mock_assert_end(fd);
+	(void)close(fd);
+	(void)close(listener);
+}
+
+MOCK_TEST(full_listener_refuses_and_never_blocks)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	unsigned refused = 0;
+	struct mock_packet packet;
+	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%.90s_9", m->uds);
+	assert_int_equal(bind(listener, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	for (uint32_t i = 0; i < 10; i++) {
+		mock_send(m, 100 + i, 9, OP_REQUEST);
+		assert_true(mock_next(m, &packet));
+		refused += packet.header.op == OP_RST;
+	}
+	assert_in_range(refused, 5, 9);
+	(void)close(listener);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(slow_host_client_gets_every_byte),
+		cmocka_unit_test(bytes_left_over_begin_at_a_piece),
+		cmocka_unit_test(one_slow_client_does_not_hold_up_another),
+		cmocka_unit_test(pool_limit_resets_the_flow_that_meets_it),
+		cmocka_unit_test(half_close_of_the_host),
+		cmocka_unit_test(half_close_of_the_guest),
+		cmocka_unit_test(guest_that_reads_no_more),
+		cmocka_unit_test(client_that_closes_with_bytes_on_their_way),
+		cmocka_unit_test(guest_that_does_not_confirm_the_end),
+		cmocka_unit_test(both_ends_at_once),
+		cmocka_unit_test(last_bytes_outlive_the_guests_end),
+		cmocka_unit_test(client_that_leaves_its_last_bytes),
+		cmocka_unit_test(end_waits_for_the_bytes_before_it),
+		cmocka_unit_test(client_that_stops_reading_for_good),
+		cmocka_unit_test(small_writes_become_one_packet),
+		cmocka_unit_test(unread_packets_are_bounded),
+		cmocka_unit_test(full_window_asks_once_and_late),
+		cmocka_unit_test(turns_are_fair),
+		cmocka_unit_test(streams_wait_for_buffers),
+		cmocka_unit_test(guest_connects_to_the_host),
+		cmocka_unit_test(full_listener_refuses_and_never_blocks),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
