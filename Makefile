@@ -157,6 +157,14 @@ $(foreach name,$(AGENT) $(HOST),$(eval $(call program,$(name))))
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
+# ---- tests ---------------------------------------------------------------------------------------
+
+$(B)/py/.made: $(PROTOS)
+	$(say) PROTOC $(B)/py
+	$(Q)mkdir -p $(@D)
+	$(Q)protoc -Iproto --python_out=$(@D) $^
+	$(Q)touch $@
+
 # ---- the small guest -----------------------------------------------------------------------------
 
 GUEST_ETC := $(B)/guest/etc/postern

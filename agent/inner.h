@@ -141,6 +141,7 @@ struct footprint {
 		uint8_t spare;
 		uint16_t descriptors;
 		uint64_t rss_bytes;
+		uint64_t pss_bytes;
 	} process[FOOTPRINT_PROCESSES];
 	struct {
 		int32_t pid;

@@ -16,15 +16,8 @@ static const struct kmod_boot rows[] = {
 	{"ext4", false, false},
 	{"overlay", false, false},
 	{"loop", false, false},
-	{"nfsv4", false, false},
-	{"nfs", false, false},
-	{"nfsd", false, false},
-	{"cifs", false, false},
-	{"ksmbd", false, false},
-	{"ceph", false, false},
 	{"fuse", false, false},
 	{"vsock_loopback", false, false},
-	{"dummy", false, false},
 };
 
 const struct kmod_boot *kmod_boot_modules(size_t *ret_n)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The modules of the small guest: what its image carries, and what it loads when it starts. */
+/*
+ * The modules of the small guest: what its image carries, and what it loads when it starts. It has
+ * no network, so what needs one is not among them; "postern launch --add-module" adds it.
+ */
 #pragma once
 
 #include <stdbool.h>

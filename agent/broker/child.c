@@ -37,6 +37,38 @@ static const char *program_of(enum role role)
 	}
 }
 
+/* Takes one message. 1; 0 when there is none, or none any more. */
+static int take_message(struct child *child)
+{
+	struct inner_message message;
+	int fds[INNER_FDS_MAX];
+	char body[BODY_MAX];
+	size_t n_fds;
+	int r = inner_receive(child->socket, &message, body, sizeof(body), fds, &n_fds);
+
+	if (r == -EAGAIN)
+		return 0;
+	if (r <= 0) {
+		/* Its end comes by the pidfd; one that broke the protocol is ended. */
+		loop_io_del(&child->socket_io);
+		if (r < 0 && r != -ECONNRESET) {
+			log_warning("%s (pid %d) broke the inner protocol: %s",
+				role_name(child->role), child->pid, strerror(-r));
+			child_kill(child);
+		}
+		return 0;
+	}
+	child->on_message(child, &message, body, fds, n_fds);
+	inner_close_fds(fds);
+	return 1;
+}
+
+static void on_socket(struct loop_io *io, uint32_t events)
+{
+	(void)events;
+	(void)take_message(container_of(io, struct child, socket_io));
+}
+
 static void on_pidfd(struct loop_io *io, uint32_t events)
 {
 	struct child *child = container_of(io, struct child, pid_io);
@@ -51,34 +83,10 @@ static void on_pidfd(struct loop_io *io, uint32_t events)
 	else
 		log_debug("%s (pid %d) ended: %d", role_name(child->role), child->pid,
 			info.si_status);
+	/* What it said before its end counts. */
+	while (child->socket_io.loop && take_message(child) > 0)
+		;
 	child->on_exit(child);
-}
-
-static void on_socket(struct loop_io *io, uint32_t events)
-{
-	struct child *child = container_of(io, struct child, socket_io);
-	struct inner_message message;
-	int fds[INNER_FDS_MAX];
-	char body[BODY_MAX];
-	size_t n_fds;
-	int r;
-
-	(void)events;
-	r = inner_receive(child->socket, &message, body, sizeof(body), fds, &n_fds);
-	if (r == -EAGAIN)
-		return;
-	if (r <= 0) {
-		/* Its end comes by the pidfd; one that broke the protocol is ended. */
-		loop_io_del(&child->socket_io);
-		if (r < 0) {
-			log_warning("%s (pid %d) broke the inner protocol: %s",
-				role_name(child->role), child->pid, strerror(-r));
-			child_kill(child);
-		}
-		return;
-	}
-	child->on_message(child, &message, body, fds, n_fds);
-	inner_close_fds(fds);
 }
 
 static int spawn(struct broker *broker, enum role role, int socket, pid_t *ret_pid)

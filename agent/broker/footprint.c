@@ -10,18 +10,24 @@
 #include "proto/clock.h"
 #include "proto/log.h"
 
-/* Second field of /proc/PID/statm, in pages. */
-static uint64_t rss_of(pid_t pid)
+/* Resident and proportional memory of /proc/PID/smaps_rollup (proc_pid_smaps(5)). statm would be
+ * cheaper, but the kernel brings it up to date only now and then. */
+static void memory_of(pid_t pid, uint64_t *ret_rss, uint64_t *ret_pss)
 {
-	char path[64];
-	unsigned long size, resident = 0;
 	AUTO_FILE FILE *file = NULL;
+	char path[64], line[256];
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/statm", pid);
+	*ret_rss = *ret_pss = 0;
+	(void)snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", pid);
 	file = fopen(path, "re");
-	if (!file || fscanf(file, "%lu %lu", &size, &resident) != 2)
-		return 0;
-	return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
+	while (file && fgets(line, sizeof(line), file)) {
+		unsigned long kib;
+
+		if (sscanf(line, "Rss: %lu kB", &kib) == 1)
+			*ret_rss = (uint64_t)kib << 10;
+		else if (sscanf(line, "Pss: %lu kB", &kib) == 1)
+			*ret_pss = (uint64_t)kib << 10;
+	}
 }
 
 static uint16_t descriptors_of(pid_t pid)
@@ -47,7 +53,8 @@ static void add(struct footprint *footprint, pid_t pid, enum role role, bool spa
 	footprint->process[footprint->processes].pid = pid;
 	footprint->process[footprint->processes].role = (uint8_t)role;
 	footprint->process[footprint->processes].spare = spare;
-	footprint->process[footprint->processes].rss_bytes = rss_of(pid);
+	memory_of(pid, &footprint->process[footprint->processes].rss_bytes,
+		&footprint->process[footprint->processes].pss_bytes);
 	footprint->process[footprint->processes].descriptors = descriptors_of(pid);
 	footprint->processes++;
 }

@@ -27,6 +27,7 @@
 
 #define NOBODY  65534
 #define STOP_MS 2000 /* for sessions to say goodbye */
+#define REAP_MS 500  /* for killed processes to be gone */
 
 static struct broker broker;
 static struct loop_timer stop_timer;
@@ -172,20 +173,34 @@ static int set_up(void)
 	return r;
 }
 
-/* Nothing that we started outlives us. */
+/* Nothing that we started outlives us, but for what hangs in the kernel. */
 static void end_children(void)
 {
+	uint64_t until = monotonic_ns() + REAP_MS * NSEC_PER_MSEC;
+
+	broker.stopping = true;
 	LIST_EACH(&broker.children, node)
 		child_kill(container_of(node, struct child, node));
+	broker.loop.stop = false;
+	while (!list_empty(&broker.children) && monotonic_ns() < until)
+		(void)loop_once(&broker.loop, 10);
 }
 
+/* Installed in libexec; in a build tree, and in a guest that was put together by hand, beside us. */
 static int run_ctl(char **argv)
 {
-	char path[512];
+	char path[512], self[400];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
 	config_init(&broker.config);
 	(void)snprintf(path, sizeof(path), "%s/postern-ctl", broker.config.libexec_dir);
 	(void)execv(path, argv);
+	if (n > 0) {
+		self[n] = '\0';
+		*strrchr(self, '/') = '\0';
+		(void)snprintf(path, sizeof(path), "%s/postern-ctl", self);
+		(void)execv(path, argv);
+	}
 	log_error("%s: %s", path, strerror(errno));
 	return 4;
 }

@@ -56,7 +56,7 @@ static void on_first_byte(struct loop_io *io, uint32_t events)
 	struct pending *pending = container_of(io, struct pending, io);
 	struct broker *broker = pending->broker;
 	struct identity identity = pending->identity;
-	uint8_t first;
+	uint8_t first, preamble[CHANNEL_PREAMBLE_SIZE];
 	ssize_t n;
 	int fd;
 
@@ -68,6 +68,7 @@ static void on_first_byte(struct loop_io *io, uint32_t events)
 	/* A frame never starts with 0: that is the preamble of a channel, and no channel is waiting
 	 * for a token. */
 	if (n <= 0 || first == 0) {
+		(void)recv(fd, preamble, sizeof(preamble), MSG_DONTWAIT);
 		(void)fd_close(fd);
 		return;
 	}

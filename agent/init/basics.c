@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <mntent.h>
 #include <net/if.h>
 #include <spawn.h>
@@ -48,6 +49,18 @@ static void open_console(void)
 		(void)take_fd(&console);
 }
 
+/* As /etc/hostname has it. */
+static void set_host_name(void)
+{
+	AUTO_FILE FILE *file = fopen("/etc/hostname", "re");
+	char name[HOST_NAME_MAX + 2] = "postern-guest";
+
+	if (file && fgets(name, sizeof(name), file))
+		name[strcspn(name, "\n")] = '\0';
+	if (sethostname(name, strlen(name)) < 0)
+		log_warning("host name: %s", strerror(errno));
+}
+
 static void lift_loopback(void)
 {
 	AUTO_CLOSE int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -91,6 +104,7 @@ void basics_do(void)
 	(void)setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
 	/* Mounts are told to whoever asks for a namespace of their own, as elsewhere. */
 	(void)mount(NULL, "/", NULL, MS_REC | MS_SHARED, NULL);
+	set_host_name();
 	lift_loopback();
 	load_modules();
 }

@@ -83,7 +83,8 @@ const char *agent_joined(const json_t *object, const char *key)
 	const json_t *value;
 	size_t i, n = 0;
 
-	json_array_foreach(array, i, value) {
+	json_array_foreach(array, i, value)
+	{
 		const char *one = json_is_string(value) ? json_string_value(value) : "?";
 
 		n += (size_t)snprintf(text + n, TEXT_SIZE - n, "%s%s", n ? "," : "", one);

@@ -4,8 +4,8 @@
 
 #include "host/cli/command.h"
 
-/* Connects to the agent of the command's first word (a VM's name or an address). 0 with *ret_client,
- * or the exit code after saying why. */
+/* Connects to the agent of the command's first word (a VM's name or an address). 0 with
+ * *ret_client, or the exit code after saying why. */
 int agent_connect(struct cli *cli, struct postern_client **ret_client);
 
 /* One call to that agent. params is taken over (NULL: none). 0 with *ret_answer, which the caller

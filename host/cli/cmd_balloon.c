@@ -20,8 +20,8 @@ static int run_set(struct cli *cli)
 	if (postern_balloon(cli->words[0], pages, &error) < 0)
 		return cli_fail(cli, &error);
 	if (cli->json)
-		return cli_json(json_pack("{s:s, s:I}", "name", cli->words[0], "requested_pages",
-			(json_int_t)pages));
+		return cli_json(json_pack(
+			"{s:s, s:I}", "name", cli->words[0], "requested_pages", (json_int_t)pages));
 	(void)printf("Resizing memory balloon to %" PRIu64 " pages!\n", pages);
 	return POSTERN_DONE;
 }
@@ -67,9 +67,10 @@ const struct command cmd_balloon_stats = {
 	.name = "balloon-stats",
 	.arguments = "VM",
 	.summary = "Show what the balloon has taken and how the guest's memory is",
-	.details = "current-pages and requested-pages count 4 KiB; swap and memory are bytes, faults\n"
-		   "and allocations are counts. What the guest does not tell, or what cannot be, is\n"
-		   "UNKNOWN.",
+	.details =
+		"current-pages and requested-pages count 4 KiB; swap and memory are bytes, faults\n"
+		"and allocations are counts. What the guest does not tell, or what cannot be, is\n"
+		"UNKNOWN.",
 	.least = 1,
 	.most = 1,
 	.run = run_stats,

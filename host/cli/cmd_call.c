@@ -22,8 +22,8 @@ static int run(struct cli *cli)
 	r = agent_connect(cli, &client);
 	if (r != POSTERN_DONE)
 		return r;
-	if (json_call(client, cli->words[1], cli->n_words > 2 ? cli->words[2] : NULL, (uint32_t)timeout,
-		    &answer, &error) < 0)
+	if (json_call(client, cli->words[1], cli->n_words > 2 ? cli->words[2] : NULL,
+		    (uint32_t)timeout, &answer, &error) < 0)
 		r = cli_fail(cli, &error);
 	postern_client_close(client);
 	if (r != POSTERN_DONE)

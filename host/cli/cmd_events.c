@@ -30,23 +30,28 @@ struct watch {
 /* The one line of a mount, a share or a device that a person wants. */
 static void print_subject(const json_t *payload)
 {
-	const json_t *mount = json_object_get(payload, "mount"), *share = json_object_get(payload, "share");
-	const json_t *device = json_object_get(payload, "device"), *sample = json_object_get(payload, "sample");
+	const json_t *mount = json_object_get(payload, "mount"),
+		     *share = json_object_get(payload, "share");
+	const json_t *device = json_object_get(payload, "device"),
+		     *sample = json_object_get(payload, "sample");
 
 	if (mount || share) {
 		const json_t *what = mount ? mount : share;
 
-		(void)printf("%s (%s, %s)", agent_escaped(what, "target"), agent_escaped(what, "type"),
-			agent_escaped(what, "source"));
+		(void)printf("%s (%s, %s)", agent_escaped(what, "target"),
+			agent_escaped(what, "type"), agent_escaped(what, "source"));
 	} else if (device) {
-		(void)printf("%s %s", agent_escaped(device, "subsystem"), agent_escaped(device, "path"));
+		(void)printf(
+			"%s %s", agent_escaped(device, "subsystem"), agent_escaped(device, "path"));
 	} else if (sample) {
 		(void)printf("load %.2f, cpu %.0f%%, %s available",
 			json_number_value(json_object_get(sample, "load1")),
 			json_number_value(json_object_get(sample, "cpu_percent")),
-			human_bytes(json_number_value(json_object_get(sample, "memory_available"))));
+			human_bytes(
+				json_number_value(json_object_get(sample, "memory_available"))));
 	} else {
-		(void)printf("%" JSON_INTEGER_FORMAT " missed", json_field_int(payload, "missed", 0));
+		(void)printf(
+			"%" JSON_INTEGER_FORMAT " missed", json_field_int(payload, "missed", 0));
 	}
 }
 
@@ -79,8 +84,9 @@ static void on_notification(void *ctx, const struct postern_notification *n)
 		char cursor[64];
 
 		(void)snprintf(cursor, sizeof(cursor), "%" PRIu64 ":%" PRIu64, n->epoch, n->seq);
-		(void)cli_json(json_pack("{s:s, s:s, s:I, s:b, s:O}", "topic", n->topic, "cursor", cursor,
-			"time_ns", (json_int_t)n->time_ns, "snapshot", n->snapshot, "payload", payload));
+		(void)cli_json(json_pack("{s:s, s:s, s:I, s:b, s:O}", "topic", n->topic, "cursor",
+			cursor, "time_ns", (json_int_t)n->time_ns, "snapshot", n->snapshot,
+			"payload", payload));
 	} else {
 		print_line(n, payload);
 	}
@@ -139,7 +145,8 @@ static int make_params(struct cli *cli, json_t **ret)
 		"interval_ms", (json_int_t)interval);
 	if (after)
 		(void)json_object_set_new(*ret, "after",
-			json_pack("{s:o, s:I}", "epoch", json_sprintf("%" PRIu64, epoch), "seq", (json_int_t)seq));
+			json_pack("{s:o, s:I}", "epoch", json_sprintf("%" PRIu64, epoch), "seq",
+				(json_int_t)seq));
 	return POSTERN_DONE;
 }
 
@@ -161,7 +168,8 @@ static int run(struct cli *cli)
 	r = agent_connect(cli, &client);
 	if (r == POSTERN_DONE) {
 		postern_client_on_notification(client, on_notification, &watch);
-		if (json_call_object(client, "notifications.subscribe", params, 0, &answer, &error) < 0) {
+		if (json_call_object(
+			    client, "notifications.subscribe", params, 0, &answer, &error) < 0) {
 			r = cli_fail(cli, &error);
 		} else {
 			json_decref(answer);

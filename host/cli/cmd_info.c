@@ -8,23 +8,27 @@ static void print_agent(const json_t *agent)
 {
 	const json_t *process, *processes = json_object_get(agent, "processes");
 	const json_t *stuck = json_object_get(agent, "stuck");
-	double rss = 0;
+	double pss = 0;
 	size_t i;
 
-	(void)printf("%-14s%s, up %.0f s, %d connection(s)\n", "Agent:", agent_escaped(agent, "version"),
+	(void)printf("%-14s%s, up %.0f s, %d connection(s)\n",
+		"Agent:", agent_escaped(agent, "version"),
 		(double)json_field_int(agent, "uptime_ms", 0) / 1000,
 		(int)json_field_int(agent, "connections", 0));
-	json_array_foreach(processes, i, process) {
-		(void)printf("%-14s%-8s pid %-6d rss %-9s %d descriptors%s\n", i == 0 ? "Processes:" : "",
-			agent_escaped(process, "role"), (int)json_field_int(process, "pid", 0),
-			human_bytes((double)json_field_int(process, "rss_bytes", 0)),
+	json_array_foreach(processes, i, process)
+	{
+		(void)printf("%-14s%-8s pid %-6d %9s  %2d descriptors%s\n",
+			i == 0 ? "Processes:" : "", agent_escaped(process, "role"),
+			(int)json_field_int(process, "pid", 0),
+			human_bytes((double)json_field_int(process, "pss_bytes", 0)),
 			(int)json_field_int(process, "descriptors", 0),
 			json_field_bool(process, "spare", false) ? ", spare" : "");
-		rss += (double)json_field_int(process, "rss_bytes", 0);
+		pss += (double)json_field_int(process, "pss_bytes", 0);
 	}
-	(void)printf("%-14s%s, shared pages counted for each\n", "", human_bytes(rss));
-	json_array_foreach(stuck, i, process)
-		(void)printf("%-14spid %d (%s) for %.0f s on device %s\n", i == 0 ? "Stuck:" : "",
+	(void)printf(
+		"%-14s%s of memory in all, shared pages divided (Pss)\n", "", human_bytes(pss));
+	json_array_foreach(stuck, i, process)(void)
+		printf("%-14spid %d (%s) for %.0f s on device %s\n", i == 0 ? "Stuck:" : "",
 			(int)json_field_int(process, "pid", 0), agent_escaped(process, "method"),
 			(double)json_field_int(process, "age_ms", 0) / 1000,
 			agent_escaped(process, "device"));

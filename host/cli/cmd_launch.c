@@ -15,6 +15,7 @@
 struct lists {
 	struct postern_share shares[REPEATED_MAX];
 	struct postern_add adds[REPEATED_MAX];
+	const char *modules[REPEATED_MAX];
 	char *texts[REPEATED_MAX * 2]; /* what these point into */
 	size_t n_texts;
 };
@@ -30,6 +31,7 @@ static const struct cli_option options[] = {
 	{"cmdline-add", 'a', "TEXT", "added to the kernel command line; may be repeated"},
 	{"share", 's', "HOST:GUEST[:ro]", "share a folder; may be repeated"},
 	{"add", 0, "HOST:GUEST", "put a file, folder or program into the small guest; repeated"},
+	{"add-module", 0, "NAME", "a kernel module that the small guest lacks; repeated"},
 	{"accel", 0, "auto|kvm|tcg", "default auto: hardware acceleration once proved"},
 	{"vsock", 0, "user|kernel", "default user: postern-vsockd; kernel: vhost-vsock"},
 	{"cid", 0, "N", "the guest's vsock address (default: a free one)"},
@@ -47,8 +49,8 @@ static char *keep(struct lists *lists, char *text)
 }
 
 /* "HOST:GUEST" or "HOST:GUEST:ro". */
-static int take_share(struct cli *cli, struct lists *lists, struct postern_launch *launch,
-	const char *value)
+static int take_share(
+	struct cli *cli, struct lists *lists, struct postern_launch *launch, const char *value)
 {
 	char *copy = keep(lists, strdup(value));
 	struct split split;
@@ -61,8 +63,8 @@ static int take_share(struct cli *cli, struct lists *lists, struct postern_launc
 	return 0;
 }
 
-static int take_add(struct cli *cli, struct lists *lists, struct postern_launch *launch,
-	const char *value)
+static int take_add(
+	struct cli *cli, struct lists *lists, struct postern_launch *launch, const char *value)
 {
 	char *copy = keep(lists, strdup(value));
 	struct split split;
@@ -87,8 +89,15 @@ static int take_lists(struct cli *cli, struct lists *lists, struct postern_launc
 	while (r == 0 && (value = cli_next(cli, "add", &at)))
 		r = launch->n_adds < REPEATED_MAX ? take_add(cli, lists, launch, value)
 						  : cli_usage(cli, "--add: too many");
+	at = 0;
+	while (r == 0 && (value = cli_next(cli, "add-module", &at)))
+		if (launch->n_add_modules < REPEATED_MAX)
+			lists->modules[launch->n_add_modules++] = value;
+		else
+			r = cli_usage(cli, "--add-module: too many");
 	launch->shares = lists->shares;
 	launch->adds = lists->adds;
+	launch->add_modules = lists->modules;
 	return r;
 }
 
@@ -164,8 +173,8 @@ static void show_console(const struct postern_vm *vm)
 	const json_t *line;
 	size_t i;
 
-	json_array_foreach(json_object_get(record, "console"), i, line)
-		(void)fprintf(stderr, "%s| %s%s\n", style(stderr, STYLE_DIM), json_string_value(line),
+	json_array_foreach(json_object_get(record, "console"), i, line)(void)
+		fprintf(stderr, "%s| %s%s\n", style(stderr, STYLE_DIM), json_string_value(line),
 			style(stderr, STYLE_PLAIN));
 	json_decref(record);
 }
@@ -210,10 +219,11 @@ const struct command cmd_launch = {
 	.name = "launch",
 	.arguments = "[NAME]",
 	.summary = "Start a virtual machine and wait until its agent answers",
-	.details = "Without options it boots the small guest: a kernel of this machine and an\n"
-		   "initramfs with the agent. A folder's ':' and '\\' are written '\\:' and '\\\\'.\n"
-		   "Environment: POSTERN_ACCEL (as --accel), POSTERN_GUEST_DIR (boot/, lib/modules/\n"
-		   "and etc/postern/ of the small guest), POSTERN_QEMU, POSTERN_VIRTIOFSD.",
+	.details =
+		"Without options it boots the small guest: a kernel of this machine and an\n"
+		"initramfs with the agent. A folder's ':' and '\\' are written '\\:' and '\\\\'.\n"
+		"Environment: POSTERN_ACCEL (as --accel), POSTERN_GUEST_DIR (boot/, lib/modules/\n"
+		"and etc/postern/ of the small guest), POSTERN_QEMU, POSTERN_VIRTIOFSD.",
 	.most = 1,
 	.options = options,
 	.run = run,

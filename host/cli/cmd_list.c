@@ -46,7 +46,8 @@ static int print_table(struct postern_vm **vms, size_t n)
 	table_column(&table, "CID", TABLE_RIGHT);
 	table_column(&table, "Problems", TABLE_LEFT);
 	for (size_t i = 0; i < n; i++) {
-		const char *first = postern_vm_problem(vms[i], 0), *reason = postern_vm_reason(vms[i]);
+		const char *first = postern_vm_problem(vms[i], 0),
+			   *reason = postern_vm_reason(vms[i]);
 		size_t problems = postern_vm_problems(vms[i]);
 
 		table_cell(&table, "%s", postern_vm_name(vms[i]));
@@ -67,12 +68,11 @@ static void print_devices(const json_t *details)
 	const json_t *shares = json_object_get(details, "shares"), *share;
 	size_t i;
 
-	json_array_foreach(shares, i, share)
-		(void)printf("%-20s%s: %s -> %s%s%s\n", i == 0 ? "Shares:" : "",
-			json_field_string(share, "tag", ""), json_field_string(share, "source", ""),
-			json_field_string(share, "target", "?"),
-			json_field_bool(share, "read_only", false) ? ", read-only" : "",
-			strcmp(json_field_string(share, "state", ""), "dead") == 0 ? ", dead" : "");
+	json_array_foreach(shares, i, share)(void) printf("%-20s%s: %s -> %s%s%s\n",
+		i == 0 ? "Shares:" : "", json_field_string(share, "tag", ""),
+		json_field_string(share, "source", ""), json_field_string(share, "target", "?"),
+		json_field_bool(share, "read_only", false) ? ", read-only" : "",
+		strcmp(json_field_string(share, "state", ""), "dead") == 0 ? ", dead" : "");
 }
 
 static int print_details(const struct postern_vm *vm)
@@ -85,22 +85,25 @@ static int print_details(const struct postern_vm *vm)
 
 	(void)printf("%-20s%s\n", "Guest name:", postern_vm_name(vm));
 	(void)printf("%-20s%s\n", "Guest status:", postern_vm_status_name(postern_vm_status(vm)));
-	(void)printf("%-20s%s\n\n", "Guest uptime:", format_uptime(postern_vm_uptime_ms(vm), uptime));
+	(void)printf(
+		"%-20s%s\n\n", "Guest uptime:", format_uptime(postern_vm_uptime_ms(vm), uptime));
 	if (reason)
 		(void)printf("%-20s%s\n", "Stop reason:", reason);
 	(void)printf("%-20s%lld\n", "CPU count:", (long long)json_field_int(details, "cpus", 0));
-	(void)printf("%-20s%s (%" PRIu64 " bytes)\n", "Guest memory:", format_size(memory, size), memory);
+	(void)printf("%-20s%s (%" PRIu64 " bytes)\n", "Guest memory:", format_size(memory, size),
+		memory);
 	(void)printf("%-20s%u\n", "CID:", postern_vm_cid(vm));
 	if (json_object_get(details, "accel"))
 		(void)printf("%-20s%s\n", "Acceleration:", json_field_string(details, "accel", ""));
 	if (json_object_get(details, "kernel"))
 		(void)printf("%-20s%s\n", "Kernel:", json_field_string(details, "kernel", ""));
 	if (json_object_get(details, "agent_version"))
-		(void)printf("%-20s%s\n", "Agent:", json_field_string(details, "agent_version", ""));
+		(void)printf(
+			"%-20s%s\n", "Agent:", json_field_string(details, "agent_version", ""));
 	print_devices(details);
 	if (problems > 0)
-		(void)printf("\n%s%zu problem%s detected:%s\n", style(stdout, STYLE_YELLOW), problems,
-			problems == 1 ? "" : "s", style(stdout, STYLE_PLAIN));
+		(void)printf("\n%s%zu problem%s detected:%s\n", style(stdout, STYLE_YELLOW),
+			problems, problems == 1 ? "" : "s", style(stdout, STYLE_PLAIN));
 	for (size_t i = 0; i < problems; i++)
 		(void)printf("* %s\n", postern_vm_problem(vm, i));
 	return POSTERN_DONE;

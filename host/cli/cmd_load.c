@@ -37,7 +37,7 @@ static double busy_percent(const json_t *cpu)
 {
 	double idle = number(cpu, "idle_ms") + number(cpu, "iowait_ms");
 	double busy = number(cpu, "user_ms") + number(cpu, "nice_ms") + number(cpu, "system_ms") +
-		number(cpu, "irq_ms") + number(cpu, "softirq_ms") + number(cpu, "steal_ms");
+		      number(cpu, "irq_ms") + number(cpu, "softirq_ms") + number(cpu, "steal_ms");
 
 	return busy + idle > 0 ? 100 * busy / (busy + idle) : 0;
 }
@@ -47,12 +47,12 @@ static void print_rates(const json_t *load)
 	const json_t *one;
 	size_t i;
 
-	json_array_foreach(json_object_get(load, "disks"), i, one)
-		(void)printf("%-14s%s: %s/s read, %s/s written, busy %.0f%%\n", i == 0 ? "Disks:" : "",
+	json_array_foreach(json_object_get(load, "disks"), i, one)(void)
+		printf("%-14s%s: %s/s read, %s/s written, busy %.0f%%\n", i == 0 ? "Disks:" : "",
 			agent_escaped(one, "name"), human_bytes(number(one, "read_bytes_per_s")),
 			human_bytes(number(one, "write_bytes_per_s")), number(one, "busy_percent"));
-	json_array_foreach(json_object_get(load, "links"), i, one)
-		(void)printf("%-14s%s: %s/s in, %s/s out\n", i == 0 ? "Links:" : "",
+	json_array_foreach(json_object_get(load, "links"), i, one)(void)
+		printf("%-14s%s: %s/s in, %s/s out\n", i == 0 ? "Links:" : "",
 			agent_escaped(one, "name"), human_bytes(number(one, "rx_bytes_per_s")),
 			human_bytes(number(one, "tx_bytes_per_s")));
 }
@@ -73,10 +73,11 @@ static int show_now(struct cli *cli)
 	processes = json_object_get(load, "processes");
 	(void)printf("%-14s%.2f %.2f %.2f\n", "Load:", number(load, "load1"), number(load, "load5"),
 		number(load, "load15"));
-	(void)printf("%-14s%.0f running of %.0f, %.0f blocked\n", "Processes:",
-		number(processes, "running"), number(processes, "total"), number(processes, "blocked"));
-	json_array_foreach(json_object_get(load, "cpus"), i, cpu)
-		(void)printf("%-14s%.0f: busy %.1f%% since boot\n", i == 0 ? "CPUs:" : "",
+	(void)printf("%-14s%.0f running of %.0f, %.0f blocked\n",
+		"Processes:", number(processes, "running"), number(processes, "total"),
+		number(processes, "blocked"));
+	json_array_foreach(json_object_get(load, "cpus"), i, cpu)(void)
+		printf("%-14s%.0f: busy %.1f%% since boot\n", i == 0 ? "CPUs:" : "",
 			number(cpu, "index"), busy_percent(cpu));
 	(void)printf("%-14s%s of %s available", "Memory:", human_bytes(number(memory, "available")),
 		human_bytes(number(memory, "total")));
@@ -100,7 +101,8 @@ static int plot_answer(const struct cli *cli, const json_t *answer)
 
 	if (!values)
 		return POSTERN_ANSWERED;
-	json_array_foreach(points, i, point) {
+	json_array_foreach(points, i, point)
+	{
 		if (!json_object_get(point, what))
 			return cli_usage(cli, "--show %s: no such value; see --json", what);
 		values[i] = number(point, what);
@@ -136,8 +138,8 @@ static int show_history(struct cli *cli)
 
 static int run(struct cli *cli)
 {
-	bool history = cli_flag(cli, "history") || cli_value(cli, "range") || cli_value(cli, "step") ||
-		cli_value(cli, "show");
+	bool history = cli_flag(cli, "history") || cli_value(cli, "range") ||
+		       cli_value(cli, "step") || cli_value(cli, "show");
 
 	return history ? show_history(cli) : show_now(cli);
 }

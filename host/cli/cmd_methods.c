@@ -19,7 +19,8 @@ static int run(struct cli *cli)
 	table_column(&table, "Method", TABLE_LEFT);
 	table_column(&table, "Here", TABLE_LEFT);
 	table_column(&table, "What it does, or why not", TABLE_LEFT);
-	json_array_foreach(json_object_get(answer, "methods"), i, method) {
+	json_array_foreach(json_object_get(answer, "methods"), i, method)
+	{
 		const char *reason = agent_text(method, "reason");
 
 		table_cell(&table, "%s", agent_text(method, "name"));

@@ -22,7 +22,8 @@ static int run_list(struct cli *cli)
 	table_column(&table, "Size", TABLE_RIGHT);
 	table_column(&table, "References", TABLE_RIGHT);
 	table_column(&table, "Used by", TABLE_LEFT);
-	json_array_foreach(json_object_get(answer, "modules"), i, module) {
+	json_array_foreach(json_object_get(answer, "modules"), i, module)
+	{
 		table_cell(&table, "%s", agent_text(module, "name"));
 		table_cell(&table, "%s", human_bytes((double)json_field_int(module, "size", 0)));
 		table_cell(&table, "%d", (int)json_field_int(module, "references", 0));
@@ -47,7 +48,8 @@ static int run_info(struct cli *cli)
 	const json_t *parameter;
 	json_t *answer;
 	size_t i;
-	int r = agent_call(cli, "modules.info", json_pack("{s:s}", "name", cli->words[1]), 0, &answer);
+	int r = agent_call(
+		cli, "modules.info", json_pack("{s:s}", "name", cli->words[1]), 0, &answer);
 
 	if (r != POSTERN_DONE)
 		return r;
@@ -56,10 +58,12 @@ static int run_info(struct cli *cli)
 	(void)printf("%-14s%s\n", "Description:", agent_escaped(answer, "description"));
 	(void)printf("%-14s%s\n", "License:", agent_escaped(answer, "license"));
 	(void)printf("%-14s%s\n", "Depends on:", agent_joined(answer, "depends"));
-	(void)printf("%-14s%s\n", "Loaded:", json_field_bool(answer, "loaded", false) ? "yes" : "no");
-	(void)printf("%-14s%s\n", "May be loaded:", json_field_bool(answer, "allowed", false) ? "yes" : "no");
-	json_array_foreach(json_object_get(answer, "parameters"), i, parameter)
-		(void)printf("%-14s%s: %s%s\n", i == 0 ? "Parameters:" : "",
+	(void)printf(
+		"%-14s%s\n", "Loaded:", json_field_bool(answer, "loaded", false) ? "yes" : "no");
+	(void)printf("%-14s%s\n",
+		"May be loaded:", json_field_bool(answer, "allowed", false) ? "yes" : "no");
+	json_array_foreach(json_object_get(answer, "parameters"), i, parameter)(void)
+		printf("%-14s%s: %s%s\n", i == 0 ? "Parameters:" : "",
 			agent_escaped(parameter, "name"), agent_escaped(parameter, "description"),
 			json_field_bool(parameter, "allowed", false) ? " (may be set)" : "");
 	json_decref(answer);
@@ -87,17 +91,20 @@ static int run_load(struct cli *cli)
 			json_decref(parameters);
 			return cli_usage(cli, "%s: expected PARAMETER=VALUE", word);
 		}
-		(void)json_array_append_new(parameters,
-			json_pack("{s:s%, s:s}", "name", word, (size_t)(equals - word), "value", equals + 1));
+		(void)json_array_append_new(
+			parameters, json_pack("{s:s%, s:s}", "name", word, (size_t)(equals - word),
+					    "value", equals + 1));
 	}
 	r = agent_call(cli, "modules.load",
-		json_pack("{s:s, s:o}", "name", cli->words[1], "parameters", parameters), 0, &answer);
+		json_pack("{s:s, s:o}", "name", cli->words[1], "parameters", parameters), 0,
+		&answer);
 	if (r != POSTERN_DONE)
 		return r;
 	if (cli->json)
 		return cli_json(answer);
 	(void)printf("%s %s\n", cli->words[1],
-		json_field_bool(answer, "loaded_now", false) ? "is loaded now" : "was there already");
+		json_field_bool(answer, "loaded_now", false) ? "is loaded now"
+							     : "was there already");
 	json_decref(answer);
 	return POSTERN_DONE;
 }
@@ -114,7 +121,8 @@ const struct command cmd_modules_load = {
 static int run_unload(struct cli *cli)
 {
 	json_t *answer;
-	int r = agent_call(cli, "modules.unload", json_pack("{s:s}", "name", cli->words[1]), 0, &answer);
+	int r = agent_call(
+		cli, "modules.unload", json_pack("{s:s}", "name", cli->words[1]), 0, &answer);
 
 	if (r != POSTERN_DONE)
 		return r;

@@ -24,7 +24,8 @@ static void add_row(struct table *table, const json_t *mount, bool usage)
 	table_cell(table, "%s", agent_text(mount, "source"));
 	table_cell(table, "%s", agent_text(mount, "type"));
 	if (usage) {
-		table_cell(table, "%s", used ? human_bytes((double)json_field_int(used, "total", 0)) : "");
+		table_cell(table, "%s",
+			used ? human_bytes((double)json_field_int(used, "total", 0)) : "");
 		table_cell(table, "%s",
 			used ? human_bytes((double)json_field_int(used, "available", 0)) : "");
 	}
@@ -107,7 +108,8 @@ static int run_mount(struct cli *cli)
 		return r;
 	if (cli->json)
 		return cli_json(answer);
-	(void)printf("mounted at %s (%s)\n", agent_escaped(json_object_get(answer, "mount"), "target"),
+	(void)printf("mounted at %s (%s)\n",
+		agent_escaped(json_object_get(answer, "mount"), "target"),
 		agent_escaped(json_object_get(answer, "mount"), "type"));
 	json_decref(answer);
 	return POSTERN_DONE;
@@ -133,7 +135,9 @@ static const struct cli_option unmount_options[] = {
 
 static int run_unmount(struct cli *cli)
 {
-	const char *mode = cli_flag(cli, "lazy") ? "LAZY" : cli_flag(cli, "force") ? "FORCE" : "NORMAL";
+	const char *mode = cli_flag(cli, "lazy")    ? "LAZY"
+			   : cli_flag(cli, "force") ? "FORCE"
+						    : "NORMAL";
 	json_t *answer;
 	const json_t *holders;
 	int r = agent_call(cli, "mounts.unmount",

@@ -58,9 +58,9 @@ static int run(struct cli *cli)
 		return r;
 	qsort(times, n, sizeof(*times), by_size);
 	if (cli->json)
-		return cli_json(json_pack("{s:I, s:f, s:f, s:f}", "count", (json_int_t)n, "least_us",
-			(double)times[0] / 1000, "median_us", (double)times[n / 2] / 1000, "most_us",
-			(double)times[n - 1] / 1000));
+		return cli_json(json_pack("{s:I, s:f, s:f, s:f}", "count", (json_int_t)n,
+			"least_us", (double)times[0] / 1000, "median_us",
+			(double)times[n / 2] / 1000, "most_us", (double)times[n - 1] / 1000));
 	(void)printf("%s answers: %zu round trips, median %.0f us (%.0f to %.0f)\n", cli->words[0],
 		(size_t)n, (double)times[n / 2] / 1000, (double)times[0] / 1000,
 		(double)times[n - 1] / 1000);

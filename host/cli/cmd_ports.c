@@ -11,9 +11,11 @@ static const struct cli_option options[] = {
 };
 
 /* "any:767", "host:1073741824", "3:767" */
-static void add_end(struct table *table, const json_t *socket, const char *cid_key, const char *port_key)
+static void add_end(
+	struct table *table, const json_t *socket, const char *cid_key, const char *port_key)
 {
-	json_int_t cid = json_field_int(socket, cid_key, -1), port = json_field_int(socket, port_key, -1);
+	json_int_t cid = json_field_int(socket, cid_key, -1),
+		   port = json_field_int(socket, port_key, -1);
 	char name[24];
 
 	if (cid < 0) {
@@ -21,7 +23,10 @@ static void add_end(struct table *table, const json_t *socket, const char *cid_k
 		return;
 	}
 	(void)snprintf(name, sizeof(name), "%u", (unsigned int)cid);
-	table_cell(table, "%s:%u", cid == 4294967295 ? "any" : cid == 2 ? "host" : name,
+	table_cell(table, "%s:%u",
+		cid == 4294967295 ? "any"
+		: cid == 2        ? "host"
+				  : name,
 		(unsigned int)port);
 }
 
@@ -31,8 +36,8 @@ static int run(struct cli *cli)
 	const json_t *socket;
 	json_t *answer;
 	size_t i;
-	int r = agent_call(cli, "ports.list", json_pack("{s:b}", "listening", cli_flag(cli, "listening")), 0,
-		&answer);
+	int r = agent_call(cli, "ports.list",
+		json_pack("{s:b}", "listening", cli_flag(cli, "listening")), 0, &answer);
 
 	if (r != POSTERN_DONE)
 		return r;
@@ -44,7 +49,8 @@ static int run(struct cli *cli)
 	table_column(&table, "Remote", TABLE_LEFT);
 	table_column(&table, "Pid", TABLE_RIGHT);
 	table_column(&table, "Command", TABLE_LEFT);
-	json_array_foreach(json_object_get(answer, "sockets"), i, socket) {
+	json_array_foreach(json_object_get(answer, "sockets"), i, socket)
+	{
 		json_int_t pid = json_field_int(socket, "pid", 0);
 
 		table_cell(&table, "%s", agent_text(socket, "type"));

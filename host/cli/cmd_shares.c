@@ -35,8 +35,8 @@ static int run_add(struct cli *cli)
 	if (r < 0)
 		return cli_fail(cli, &error);
 	if (cli->json)
-		return cli_json(json_pack("{s:s, s:s, s:s, s:b}", "tag", tag, "source", share.source,
-			"target", share.target, "read_only", share.read_only));
+		return cli_json(json_pack("{s:s, s:s, s:s, s:b}", "tag", tag, "source",
+			share.source, "target", share.target, "read_only", share.read_only));
 	(void)printf("%s is at %s in the guest (tag %s)\n", share.source, share.target, tag);
 	return POSTERN_DONE;
 }
@@ -45,7 +45,8 @@ const struct command cmd_shares_add = {
 	.name = "shares add",
 	.arguments = "VM HOST_DIR GUEST_DIR",
 	.summary = "Share a folder of the host with a running guest",
-	.details = "Plugs a virtiofs device and has the agent mount it; if one half fails, nothing of\n"
+	.details = "Plugs a virtiofs device and has the agent mount it; if one half fails, nothing "
+		   "of\n"
 		   "it is left.",
 	.least = 3,
 	.most = 3,
@@ -68,14 +69,18 @@ static int run_remove(struct cli *cli)
 	progress_end();
 	if (r < 0)
 		return cli_fail(cli, &error);
-	return cli->json ? cli_json(json_pack("{s:s}", "removed", cli->words[1])) : POSTERN_DONE;
+	if (cli->json)
+		return cli_json(json_pack("{s:s}", "removed", cli->words[1]));
+	(void)printf("%s is unmounted and unplugged\n", cli->words[1]);
+	return POSTERN_DONE;
 }
 
 const struct command cmd_shares_remove = {
 	.name = "shares remove",
 	.arguments = "VM GUEST_DIR|TAG",
 	.summary = "Take a shared folder away from a running guest",
-	.details = "Has the agent unmount it, then unplugs the device. A dead share is removed too.",
+	.details =
+		"Has the agent unmount it, then unplugs the device. A dead share is removed too.",
 	.least = 2,
 	.most = 2,
 	.options = remove_options,

@@ -23,14 +23,16 @@ static int run(struct cli *cli)
 	table_column(&table, "State", TABLE_LEFT);
 	table_column(&table, "Persistent", TABLE_LEFT);
 	table_column(&table, "Unit or problem", TABLE_LEFT);
-	json_array_foreach(json_object_get(answer, "shares"), i, share) {
+	json_array_foreach(json_object_get(answer, "shares"), i, share)
+	{
 		const char *problem = agent_text(share, "problem");
 
 		table_cell(&table, "%s", agent_text(share, "target"));
 		table_cell(&table, "%s", agent_text(share, "source"));
 		table_cell(&table, "%s", agent_text(share, "type"));
 		table_cell(&table, "%s", agent_text(share, "state"));
-		table_cell(&table, "%s", json_field_bool(share, "persistent", false) ? "yes" : "no");
+		table_cell(
+			&table, "%s", json_field_bool(share, "persistent", false) ? "yes" : "no");
 		table_cell(&table, "%s", problem[0] ? problem : agent_text(share, "unit"));
 	}
 	table_print(&table, stdout);

@@ -53,8 +53,8 @@ static int run(struct cli *cli)
 		return cli_fail(cli, &error);
 	}
 	if (cli->json)
-		return cli_json(json_pack("{s:s, s:b, s:s, s:I}", "name", name, "was_running", 1, "how",
-			how, "stopped_in_ms", (json_int_t)ms));
+		return cli_json(json_pack("{s:s, s:b, s:s, s:I}", "name", name, "was_running", 1,
+			"how", how, "stopped_in_ms", (json_int_t)ms));
 	forced = strcmp(how, "quit") == 0 || strcmp(how, "kill") == 0;
 	(void)printf(forced ? "Guest forced to stop in %" PRIu64 "ms\n"
 			    : "Guest finished stopping in %" PRIu64 "ms\n",

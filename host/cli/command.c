@@ -53,8 +53,8 @@ int cli_fail(const struct cli *cli, struct postern_error *error)
 	json_t *details;
 
 	(void)fflush(stdout);
-	(void)fprintf(stderr, "postern: %s%s%s%s%s\n", error->message, error->rule[0] ? " (rule " : "",
-		error->rule, error->rule[0] ? ")" : "",
+	(void)fprintf(stderr, "postern: %s%s%s%s%s\n", error->message,
+		error->rule[0] ? " (rule " : "", error->rule, error->rule[0] ? ")" : "",
 		error->outcome == POSTERN_UNKNOWN ? "; whether it took effect is not known" : "");
 	details = json_from_error(error);
 	holders = json_object_get(json_object_get(details, "details"), "holders");

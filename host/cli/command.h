@@ -24,10 +24,10 @@ struct command;
 /* A command line that is parsed. */
 struct cli {
 	const struct command *command;
-	bool json;         /* --json */
-	char **words;      /* what is no option */
+	bool json;    /* --json */
+	char **words; /* what is no option */
 	int n_words;
-	int *given;        /* index of each option as given, in order */
+	int *given; /* index of each option as given, in order */
 	const char **values;
 	size_t n_given;
 };
@@ -38,7 +38,8 @@ struct command {
 	const char *summary;   /* one line */
 	const char *details;   /* more for its own --help; NULL: nothing */
 	int least, most;       /* words besides options; most -1: any number */
-	bool passes_options;   /* options end at the first word (the program that is run has its own) */
+	bool passes_options; /* options end at the first word (the program that is run has its own)
+			      */
 	const struct cli_option *options; /* NULL: none but --json and --help */
 	int (*run)(struct cli *cli);      /* returns the exit code */
 };

@@ -53,6 +53,7 @@ void help_command(const struct command *command)
 			option->argument ? option->argument : "");
 		(void)printf("%*s%s\n", width < COLUMN ? COLUMN - width : 1, "", option->help);
 	}
-	(void)printf("  --json%*sa JSON value on standard output in place of text\n", COLUMN - 8, "");
+	(void)printf(
+		"  --json%*sa JSON value on standard output in place of text\n", COLUMN - 8, "");
 	(void)printf("  -h, --help%*sthis\n", COLUMN - 12, "");
 }

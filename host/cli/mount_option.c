@@ -37,17 +37,18 @@ void holders_print(const json_t *holders, FILE *out)
 	table_column(&table, "Use", TABLE_LEFT);
 	table_column(&table, "Path", TABLE_LEFT);
 	json_array_foreach(holders, i, holder)
-		json_array_foreach(json_object_get(holder, "uses"), j, use) {
-			json_int_t pid = json_field_int(holder, "pid", 0);
+		json_array_foreach(json_object_get(holder, "uses"), j, use)
+	{
+		json_int_t pid = json_field_int(holder, "pid", 0);
 
-			if (pid > 0)
-				table_cell(&table, "%d", (int)pid);
-			else
-				table_cell(&table, "-");
-			table_cell(&table, "%s", pid > 0 ? agent_text(holder, "command") : "(kernel)");
-			table_cell(&table, "%s", agent_text(holder, "user"));
-			table_cell(&table, "%s", agent_text(use, "kind"));
-			table_cell(&table, "%s", agent_text(use, "path"));
-		}
+		if (pid > 0)
+			table_cell(&table, "%d", (int)pid);
+		else
+			table_cell(&table, "-");
+		table_cell(&table, "%s", pid > 0 ? agent_text(holder, "command") : "(kernel)");
+		table_cell(&table, "%s", agent_text(holder, "user"));
+		table_cell(&table, "%s", agent_text(use, "kind"));
+		table_cell(&table, "%s", agent_text(use, "path"));
+	}
 	table_print(&table, out);
 }

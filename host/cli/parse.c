@@ -52,7 +52,8 @@ static void make_lists(const struct command *command, struct option *list, char 
 	if (command->passes_options)
 		*letters++ = '+';
 	*letters++ = ':';
-	for (const struct cli_option *option = command->options; option && option->name; option++, n++) {
+	for (const struct cli_option *option = command->options; option && option->name;
+		option++, n++) {
 		list[n] = (struct option){.name = option->name,
 			.has_arg = option->argument ? required_argument : no_argument,
 			.val = OPT_BASE + (int)n};

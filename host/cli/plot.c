@@ -18,7 +18,8 @@ static size_t width_of(FILE *out)
 	struct winsize size;
 	size_t columns = WIDTH;
 
-	if (isatty(fileno(out)) && ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > LABEL + 8)
+	if (isatty(fileno(out)) && ioctl(fileno(out), TIOCGWINSZ, &size) == 0 &&
+		size.ws_col > LABEL + 8)
 		columns = size.ws_col;
 	columns -= LABEL + 1;
 	return columns < WIDTH_MAX ? columns : WIDTH_MAX;

@@ -4,6 +4,6 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* A plot of the values, oldest first, as wide as the terminal (80 columns elsewhere) and eight lines
- * high, with its scale. More values than columns are averaged. */
+/* A plot of the values, oldest first, as wide as the terminal (80 columns elsewhere) and eight
+ * lines high, with its scale. More values than columns are averaged. */
 void plot_print(const double *values, size_t n, FILE *out);

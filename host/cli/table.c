@@ -52,8 +52,8 @@ void table_cell(struct table *table, const char *format, ...)
 	table_bytes(table, text, (size_t)n);
 }
 
-static void print_cell(const struct table *table, size_t column, const char *text, size_t width,
-	FILE *out)
+static void print_cell(
+	const struct table *table, size_t column, const char *text, size_t width, FILE *out)
 {
 	size_t columns = postern_columns(text), pad = width > columns ? width - columns : 0;
 	bool last = column + 1 == table->n_columns;

@@ -23,8 +23,7 @@ struct table {
 void table_column(struct table *table, const char *head, enum table_align align);
 
 /* Adds the next cell of the current row; a row is complete with its last column. */
-void table_cell(struct table *table, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+void table_cell(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The same for bytes that need not end with NUL. */
 void table_bytes(struct table *table, const void *bytes, size_t len);

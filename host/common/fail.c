@@ -34,7 +34,8 @@ static int fill(struct postern_error *error, enum postern_failure failure, int e
 	return err ? -err : -EIO;
 }
 
-int fail(struct postern_error *error, enum postern_failure failure, int err, const char *format, ...)
+int fail(
+	struct postern_error *error, enum postern_failure failure, int err, const char *format, ...)
 {
 	va_list args;
 	int r;
@@ -57,8 +58,8 @@ int fail_errno(
 	va_end(args);
 	if (error) {
 		len = strlen(error->message);
-		(void)snprintf(error->message + len, sizeof(error->message) - len, ": %s",
-			strerror(err));
+		(void)snprintf(
+			error->message + len, sizeof(error->message) - len, ": %s", strerror(err));
 	}
 	return r;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Whole small files: read with a bound, written so that a reader sees the old or the new content. */
+/* Whole small files: read with a bound, written so that a reader sees the old or the new content.
+ */
 #pragma once
 
 #include <jansson.h>

@@ -53,8 +53,7 @@ static void clip_integer(char *digits, size_t len)
 {
 	static const char highest[] = "9223372036854775807";
 
-	if (len < strlen(highest) ||
-		(len == strlen(highest) && memcmp(digits, highest, len) <= 0))
+	if (len < strlen(highest) || (len == strlen(highest) && memcmp(digits, highest, len) <= 0))
 		return;
 	memset(digits, ' ', len);
 	memcpy(digits, "-1", 2);

@@ -7,8 +7,8 @@
 /*
  * Runs argv[0] (found in PATH, or in the sbin folders that an ordinary user's PATH lacks) and waits
  * for its end, at most timeout_ms: then it is killed. Its output goes nowhere. 0; -ENOENT where
- * there is no such program; -ETIMEDOUT; -EIO for any other end than exit(0); with problem[0..size) a
- * sentence.
+ * there is no such program; -ETIMEDOUT; -EIO for any other end than exit(0); with problem[0..size)
+ * a sentence.
  */
 int run_program(const char *const argv[], int timeout_ms, char *problem, size_t size);
 

@@ -27,7 +27,8 @@ bool share_tag_valid(const char *tag)
 	return len >= 1 && len <= SHARE_TAG_MAX && strspn(tag, LOWER UPPER DIGITS "._-") == len;
 }
 
-/* Digits at the front of text. Returns what follows them, or NULL over UINT64_MAX or without any. */
+/* Digits at the front of text. Returns what follows them, or NULL over UINT64_MAX or without any.
+ */
 static const char *digits(const char *text, uint64_t *ret_value)
 {
 	uint64_t value = 0;
@@ -90,7 +91,8 @@ const char *format_size(uint64_t bytes, char text[24])
 		value /= 1024;
 		unit++;
 	}
-	(void)snprintf(text, 24, unit == 0 || value == (double)(uint64_t)value ? "%.0f %s" : "%.1f %s",
-		value, names[unit]);
+	(void)snprintf(text, 24,
+		unit == 0 || value == (double)(uint64_t)value ? "%.0f %s" : "%.1f %s", value,
+		names[unit]);
 	return text;
 }

@@ -142,8 +142,7 @@ int vm_config_add_share(struct vm_config *config, const struct share_config *sha
 {
 	struct share_config *shares =
 		reallocarray(config->shares, config->n_shares + 1, sizeof(*shares));
-	struct share_config copy = {
-		.read_only = share->read_only, .persistent = share->persistent};
+	struct share_config copy = {.read_only = share->read_only, .persistent = share->persistent};
 
 	if (!shares)
 		return -ENOMEM;
@@ -205,7 +204,8 @@ static int shares_from_json(
 	const json_t *entry;
 	size_t i;
 
-	json_array_foreach(shares, i, entry) {
+	json_array_foreach(shares, i, entry)
+	{
 		struct share_config share;
 		int r = share_config_from_json(entry, &share, error);
 
@@ -236,7 +236,8 @@ static int check(const struct vm_config *config, struct postern_error *error)
 		problem = "vsockd";
 	else if (!config->kernel && !config->image)
 		problem = "kernel";
-	return problem ? fail(error, POSTERN_USAGE, EINVAL, "vm.json: bad value of %s", problem) : 0;
+	return problem ? fail(error, POSTERN_USAGE, EINVAL, "vm.json: bad value of %s", problem)
+		       : 0;
 }
 
 int vm_config_from_json(
@@ -249,7 +250,8 @@ int vm_config_from_json(
 		r = field_from_json(&fields[i], json_object_get(object, fields[i].key),
 			(char *)&config + fields[i].offset);
 		if (r < 0)
-			r = fail(error, POSTERN_USAGE, -r, "vm.json: bad value of %s", fields[i].key);
+			r = fail(error, POSTERN_USAGE, -r, "vm.json: bad value of %s",
+				fields[i].key);
 	}
 	if (r == 0)
 		r = shares_from_json(json_object_get(object, "shares"), &config, error);

@@ -67,7 +67,8 @@ static void prune(const char *dir)
 	}
 	if (n > KEEP)
 		qsort(files, n, sizeof(*files), newest_first);
-	/* A running VMM has its image in memory already: dropping the file takes nothing from it. */
+	/* A running VMM has its image in memory already: dropping the file takes nothing from it.
+	 */
 	for (size_t i = KEEP; i < n; i++)
 		(void)unlinkat(dirfd(stream), files[i].name, 0);
 	if (stream)

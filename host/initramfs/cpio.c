@@ -47,8 +47,8 @@ static int header(struct cpio *cpio, const char *path, mode_t mode, dev_t rdev, 
 	return r == 0 ? pad(cpio) : r;
 }
 
-int cpio_entry(struct cpio *cpio, const char *path, mode_t mode, dev_t rdev, const void *data,
-	size_t len)
+int cpio_entry(
+	struct cpio *cpio, const char *path, mode_t mode, dev_t rdev, const void *data, size_t len)
 {
 	int r = header(cpio, path, mode, rdev, len);
 

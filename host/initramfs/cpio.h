@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Writes the cpio format "newc", which the kernel unpacks (Linux, Documentation/driver-api/
- * early-userspace/buffer-format.rst). Owner and times are 0, so that the same content gives the same
- * bytes.
+ * early-userspace/buffer-format.rst). Owner and times are 0, so that the same content gives the
+ * same bytes.
  */
 #pragma once
 
@@ -12,8 +12,8 @@
 #include <sys/types.h>
 
 struct cpio {
-	FILE *out;    /* borrowed */
-	uint64_t at;  /* bytes written */
+	FILE *out;   /* borrowed */
+	uint64_t at; /* bytes written */
 	uint32_t inode;
 };
 
@@ -21,8 +21,8 @@ struct cpio {
  * Writes one entry: a directory, a link (data is where it leads), a device node (rdev) or a file
  * with data[0..len). path is relative, without "./". 0; -EFBIG over 4 GiB; -ENAMETOOLONG; -EIO.
  */
-int cpio_entry(struct cpio *cpio, const char *path, mode_t mode, dev_t rdev, const void *data,
-	size_t len);
+int cpio_entry(
+	struct cpio *cpio, const char *path, mode_t mode, dev_t rdev, const void *data, size_t len);
 
 /* Writes a file whose size bytes come from fd. -EIO also where fd has fewer. */
 int cpio_file(struct cpio *cpio, const char *path, mode_t mode, int fd, uint64_t size);

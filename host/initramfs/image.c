@@ -59,8 +59,7 @@ static struct image_entry *find(const struct image *image, const char *clean)
 
 static int append(struct image *image, const struct image_entry *model)
 {
-	struct image_entry *entries =
-		reallocarray(image->entries, image->n + 1, sizeof(*entries));
+	struct image_entry *entries = reallocarray(image->entries, image->n + 1, sizeof(*entries));
 	struct image_entry entry = *model;
 
 	if (!entries)
@@ -144,7 +143,8 @@ int image_add_dir(struct image *image, const char *path, mode_t mode)
 
 int image_add_file(struct image *image, const char *path, mode_t mode, const char *source)
 {
-	return add(image, path, &(struct image_entry){.mode = S_IFREG | mode, .source = (char *)source});
+	return add(image, path,
+		&(struct image_entry){.mode = S_IFREG | mode, .source = (char *)source});
 }
 
 int image_add_data(struct image *image, const char *path, mode_t mode, const void *data, size_t len)
@@ -156,7 +156,8 @@ int image_add_data(struct image *image, const char *path, mode_t mode, const voi
 int image_add_link(struct image *image, const char *path, const char *to)
 {
 	return add(image, path,
-		&(struct image_entry){.mode = S_IFLNK | 0777, .data = (char *)to, .len = strlen(to)});
+		&(struct image_entry){
+			.mode = S_IFLNK | 0777, .data = (char *)to, .len = strlen(to)});
 }
 
 int image_add_node(struct image *image, const char *path, mode_t mode, dev_t rdev)

@@ -34,12 +34,13 @@ void image_done(struct image *image);
 
 /*
  * Add a path (absolute; the folders above it come by themselves with 0755). Adding the same path
- * again changes nothing when it is the same thing, else it is -EEXIST. 0, -EINVAL for a path that is
- * not absolute or has "..", -ENOMEM.
+ * again changes nothing when it is the same thing, else it is -EEXIST. 0, -EINVAL for a path that
+ * is not absolute or has "..", -ENOMEM.
  */
 int image_add_dir(struct image *image, const char *path, mode_t mode);
 int image_add_file(struct image *image, const char *path, mode_t mode, const char *source);
-int image_add_data(struct image *image, const char *path, mode_t mode, const void *data, size_t len);
+int image_add_data(
+	struct image *image, const char *path, mode_t mode, const void *data, size_t len);
 int image_add_link(struct image *image, const char *path, const char *to);
 int image_add_node(struct image *image, const char *path, mode_t mode, dev_t rdev);
 

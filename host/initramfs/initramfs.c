@@ -62,14 +62,16 @@ static int add_tree(struct image *image, const char *source, const char *target,
 	return image_add_file(image, target, st.st_mode & 0755, source);
 }
 
-/* Folders that a first process mounts onto, and the console that the kernel opens before it runs. */
+/* Folders that a first process mounts onto, and the console that the kernel opens before it runs.
+ */
 static int add_skeleton(struct image *image, const char *init)
 {
 	static const struct {
 		const char *path;
 		mode_t mode;
 	} folders[] = {{"/dev", 0755}, {"/proc", 0555}, {"/sys", 0555}, {"/run", 0755},
-		{"/tmp", 01777}, {"/var/lib", 0755}, {"/etc", 0755}, {"/mnt", 0755}, {"/root", 0700}};
+		{"/tmp", 01777}, {"/var/lib", 0755}, {"/etc", 0755}, {"/mnt", 0755},
+		{"/root", 0700}};
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(folders); i++)
@@ -99,8 +101,8 @@ static int add_files(
 
 		/* A file that was given on purpose wins. */
 		if (r < 0 && r != -EEXIST)
-			return fail_errno(
-				error, POSTERN_ANSWERED, -r, "initramfs: %s", spec->texts[i].target);
+			return fail_errno(error, POSTERN_ANSWERED, -r, "initramfs: %s",
+				spec->texts[i].target);
 	}
 	return 0;
 }
@@ -114,8 +116,8 @@ static int plan(const struct initramfs_spec *spec, struct image *image, const ch
 	if (r < 0)
 		return fail_errno(error, POSTERN_ANSWERED, -r, "initramfs");
 	for (size_t i = 0; i < spec->n_programs; i++) {
-		r = image_add_program(image, spec->programs[i].target, spec->programs[i].source, problem,
-			sizeof(problem));
+		r = image_add_program(image, spec->programs[i].target, spec->programs[i].source,
+			problem, sizeof(problem));
 		if (r < 0)
 			return fail(error, POSTERN_ANSWERED, -r, "initramfs: %s", problem);
 	}

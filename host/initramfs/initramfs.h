@@ -21,7 +21,7 @@ struct initramfs_spec {
 	const struct initramfs_item *programs; /* with their libraries */
 	size_t n_programs;
 	const struct initramfs_item *files; /* folders with all that is in them, or files; programs
-						* among these come with their libraries */
+					     * among these come with their libraries */
 	size_t n_files;
 	const struct initramfs_text *texts; /* files of 0644 with this content */
 	size_t n_texts;

@@ -49,7 +49,8 @@ static int read_names(const char *path, struct elf_names *ret_names)
 	return r;
 }
 
-/* True if the file is an ELF file of this machine: a 32-bit namesake is passed over, as ld.so does. */
+/* True if the file is an ELF file of this machine: a 32-bit namesake is passed over, as ld.so does.
+ */
 static bool usable(const char *path)
 {
 	struct elf_names names;
@@ -108,10 +109,10 @@ static bool find_library(
 	return false;
 }
 
-static int add_needs(struct image *image, const char *source, int depth, char *problem, size_t size);
+static int add_needs(
+	struct image *image, const char *source, int depth, char *problem, size_t size);
 
-static int add_library(
-	struct image *image, const char *path, int depth, char *problem, size_t size)
+static int add_library(struct image *image, const char *path, int depth, char *problem, size_t size)
 {
 	int r;
 
@@ -152,8 +153,8 @@ static int add_needs(struct image *image, const char *source, int depth, char *p
 	if (r == -ENOEXEC)
 		return 0;
 	if (r < 0) {
-		(void)snprintf(problem, size, "%s: cannot be read as a program: %s", source,
-			strerror(-r));
+		(void)snprintf(
+			problem, size, "%s: cannot be read as a program: %s", source, strerror(-r));
 		return r;
 	}
 	r = add_named(image, source, &names, depth, problem, size);
@@ -161,14 +162,14 @@ static int add_needs(struct image *image, const char *source, int depth, char *p
 	return r;
 }
 
-int image_add_program(struct image *image, const char *path, const char *source, char *problem,
-	size_t size)
+int image_add_program(
+	struct image *image, const char *path, const char *source, char *problem, size_t size)
 {
 	int r = image_add_file(image, path, 0755, source);
 
 	if (r < 0) {
-		(void)snprintf(problem, size, "%s: cannot be added as %s: %s", source, path,
-			strerror(-r));
+		(void)snprintf(
+			problem, size, "%s: cannot be added as %s: %s", source, path, strerror(-r));
 		return r;
 	}
 	return add_needs(image, source, 0, problem, size);

@@ -11,5 +11,5 @@
  * or static program comes alone.
  * 0 or -errno, with problem[0..size) a sentence.
  */
-int image_add_program(struct image *image, const char *path, const char *source, char *problem,
-	size_t size);
+int image_add_program(
+	struct image *image, const char *path, const char *source, char *problem, size_t size);

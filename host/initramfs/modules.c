@@ -81,7 +81,8 @@ static int parse(struct modules *modules)
 {
 	char *save, *line;
 
-	for (line = strtok_r(modules->text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+	for (line = strtok_r(modules->text, "\n", &save); line;
+		line = strtok_r(NULL, "\n", &save)) {
 		char *colon = strchr(line, ':');
 		struct module *all;
 
@@ -168,7 +169,8 @@ static int run_depmod(const char *root, const char *release, char *problem, size
 static int index_whole(struct modules *modules, const char *scratch, char *problem, size_t size)
 {
 	AUTO_FREE char *root = text_format("%s/whole", scratch);
-	AUTO_FREE char *above = root ? text_format("%s/lib/modules/%s", root, modules->release) : NULL;
+	AUTO_FREE char *above =
+		root ? text_format("%s/lib/modules/%s", root, modules->release) : NULL;
 	AUTO_FREE char *dep = above ? text_format("%s/modules.dep", above) : NULL;
 	size_t len;
 	int r;
@@ -220,8 +222,8 @@ static int load(struct modules *modules, const char *scratch, char *problem, siz
 	return r;
 }
 
-static int choose(struct modules *modules, const struct module_wish *wishes, size_t n, char *problem,
-	size_t size)
+static int choose(struct modules *modules, const struct module_wish *wishes, size_t n,
+	char *problem, size_t size)
 {
 	for (size_t i = 0; i < n; i++) {
 		struct module *module = find(modules, wishes[i].name);
@@ -243,8 +245,10 @@ static int choose(struct modules *modules, const struct module_wish *wishes, siz
 static int add_indexes(struct image *image, const struct modules *modules, const char *root)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(indexes) + ARRAY_SIZE(inputs); i++) {
-		const char *name = i < ARRAY_SIZE(indexes) ? indexes[i] : inputs[i - ARRAY_SIZE(indexes)];
-		AUTO_FREE char *from = text_format("%s/lib/modules/%s/%s", root, modules->release, name);
+		const char *name =
+			i < ARRAY_SIZE(indexes) ? indexes[i] : inputs[i - ARRAY_SIZE(indexes)];
+		AUTO_FREE char *from =
+			text_format("%s/lib/modules/%s/%s", root, modules->release, name);
 		AUTO_FREE char *to = text_format("/usr/lib/modules/%s/%s", modules->release, name);
 		int r;
 
@@ -259,8 +263,8 @@ static int add_indexes(struct image *image, const struct modules *modules, const
 	return 0;
 }
 
-static int add_chosen(
-	struct image *image, const struct modules *modules, const char *scratch, char *problem, size_t size)
+static int add_chosen(struct image *image, const struct modules *modules, const char *scratch,
+	char *problem, size_t size)
 {
 	AUTO_FREE char *root = text_format("%s/chosen", scratch);
 	int r = root ? 0 : -ENOMEM;

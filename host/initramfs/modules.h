@@ -21,4 +21,5 @@ struct module_wish {
  * problem[0..size) a sentence.
  */
 int image_add_modules(struct image *image, const char *modules_dir,
-	const struct module_wish *wishes, size_t n, const char *scratch, char *problem, size_t size);
+	const struct module_wish *wishes, size_t n, const char *scratch, char *problem,
+	size_t size);

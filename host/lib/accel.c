@@ -29,8 +29,9 @@ static char *proof_key(const char *qemu, const char *kernel)
 	if (file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &boot_id, &len) < 0 ||
 		stat(qemu, &vmm) < 0 || stat(kernel, &image) < 0)
 		return NULL;
-	return text_format("%.36s %s %lld %lld %s %lld %lld", boot_id, qemu, (long long)vmm.st_mtime,
-		(long long)vmm.st_size, kernel, (long long)image.st_mtime, (long long)image.st_size);
+	return text_format("%.36s %s %lld %lld %s %lld %lld", boot_id, qemu,
+		(long long)vmm.st_mtime, (long long)vmm.st_size, kernel, (long long)image.st_mtime,
+		(long long)image.st_size);
 }
 
 static json_t *read_proofs(const char *path)
@@ -84,7 +85,8 @@ static enum verdict trial(const struct guest *guest)
 	return verdict;
 }
 
-static bool is_proved(const struct postern_launch *launch, const struct guest *guest, const char *qemu)
+static bool is_proved(
+	const struct postern_launch *launch, const struct guest *guest, const char *qemu)
 {
 	AUTO_FREE char *dir = tool_cache_dir(), *path = NULL, *key = NULL;
 	AUTO_JSON json_t *proofs = NULL;
@@ -117,7 +119,8 @@ int accel_choose(const struct postern_launch *launch, const struct guest *guest,
 
 	if (accel == POSTERN_ACCEL_AUTO && word && strcmp(word, "auto") != 0) {
 		if (strcmp(word, "kvm") != 0 && strcmp(word, "tcg") != 0)
-			return fail(error, POSTERN_USAGE, EINVAL, "POSTERN_ACCEL is auto, kvm or tcg");
+			return fail(
+				error, POSTERN_USAGE, EINVAL, "POSTERN_ACCEL is auto, kvm or tcg");
 		accel = strcmp(word, "kvm") == 0 ? POSTERN_ACCEL_KVM : POSTERN_ACCEL_TCG;
 	}
 	if (accel == POSTERN_ACCEL_AUTO)

@@ -7,8 +7,8 @@
 /*
  * Sets config->kvm. With POSTERN_ACCEL_AUTO (and no $POSTERN_ACCEL) hardware acceleration is used
  * only where a small guest has answered under it: /dev/kvm can exist, open, and never bring a guest
- * up. The proof, a trial boot of at most 20 s, is kept for this boot of the host, this QEMU and this
- * kernel. 0 or -errno with *error.
+ * up. The proof, a trial boot of at most 20 s, is kept for this boot of the host, this QEMU and
+ * this kernel. 0 or -errno with *error.
  */
 int accel_choose(const struct postern_launch *launch, const struct guest *guest,
 	struct vm_config *config, struct postern_error *error);

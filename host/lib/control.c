@@ -37,8 +37,8 @@ static bool ask_agent(const char *name)
 		r = postern_client_open(address, &options, &client, &error);
 	if (r == 0)
 		r = postern_call(client, "power.shutdown", packed,
-			postern__v1__power_shutdown_request__pack(&request, packed), ASK_MS, NULL, NULL,
-			&error);
+			postern__v1__power_shutdown_request__pack(&request, packed), ASK_MS, NULL,
+			NULL, &error);
 	postern_client_close(client);
 	postern_error_clear(&error);
 	return r == 0;
@@ -48,7 +48,8 @@ int postern_stop(const char *name, const struct postern_stop *stop, char ret_how
 	uint64_t *ret_ms, struct postern_error *error)
 {
 	uint32_t agent_ms = stop && stop->agent_ms ? stop->agent_ms : AGENT_MS_DEFAULT;
-	uint32_t powerdown_ms = stop && stop->powerdown_ms ? stop->powerdown_ms : POWERDOWN_MS_DEFAULT;
+	uint32_t powerdown_ms =
+		stop && stop->powerdown_ms ? stop->powerdown_ms : POWERDOWN_MS_DEFAULT;
 	uint64_t start = monotonic_ns();
 	const char *how = "quit";
 	AUTO_JSON json_t *result = NULL;
@@ -89,7 +90,8 @@ int postern_balloon_stats(const char *name, struct postern_stat ret_stats[POSTER
 	struct balloon_stats stats;
 	int r = control_call_vm(name, "balloon-stats", NULL, STATS_MS, &result, error);
 
-	_Static_assert(POSTERN_BALLOON_STATS == BALLOON_STATS + 2, "the public header counts them too");
+	_Static_assert(
+		POSTERN_BALLOON_STATS == BALLOON_STATS + 2, "the public header counts them too");
 	if (r < 0)
 		return r;
 	balloon_stats_from_json(result, &stats);

@@ -51,7 +51,8 @@ static int next_line(int fd, struct json_reader *reader, uint64_t deadline, json
 			continue;
 		n = json_reader_read(reader, fd);
 		if (n == 0 || (n < 0 && n != -EAGAIN))
-			return fail(error, POSTERN_ABSENT, ECONNRESET, "the supervisor of the VM ended");
+			return fail(error, POSTERN_ABSENT, ECONNRESET,
+				"the supervisor of the VM ended");
 	}
 }
 
@@ -83,7 +84,8 @@ static int take_error(const json_t *refusal, struct postern_error *error)
 }
 
 int control_call(int fd, const char *command, json_t *arguments, int timeout_ms,
-	control_progress_fn on_progress, void *ctx, json_t **ret_result, struct postern_error *error)
+	control_progress_fn on_progress, void *ctx, json_t **ret_result,
+	struct postern_error *error)
 {
 	uint64_t deadline = monotonic_ns() + (uint64_t)timeout_ms * NSEC_PER_MSEC;
 	struct json_reader reader = {.limit = ANSWER_MAX};

@@ -18,8 +18,8 @@ typedef void (*control_progress_fn)(void *ctx, const json_t *progress);
 int control_connect(const char *dir, int *ret_fd, struct postern_error *error);
 
 /*
- * One request. arguments is taken over (NULL: none). *ret_result (may be NULL) is a new reference. 0;
- * -EREMOTEIO with the supervisor's own error in *error, and the error's object in *ret_result;
+ * One request. arguments is taken over (NULL: none). *ret_result (may be NULL) is a new reference.
+ * 0; -EREMOTEIO with the supervisor's own error in *error, and the error's object in *ret_result;
  * -ETIMEDOUT; -ECONNRESET when it ended meanwhile.
  */
 int control_call(int fd, const char *command, json_t *arguments, int timeout_ms,

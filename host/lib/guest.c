@@ -20,9 +20,9 @@
 #define POSTERN_DATA_DIR "/usr/share/postern"
 #endif
 
-#define BASES      4
-#define ADDED_MAX  64
-#define KERNEL     "vmlinuz-"
+#define BASES     4
+#define ADDED_MAX 64
+#define KERNEL    "vmlinuz-"
 
 /* The agent's programs, and where the small guest has them. */
 static const struct initramfs_item agent_programs[] = {
@@ -133,12 +133,13 @@ static int given_kernel(
 		guest->modules = modules_of("", base + strlen(KERNEL));
 	if (launch->modules && !guest->modules)
 		return fail_errno(error, POSTERN_USAGE, errno, "%s", launch->modules);
-	return guest->kernel ? 0 : fail_errno(error, POSTERN_ANSWERED, ENOMEM, "%s", launch->kernel);
+	return guest->kernel ? 0
+			     : fail_errno(error, POSTERN_ANSWERED, ENOMEM, "%s", launch->kernel);
 }
 
 /* Fills in where each program stands. The sources are to be freed. */
-static int find_programs(struct initramfs_item programs[ARRAY_SIZE(agent_programs)],
-	struct postern_error *error)
+static int find_programs(
+	struct initramfs_item programs[ARRAY_SIZE(agent_programs)], struct postern_error *error)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(agent_programs); i++) {
 		char *source = tool_own(agent_programs[i].source);
@@ -168,13 +169,18 @@ static int pack(const struct postern_launch *launch, const char *etc,
 		.init = "usr/sbin/postern-init",
 		.modules_dir = guest->modules,
 	};
-	const struct kmod_boot *boot = kmod_boot_modules(&spec.n_modules);
+	size_t n_boot;
+	const struct kmod_boot *boot = kmod_boot_modules(&n_boot);
 
+	spec.n_modules = n_boot + launch->n_add_modules;
 	wishes = calloc(spec.n_modules, sizeof(*wishes));
 	if (!cache || !wishes)
-		return fail(error, POSTERN_USAGE, ENOENT, "no folder for cached images (HOME is unset)");
+		return fail(error, POSTERN_USAGE, ENOENT,
+			"no folder for cached images (HOME is unset)");
 	for (size_t i = 0; i < spec.n_modules; i++)
-		wishes[i] = (struct module_wish){boot[i].name, boot[i].needed};
+		wishes[i] = i < n_boot
+				    ? (struct module_wish){boot[i].name, boot[i].needed}
+				    : (struct module_wish){launch->add_modules[i - n_boot], true};
 	spec.modules = wishes;
 	files[spec.n_files++] = (struct initramfs_item){etc, "/etc/postern"};
 	for (size_t i = 0; i < launch->n_adds; i++)
@@ -197,7 +203,8 @@ static int small_guest(const struct postern_launch *launch, char *const *bases, 
 		return fail(error, POSTERN_ABSENT, ENOENT,
 			"the small guest's configuration (etc/postern) is not installed");
 	if (launch->n_adds > ADDED_MAX)
-		return fail(error, POSTERN_USAGE, E2BIG, "at most %d files can be added", ADDED_MAX);
+		return fail(
+			error, POSTERN_USAGE, E2BIG, "at most %d files can be added", ADDED_MAX);
 	r = find_programs(programs, error);
 	if (r == 0)
 		r = pack(launch, etc, programs, guest, error);

@@ -25,11 +25,11 @@
 #include "host/lib/vm.h"
 #include "proto/cleanup.h"
 
-#define MEMORY_DEFAULT   (UINT64_C(256) << 20)
-#define TIMEOUT_DEFAULT  60000
-#define START_MS         20000 /* for the VMM to be there, beyond the guest's own time */
-#define CONSOLE_CMDLINE  "console=ttyS0"
-#define CMDLINE_DEFAULT  CONSOLE_CMDLINE " quiet panic=-1"
+#define MEMORY_DEFAULT  (UINT64_C(256) << 20)
+#define TIMEOUT_DEFAULT 60000
+#define START_MS        20000 /* for the VMM to be there, beyond the guest's own time */
+#define CONSOLE_CMDLINE "console=ttyS0"
+#define CMDLINE_DEFAULT CONSOLE_CMDLINE " quiet panic=-1"
 
 static void progress(const struct postern_launch *launch, const char *state)
 {
@@ -68,7 +68,8 @@ static int fill_programs(
 	config->virtiofsd = tool_virtiofsd();
 	config->vsockd = tool_own("postern-vsockd");
 	if (!config->vmm)
-		return fail(error, POSTERN_ABSENT, ENOENT, "QEMU is not installed (qemu-system-x86)");
+		return fail(
+			error, POSTERN_ABSENT, ENOENT, "QEMU is not installed (qemu-system-x86)");
 	if (!config->vsockd && !launch->vsock_kernel)
 		return fail(error, POSTERN_ABSENT, ENOENT, "postern-vsockd is not installed");
 	if (!config->virtiofsd && launch->n_shares > 0)
@@ -102,10 +103,12 @@ static int fill_kept_shares(
 
 	if (file_read_json(entry->dir_fd, VM_FILE_SHARES, &object) < 0)
 		return 0;
-	json_array_foreach(json_object_get(object, "shares"), i, item) {
+	json_array_foreach(json_object_get(object, "shares"), i, item)
+	{
 		struct share_config share;
 
-		if (config->n_shares == VM_ROOT_PORTS || share_config_from_json(item, &share, NULL) < 0 ||
+		if (config->n_shares == VM_ROOT_PORTS ||
+			share_config_from_json(item, &share, NULL) < 0 ||
 			vm_config_find_share(config, share.tag) >= 0)
 			continue;
 		if (vm_config_add_share(config, &share) < 0)
@@ -128,15 +131,18 @@ static int fill_config(const struct postern_launch *launch, const struct guest *
 	config->kernel = copy(guest->kernel);
 	config->initrd = copy(guest->initrd);
 	if (guest->kernel)
-		config->cmdline = text_format("%s%s%s", guest->small ? CMDLINE_DEFAULT : CONSOLE_CMDLINE,
-			launch->cmdline_add ? " " : "", launch->cmdline_add ? launch->cmdline_add : "");
+		config->cmdline =
+			text_format("%s%s%s", guest->small ? CMDLINE_DEFAULT : CONSOLE_CMDLINE,
+				launch->cmdline_add ? " " : "",
+				launch->cmdline_add ? launch->cmdline_add : "");
 	config->memory_bytes = launch->memory_bytes ? launch->memory_bytes : MEMORY_DEFAULT;
 	config->cpus = launch->cpus ? launch->cpus : 1;
 	config->vsock_kernel = launch->vsock_kernel;
 	config->ready_ms = launch->timeout_ms ? launch->timeout_ms : TIMEOUT_DEFAULT;
 	config->keep_silent = launch->detach;
 	if (config->memory_bytes < (UINT64_C(32) << 20) || config->memory_bytes % 4096 != 0)
-		return fail(error, POSTERN_USAGE, EINVAL, "memory: at least 32 MiB, in pages of 4 KiB");
+		return fail(
+			error, POSTERN_USAGE, EINVAL, "memory: at least 32 MiB, in pages of 4 KiB");
 	if (config->cpus > VM_CPUS_MAX)
 		return fail(error, POSTERN_USAGE, EINVAL, "CPUs: 1 to %d", VM_CPUS_MAX);
 	if (launch->cid == 1 || launch->cid == 2 || launch->cid == UINT32_MAX)
@@ -144,8 +150,8 @@ static int fill_config(const struct postern_launch *launch, const struct guest *
 	return 0;
 }
 
-static int write_config(const struct registry_entry *entry, struct vm_config *config,
-	struct postern_error *error)
+static int write_config(
+	const struct registry_entry *entry, struct vm_config *config, struct postern_error *error)
 {
 	AUTO_JSON json_t *object = NULL;
 	int r;
@@ -170,7 +176,8 @@ static int take_end(const struct registry_entry *entry, struct postern_error *er
 	if (file_read_json(entry->dir_fd, VM_FILE_END, &end) < 0)
 		return fail(error, POSTERN_ABSENT, ECONNRESET,
 			"the supervisor ended; see %.300s/" VM_FILE_LOG, entry->dir);
-	return fail(error, POSTERN_ANSWERED, EIO, "%s", json_field_string(end, "reason", "no reason given"));
+	return fail(error, POSTERN_ANSWERED, EIO, "%s",
+		json_field_string(end, "reason", "no reason given"));
 }
 
 static int wait_until_up(const struct postern_launch *launch, const struct registry_entry *entry,
@@ -231,8 +238,8 @@ static int launch_entry(const struct postern_launch *launch, struct registry_ent
 	return r;
 }
 
-int postern_launch(
-	const struct postern_launch *launch, struct postern_vm **ret_vm, struct postern_error *error)
+int postern_launch(const struct postern_launch *launch, struct postern_vm **ret_vm,
+	struct postern_error *error)
 {
 	struct guest guest = {0};
 	struct vm_config config = {0};

@@ -2,10 +2,10 @@
 /*
  * libpostern: virtual machines with Postern's agent, from the host.
  *
- * This header has the machines: launch, list, stop, balloon, the host's half of shares. Calls to the
- * agent inside are client.h's; postern_vm_address() gives the address for it. All functions here
- * block. They return 0 or -errno and fill *error (NULL is allowed), whose failure tells refused,
- * absent, timed out and broken protocol apart.
+ * This header has the machines: launch, list, stop, balloon, the host's half of shares. Calls to
+ * the agent inside are client.h's; postern_vm_address() gives the address for it. All functions
+ * here block. They return 0 or -errno and fill *error (NULL is allowed), whose failure tells
+ * refused, absent, timed out and broken protocol apart.
  *
  * A machine belongs to the user who launched it; root does not see other users' machines.
  */
@@ -44,11 +44,11 @@ struct postern_add {
 
 /* Zero means the default, throughout. */
 struct postern_launch {
-	const char *name;      /* [a-z0-9][a-z0-9._-]{0,62}; NULL: the first free of vm1, vm2, ... */
-	const char *kernel;    /* NULL: the small guest's, else the newest of /boot */
-	const char *modules;   /* its .../lib/modules/RELEASE; NULL: what belongs to the kernel */
-	const char *initrd;    /* NULL: the small guest's, unless there is an image */
-	const char *image;     /* disk, raw or qcow2; NULL: none */
+	const char *name;    /* [a-z0-9][a-z0-9._-]{0,62}; NULL: the first free of vm1, vm2, ... */
+	const char *kernel;  /* NULL: the small guest's, else the newest of /boot */
+	const char *modules; /* its .../lib/modules/RELEASE; NULL: what belongs to the kernel */
+	const char *initrd;  /* NULL: the small guest's, unless there is an image */
+	const char *image;   /* disk, raw or qcow2; NULL: none */
 	bool image_read_only;
 	const char *cmdline_add; /* behind the kernel command line */
 	uint64_t memory_bytes;   /* 0: 256 MiB */
@@ -60,6 +60,8 @@ struct postern_launch {
 	size_t n_shares;
 	const struct postern_add *adds;
 	size_t n_adds;
+	const char *const *add_modules; /* kernel modules that the small guest has besides its own */
+	size_t n_add_modules;
 	bool detach;         /* return when the VMM runs, and keep a guest without an agent */
 	uint32_t timeout_ms; /* until the agent answers; 0: 60 s */
 	/* Told while it goes on: "packing", "proving acceleration", "starting", "booting", "ready".
@@ -117,10 +119,11 @@ char *postern_vm_json(const struct postern_vm *vm);
 
 /*
  * The address of a machine's agent for postern_client_start(): a running VM's name becomes its
- * socket or CID; "vsock:", "unix:" and "local:" come back as they are. The caller frees. -ENOENT with
- * failure ABSENT where no such machine runs.
+ * socket or CID; "vsock:", "unix:" and "local:" come back as they are. The caller frees. -ENOENT
+ * with failure ABSENT where no such machine runs.
  */
-int postern_vm_address(const char *name_or_address, char **ret_address, struct postern_error *error);
+int postern_vm_address(
+	const char *name_or_address, char **ret_address, struct postern_error *error);
 
 /* ---- Act ---- */
 
@@ -179,8 +182,8 @@ int postern_share_add(const char *name, const struct postern_share *share, uint3
  * Has the agent unmount the share at this target (or of this tag), then unplugs it. Where the agent
  * refuses (a file is in use) nothing changes, unless lazy is set.
  */
-int postern_share_remove(const char *name, const char *target_or_tag, bool lazy,
-	struct postern_error *error);
+int postern_share_remove(
+	const char *name, const char *target_or_tag, bool lazy, struct postern_error *error);
 
 /*
  * Follows a machine's own events (state, share, problem) until fn returns non-zero, timeout_ms is

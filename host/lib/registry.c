@@ -43,7 +43,8 @@ static int find_root(char root[PATH_MAX], struct postern_error *error)
 		n = snprintf(root, PATH_MAX, "%s/postern", xdg);
 	else
 		return fail(error, POSTERN_USAGE, ENOENT,
-			"no folder for running VMs: XDG_RUNTIME_DIR and POSTERN_RUNTIME_DIR are unset");
+			"no folder for running VMs: XDG_RUNTIME_DIR and POSTERN_RUNTIME_DIR are "
+			"unset");
 	if (n >= PATH_MAX || (size_t)n + strlen(SOCKET_SUFFIX) + 2 > SUN_PATH_MAX)
 		return fail(error, POSTERN_USAGE, ENAMETOOLONG,
 			"%s is too long for the names of sockets in it", root);
@@ -65,7 +66,8 @@ int registry_root(char ret_root[PATH_MAX], struct postern_error *error)
 	/* Others could plant a VM there, or reach into ours. */
 	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077) != 0)
 		return fail(error, POSTERN_REFUSED, EPERM,
-			"%s must be a folder of ours that nobody else can enter (mode 0700)", ret_root);
+			"%s must be a folder of ours that nobody else can enter (mode 0700)",
+			ret_root);
 	return 0;
 }
 
@@ -160,8 +162,9 @@ int registry_open(const char *name, char ret_dir[PATH_MAX], int *ret_dir_fd, boo
 		return r;
 	fd = vm_name_valid(name) ? open_dir(root, name) : -ENOENT;
 	if (fd < 0)
-		return fd == -ENOENT ? no_such(name, error)
-				     : fail_errno(error, POSTERN_ANSWERED, -fd, "%s/%s", root, name);
+		return fd == -ENOENT
+			       ? no_such(name, error)
+			       : fail_errno(error, POSTERN_ANSWERED, -fd, "%s/%s", root, name);
 	(void)snprintf(ret_dir, PATH_MAX, "%.4000s/%s", root, name);
 	*ret_dir_fd = fd;
 	*ret_live = registry_is_live(fd);
@@ -253,8 +256,8 @@ static void clear_dir(const struct registry_entry *entry)
 	(void)closedir(stream);
 }
 
-static int claim_name(
-	const char *root, const char *name, struct registry_entry *entry, struct postern_error *error)
+static int claim_name(const char *root, const char *name, struct registry_entry *entry,
+	struct postern_error *error)
 {
 	char made_up[32];
 	int r = -EAGAIN;

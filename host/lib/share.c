@@ -18,7 +18,8 @@
 #define UNPLUG_MS 30000 /* the guest has to let go */
 
 /* "data-5f3a" for /srv/data: a person recognises it, and it never meets another one. */
-static void make_tag(const char *source, const struct vm_config *config, char tag[SHARE_TAG_MAX + 1])
+static void make_tag(
+	const char *source, const struct vm_config *config, char tag[SHARE_TAG_MAX + 1])
 {
 	const char *base = strrchr(source, '/');
 	char stem[SHARE_TAG_MAX + 1];
@@ -40,7 +41,8 @@ static void make_tag(const char *source, const struct vm_config *config, char ta
 }
 
 int share_config_fill(const struct postern_share *share, const struct vm_config *config,
-	char source[PATH_MAX], char *tag, struct share_config *ret_share, struct postern_error *error)
+	char source[PATH_MAX], char *tag, struct share_config *ret_share,
+	struct postern_error *error)
 {
 	struct stat st;
 

@@ -107,7 +107,8 @@ static json_t *find(const char *name, const char *target_or_tag, struct postern_
 
 	if (control_call_vm(name, "status", NULL, CONTROL_MS, &status, error) < 0)
 		return NULL;
-	json_array_foreach(json_object_get(status, "shares"), i, share) {
+	json_array_foreach(json_object_get(status, "shares"), i, share)
+	{
 		if (strcmp(json_field_string(share, "target", ""), target_or_tag) == 0 ||
 			strcmp(json_field_string(share, "tag", ""), target_or_tag) == 0)
 			return json_incref(share);
@@ -117,8 +118,8 @@ static json_t *find(const char *name, const char *target_or_tag, struct postern_
 }
 
 /*
- * A file system without its server keeps whoever touches it waiting for ever, and unmounting touches
- * it (FUSE_DESTROY). Without its device it fails at once instead: so the device goes first.
+ * A file system without its server keeps whoever touches it waiting for ever, and unmounting
+ * touches it (FUSE_DESTROY). Without its device it fails at once instead: so the device goes first.
  */
 static int remove_dead(
 	const char *name, const char *tag, const char *target, struct postern_error *error)
@@ -128,8 +129,8 @@ static int remove_dead(
 	return r == 0 && target ? share_unmount(name, target, true, error) : r;
 }
 
-int postern_share_remove(const char *name, const char *target_or_tag, bool lazy,
-	struct postern_error *error)
+int postern_share_remove(
+	const char *name, const char *target_or_tag, bool lazy, struct postern_error *error)
 {
 	AUTO_JSON json_t *share = find(name, target_or_tag, error);
 	const char *target = json_field_string(share, "target", NULL);

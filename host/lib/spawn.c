@@ -47,7 +47,8 @@ static int aside(int fd)
 
 static int start(char *const argv[], const struct registry_entry *entry, int control, int log)
 {
-	AUTO_CLOSE int lock_fd = aside(entry->lock_fd), control_fd = aside(control), log_fd = aside(log);
+	AUTO_CLOSE int lock_fd = aside(entry->lock_fd), control_fd = aside(control),
+		       log_fd = aside(log);
 	AUTO_CLOSE int report_read = -EBADF, report_write = -EBADF, report_fd = -EBADF;
 	int pipe_fds[2], r = 0;
 	pid_t pid;

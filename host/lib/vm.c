@@ -55,8 +55,10 @@ static enum postern_vm_status live_status(const json_t *details)
 		return POSTERN_VM_RUNNING;
 	if (strcmp(state, "stopping") == 0 || strcmp(state, "ended") == 0)
 		return POSTERN_VM_STOPPING;
-	/* A guest that is kept without an agent runs all the same; its problem says what it lacks. */
-	if (json_array_size(json_object_get(details, "problems")) > 0 && strcmp(state, "booting") == 0)
+	/* A guest that is kept without an agent runs all the same; its problem says what it lacks.
+	 */
+	if (json_array_size(json_object_get(details, "problems")) > 0 &&
+		strcmp(state, "booting") == 0)
 		return POSTERN_VM_RUNNING;
 	return POSTERN_VM_STARTING;
 }
@@ -69,7 +71,8 @@ static int take_problems(struct postern_vm *vm)
 	vm->problems = calloc(json_array_size(list) + 1, sizeof(*vm->problems));
 	if (!vm->problems)
 		return -ENOMEM;
-	json_array_foreach(list, i, item) {
+	json_array_foreach(list, i, item)
+	{
 		char *text = text_format("%s: %s", json_field_string(item, "problem", "?"),
 			json_field_string(item, "help", "?"));
 
@@ -257,13 +260,16 @@ int postern_vm_address(const char *name_or_address, char **ret_address, struct p
 	for (size_t i = 0; i < ARRAY_SIZE(schemes); i++)
 		if (strncmp(name_or_address, schemes[i], strlen(schemes[i])) == 0) {
 			*ret_address = strdup(name_or_address);
-			return *ret_address ? 0 : fail_errno(error, POSTERN_ANSWERED, ENOMEM, "address");
+			return *ret_address
+				       ? 0
+				       : fail_errno(error, POSTERN_ANSWERED, ENOMEM, "address");
 		}
 	r = registry_open(name_or_address, dir, &dir_fd, &live, error);
 	if (r < 0)
 		return r;
 	if (!live)
-		return fail(error, POSTERN_ABSENT, ENOENT, "the VM %s is not running", name_or_address);
+		return fail(
+			error, POSTERN_ABSENT, ENOENT, "the VM %s is not running", name_or_address);
 	r = file_read_json(dir_fd, VM_FILE_CONFIG, &config);
 	if (r < 0)
 		return fail_errno(error, POSTERN_ANSWERED, -r, "%s/" VM_FILE_CONFIG, dir);

@@ -8,7 +8,7 @@
 struct postern_vm {
 	char *name;
 	enum postern_vm_status status;
-	json_t *details;  /* the supervisor's status, or what the directory tells */
-	char **problems;  /* "channel lost: the VM must be restarted" */
+	json_t *details; /* the supervisor's status, or what the directory tells */
+	char **problems; /* "channel lost: the VM must be restarted" */
 	size_t n_problems;
 };

@@ -45,7 +45,8 @@ static int place(const int *fds, size_t n, int log_fd, int report_fd)
 	return 0;
 }
 
-/* QEMU's virtiofsd has no switch for this, and what the guest mounts read-only it can mount again. */
+/* QEMU's virtiofsd has no switch for this, and what the guest mounts read-only it can mount again.
+ */
 static int make_read_only(const char *path)
 {
 	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
@@ -63,7 +64,8 @@ static void reset_signals(void)
 	sigset_t none;
 
 	for (int signal_number = 1; signal_number < NSIG; signal_number++)
-		(void)signal(signal_number, SIG_DFL); /* SIGKILL and SIGSTOP refuse; they are default */
+		(void)signal(
+			signal_number, SIG_DFL); /* SIGKILL and SIGSTOP refuse; they are default */
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }

@@ -130,7 +130,8 @@ static void balloon(void *ctx, struct request *request, const json_t *arguments)
 	if (pages < 0) {
 		(void)fail(&error, POSTERN_USAGE, EINVAL, "pages is a number of 4 KiB pages");
 		request_fail(request, &error, NULL);
-	} else if (balloon_value(machine->config.memory_bytes, (uint64_t)pages, &left, &error) < 0) {
+	} else if (balloon_value(machine->config.memory_bytes, (uint64_t)pages, &left, &error) <
+		   0) {
 		request_fail(request, &error, NULL);
 	} else {
 		machine->driver->balloon(machine->vmm, left, on_balloon, request);

@@ -132,8 +132,8 @@ void request_return(struct request *request, json_t *result)
 
 void request_fail(struct request *request, const struct postern_error *error, json_t *extra)
 {
-	json_t *object = json_pack("{s:s, s:i, s:s}", "failure", failure_name(error->failure), "errno",
-		error->sys_errno, "message", error->message);
+	json_t *object = json_pack("{s:s, s:i, s:s}", "failure", failure_name(error->failure),
+		"errno", error->sys_errno, "message", error->message);
 
 	if (object && extra)
 		(void)json_object_update(object, extra);

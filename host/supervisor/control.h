@@ -20,8 +20,8 @@
 #include "proto/client/client.h"
 #include "proto/loop.h"
 
-#define CONTROL_LINE_MAX   (64u << 10)
-#define CONTROL_OUT_MAX    (1u << 20) /* not read by the peer: it is dropped then */
+#define CONTROL_LINE_MAX    (64u << 10)
+#define CONTROL_OUT_MAX     (1u << 20) /* not read by the peer: it is dropped then */
 #define CONTROL_CONNECTIONS 32
 
 struct connection;

@@ -21,8 +21,8 @@
 #include "proto/limits.h"
 #include "proto/log.h"
 
-#define CONSOLE_LINES       10 /* shown with a failure */
-#define CLOSE_MS            1000
+#define CONSOLE_LINES 10 /* shown with a failure */
+#define CLOSE_MS      1000
 
 const char *machine_path(const struct machine *machine, char path[PATH_MAX], const char *name)
 {
@@ -110,11 +110,9 @@ static void on_qemu_ended(struct process *process, int status)
 			(machine->state == MACHINE_READY || machine->config.keep_silent))
 			machine->end.failure = POSTERN_DONE;
 		else if (machine->guest_reason[0])
-			(void)fail(&machine->end, POSTERN_ABSENT, 0, "the guest ended by itself (%s)%s",
-				machine->guest_reason,
-				machine->state == MACHINE_READY
-					? ""
-					: " before an agent answered");
+			(void)fail(&machine->end, POSTERN_ABSENT, 0,
+				"the guest ended by itself (%s)%s", machine->guest_reason,
+				machine->state == MACHINE_READY ? "" : " before an agent answered");
 		else
 			(void)fail(&machine->end, POSTERN_ABSENT, 0,
 				"the VMM ended unexpectedly with %s%s%s",
@@ -152,8 +150,8 @@ static void on_vmm(void *ctx, enum vmm_event event, const char *text)
 		ready_start(&machine->ready);
 		break;
 	case VMM_POWERED_DOWN:
-		(void)postern_escape(text, strlen(text), machine->guest_reason,
-			sizeof(machine->guest_reason));
+		(void)postern_escape(
+			text, strlen(text), machine->guest_reason, sizeof(machine->guest_reason));
 		break;
 	case VMM_PANICKED:
 		(void)snprintf(machine->guest_reason, sizeof(machine->guest_reason), "guest-panic");
@@ -186,16 +184,16 @@ static int start_vsockd(struct machine *machine, int *ret_fd)
 	argv_add(&argv, "--fd=3");
 	argv_add(&argv, "--uds=%s", machine_path(machine, uds, VM_FILE_VSOCK));
 	argv_add(&argv, "--cid=%u", machine->config.cid);
-	r = process_start(&machine->processes, &machine->vsockd, "postern-vsockd", argv.words, &theirs,
-		1, NULL, on_vsockd_ended, &machine->end);
+	r = process_start(&machine->processes, &machine->vsockd, "postern-vsockd", argv.words,
+		&theirs, 1, NULL, on_vsockd_ended, &machine->end);
 	argv_done(&argv);
 	if (r == 0)
 		*ret_fd = take_fd(&ours);
 	return r;
 }
 
-/* _IOW(VHOST_VIRTIO, 0x60, __u64) of linux/vhost.h: the kernel refuses a CID that another VM of this
- * host has, whoever started it. */
+/* _IOW(VHOST_VIRTIO, 0x60, __u64) of linux/vhost.h: the kernel refuses a CID that another VM of
+ * this host has, whoever started it. */
 static int open_vhost_vsock(struct machine *machine, int *ret_fd)
 {
 	AUTO_CLOSE int fd = open("/dev/vhost-vsock", O_RDWR | O_CLOEXEC);
@@ -205,8 +203,8 @@ static int open_vhost_vsock(struct machine *machine, int *ret_fd)
 		return fail_errno(&machine->end, POSTERN_ABSENT, errno,
 			"/dev/vhost-vsock (is the module vhost_vsock loaded?)");
 	if (ioctl(fd, _IO(0xaf, 0x01), NULL) < 0 || ioctl(fd, _IOW(0xaf, 0x60, uint64_t), &cid) < 0)
-		return fail_errno(&machine->end, POSTERN_ANSWERED, errno, "the CID %u",
-			machine->config.cid);
+		return fail_errno(
+			&machine->end, POSTERN_ANSWERED, errno, "the CID %u", machine->config.cid);
 	*ret_fd = take_fd(&fd);
 	return 0;
 }
@@ -215,7 +213,8 @@ static int start_shares(struct machine *machine, int fds[VM_ROOT_PORTS])
 {
 	for (size_t i = 0; i < machine->config.n_shares; i++) {
 		char path[PATH_MAX];
-		int r = share_start(&machine->shares[i], &machine->config.shares[i], path, &machine->end);
+		int r = share_start(
+			&machine->shares[i], &machine->config.shares[i], path, &machine->end);
 
 		if (r < 0)
 			return r;
@@ -237,8 +236,8 @@ static int start_vmm(struct machine *machine, int fds[3 + VM_ROOT_PORTS])
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, monitor) < 0)
 		return fail_errno(&machine->end, POSTERN_ANSWERED, errno, "socketpair");
 	fds[VMM_FD_MONITOR - 3] = monitor[1];
-	r = machine->driver->attach(&machine->loop, monitor[0], &machine->config, on_vmm, machine,
-		&machine->vmm);
+	r = machine->driver->attach(
+		&machine->loop, monitor[0], &machine->config, on_vmm, machine, &machine->vmm);
 	if (r == 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, console) < 0)
 		r = -errno;
 	if (r == 0) {
@@ -249,8 +248,8 @@ static int start_vmm(struct machine *machine, int fds[3 + VM_ROOT_PORTS])
 		r = machine->driver->command(&machine->config, &argv);
 	if (r < 0)
 		return fail_errno(&machine->end, POSTERN_ANSWERED, -r, "the VMM cannot be started");
-	r = process_start(&machine->processes, &machine->qemu, machine->driver->name, argv.words, fds,
-		3 + machine->config.n_shares, NULL, on_qemu_ended, &machine->end);
+	r = process_start(&machine->processes, &machine->qemu, machine->driver->name, argv.words,
+		fds, 3 + machine->config.n_shares, NULL, on_qemu_ended, &machine->end);
 	argv_done(&argv);
 	return r;
 }
@@ -267,13 +266,13 @@ static int open_readiness(struct machine *machine)
 	address = machine->config.vsock_kernel ? text_format("vsock:%u", machine->config.cid)
 					       : text_format("unix:%s", hybrid);
 	r = address ? ready_open(&machine->ready, &machine->loop, address,
-			      machine->config.vsock_kernel ? NULL : path, machine->config.cid, &port,
-			      on_ready, machine)
+			      machine->config.vsock_kernel ? NULL : path, machine->config.cid,
+			      &port, on_ready, machine)
 		    : -ENOMEM;
 	if (r == 0 && machine->config.vsock_kernel && machine->config.cmdline) {
 		/* VMs share the host's ports: this one is told its own. */
-		char *cmdline = text_format(
-			"%s postern.ready_port=%u", machine->config.cmdline, port);
+		char *cmdline =
+			text_format("%s postern.ready_port=%u", machine->config.cmdline, port);
 
 		if (cmdline) {
 			free(machine->config.cmdline);
@@ -336,9 +335,9 @@ static void answer_open(struct machine *machine, uint64_t after_ms)
 			machine->shares[i].request = NULL;
 		}
 	if (machine->stop.request)
-		request_return(machine->stop.request,
-			json_pack("{s:s, s:I}", "how", machine->stop.how, "after_ms",
-				(json_int_t)after_ms));
+		request_return(
+			machine->stop.request, json_pack("{s:s, s:I}", "how", machine->stop.how,
+						       "after_ms", (json_int_t)after_ms));
 	machine->stop.request = NULL;
 }
 
@@ -349,15 +348,14 @@ static const char *end_reason(const struct machine *machine)
 	if (machine->end.failure != POSTERN_DONE)
 		return machine->end.message;
 	return strcmp(how, "quit") == 0 || strcmp(how, "kill") == 0 ? "Forced to stop"
-								     : "Clean shutdown";
+								    : "Clean shutdown";
 }
 
 static void record_end(struct machine *machine)
 {
 	AUTO_JSON json_t *record = json_pack("{s:s, s:s, s:I, s:I, s:o}", "status",
 		machine->end.failure == POSTERN_DONE ? "stopped" : "failed", "reason",
-		end_reason(machine),
-		"uptime_ms",
+		end_reason(machine), "uptime_ms",
 		(json_int_t)((clock_ns(CLOCK_BOOTTIME) - machine->started) / NSEC_PER_MSEC),
 		"ended", (json_int_t)time(NULL), "console",
 		console_last_lines(&machine->console, CONSOLE_LINES));
@@ -396,7 +394,8 @@ void machine_end(struct machine *machine)
 	(void)unlinkat(machine->dir_fd, VM_FILE_CONTROL, 0);
 	/* Nothing of it is left: who hears of the end may launch the name again at once. */
 	(void)close(SUPERVISOR_FD_LOCK);
-	control_event(&machine->control, json_pack("{s:s, s:s}", "name", "state", "state", "ended"));
+	control_event(
+		&machine->control, json_pack("{s:s, s:s}", "name", "state", "state", "ended"));
 	answer_open(machine, stop_ms);
 	control_close(&machine->control, CLOSE_MS);
 }

@@ -48,8 +48,8 @@ struct share {
 
 struct stop {
 	struct request *request; /* who waits for the end; NULL: a signal asked, or its peer left */
-	const char *how;         /* the step that is under way: "agent", "powerdown", "quit", "kill" */
-	uint64_t started;        /* CLOCK_MONOTONIC ns */
+	const char *how;  /* the step that is under way: "agent", "powerdown", "quit", "kill" */
+	uint64_t started; /* CLOCK_MONOTONIC ns */
 	uint32_t powerdown_ms;
 	struct loop_timer timer;
 };
@@ -66,7 +66,7 @@ struct machine {
 	enum machine_state state;
 	uint64_t started; /* CLOCK_BOOTTIME ns: uptime counts suspended time */
 	uint64_t ready_after_ms;
-	int64_t started_wall; /* seconds since 1970 */
+	int64_t started_wall;   /* seconds since 1970 */
 	char agent_version[64]; /* escaped; "" until the agent answered */
 	uint8_t boot_id[16];
 	bool silent; /* the agent did not answer in time, and the VM was to be kept */
@@ -81,8 +81,9 @@ struct machine {
 	struct stop stop;
 	struct request *waiting_start, *waiting_ready; /* for the VMM, for the agent */
 
-	char guest_reason[32];  /* why the guest ended, as the VMM told: "guest-shutdown" */
-	struct postern_error end; /* failure DONE: the machine was stopped, or the guest shut down */
+	char guest_reason[32]; /* why the guest ended, as the VMM told: "guest-shutdown" */
+	struct postern_error
+		end; /* failure DONE: the machine was stopped, or the guest shut down */
 };
 
 /* Starts everything. 0, or -errno with machine->end; nothing runs then. */

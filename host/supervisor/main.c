@@ -21,9 +21,10 @@
 
 #define DIR_LEN_MAX 3900 /* leaves room for the names in it */
 
-static const char usage[] = "usage: postern-supervisor --dir DIR\n"
-			    "It is started by \"postern launch\", with the VM's lock as descriptor 3 "
-			    "and its listening\ncontrol socket as descriptor 4.\n";
+static const char usage[] =
+	"usage: postern-supervisor --dir DIR\n"
+	"It is started by \"postern launch\", with the VM's lock as descriptor 3 "
+	"and its listening\ncontrol socket as descriptor 4.\n";
 
 static int parse(int argc, char **argv, const char **ret_dir)
 {
@@ -61,7 +62,8 @@ static int read_config(struct machine *machine)
 	int r = file_read_json(machine->dir_fd, VM_FILE_CONFIG, &object);
 
 	if (r < 0)
-		return fail_errno(&machine->end, POSTERN_USAGE, -r, "%s/" VM_FILE_CONFIG, machine->dir);
+		return fail_errno(
+			&machine->end, POSTERN_USAGE, -r, "%s/" VM_FILE_CONFIG, machine->dir);
 	r = vm_config_from_json(object, &machine->config, &machine->end);
 	if (r < 0)
 		return r;

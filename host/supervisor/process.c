@@ -91,8 +91,8 @@ const char *process_last_line(struct process *process)
 const char *process_status_text(int status, char text[64])
 {
 	if (WIFSIGNALED(status))
-		(void)snprintf(text, 64, "signal %d (%s)", WTERMSIG(status),
-			strsignal(WTERMSIG(status)));
+		(void)snprintf(
+			text, 64, "signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
 	else
 		(void)snprintf(text, 64, "exit code %d", WEXITSTATUS(status));
 	return text;
@@ -146,8 +146,8 @@ static void on_signal(struct loop_io *io, uint32_t events)
 	}
 }
 
-int processes_init(struct processes *processes, struct loop *loop,
-	void (*asked_to_stop)(void *ctx), void *ctx)
+int processes_init(
+	struct processes *processes, struct loop *loop, void (*asked_to_stop)(void *ctx), void *ctx)
 {
 	sigset_t set;
 
@@ -157,8 +157,7 @@ int processes_init(struct processes *processes, struct loop *loop,
 	(void)sigaddset(&set, SIGCHLD);
 	(void)sigaddset(&set, SIGTERM);
 	(void)sigaddset(&set, SIGINT);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0 ||
-		prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
 		return -errno;
 	processes->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (processes->signal_fd < 0)
@@ -182,8 +181,10 @@ int process_start(struct processes *processes, struct process *process, const ch
 	(void)fcntl(log_read, F_SETFL, O_NONBLOCK);
 	r = child_exec(argv, fds, n, log_write, options ? options->read_only : NULL, &pid);
 	if (r < 0)
-		return fail_errno(error, POSTERN_ANSWERED, -r, "%s cannot be started: %s", name, argv[0]);
-	*process = (struct process){.name = name, .pid = pid, .ended = ended, .log_fd = take_fd(&log_read)};
+		return fail_errno(
+			error, POSTERN_ANSWERED, -r, "%s cannot be started: %s", name, argv[0]);
+	*process = (struct process){
+		.name = name, .pid = pid, .ended = ended, .log_fd = take_fd(&log_read)};
 	/* Its number is its own until we reap it, and only our loop does. */
 	process->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	process->log_io.fn = on_log;

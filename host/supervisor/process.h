@@ -19,8 +19,8 @@ struct process {
 	const char *name; /* borrowed; NULL: not running */
 	pid_t pid;
 	int pidfd;
-	bool killed;   /* by us */
-	int log_fd;    /* its standard output and error */
+	bool killed;    /* by us */
+	int log_fd;     /* its standard output and error */
 	unsigned lines; /* written to our log */
 	struct loop_io log_io;
 	char tail[PROCESS_TAIL]; /* the end of what it wrote, escaped */
@@ -39,17 +39,18 @@ struct processes {
 };
 
 /* Becomes subreaper, blocks the signals and watches them. 0 or -errno. */
-int processes_init(struct processes *processes, struct loop *loop,
-	void (*asked_to_stop)(void *ctx), void *ctx);
+int processes_init(struct processes *processes, struct loop *loop, void (*asked_to_stop)(void *ctx),
+	void *ctx);
 
 struct process_options {
-	const char *read_only; /* folder that the process sees read-only, mounts below it included */
+	const char
+		*read_only; /* folder that the process sees read-only, mounts below it included */
 };
 
 /*
- * Starts argv[0] (a path). fds[i] (borrowed, n at most PROCESS_FDS) is its descriptor 3 + i. options
- * may be NULL. The process structure must stay until `ended` was called. Waits until the new program runs. 0, or
- * -errno with *error.
+ * Starts argv[0] (a path). fds[i] (borrowed, n at most PROCESS_FDS) is its descriptor 3 + i.
+ * options may be NULL. The process structure must stay until `ended` was called. Waits until the
+ * new program runs. 0, or -errno with *error.
  */
 int process_start(struct processes *processes, struct process *process, const char *name,
 	char *const argv[], const int *fds, size_t n, const struct process_options *options,

@@ -48,8 +48,8 @@ static void try_later(struct ready *ready)
 	if (!ready->trying)
 		return;
 	ready->next_try.fn = on_next_try;
-	loop_timer_set(ready->loop, &ready->next_try,
-		monotonic_ns() + ready->pause_ms * NSEC_PER_MSEC);
+	loop_timer_set(
+		ready->loop, &ready->next_try, monotonic_ns() + ready->pause_ms * NSEC_PER_MSEC);
 	ready->pause_ms = ready->pause_ms * 3 / 2;
 	if (ready->pause_ms > PAUSE_MAX_MS)
 		ready->pause_ms = PAUSE_MAX_MS;
@@ -81,8 +81,8 @@ static void dispatch(struct ready *ready)
 	loop_io_del(&ready->client_io);
 	r = postern_client_dispatch(ready->client, &error);
 	if (r < 0) {
-		(void)snprintf(ready->last_problem, sizeof(ready->last_problem), "%.255s",
-			error.message);
+		(void)snprintf(
+			ready->last_problem, sizeof(ready->last_problem), "%.255s", error.message);
 		postern_error_clear(&error);
 		try_later(ready);
 	} else if (postern_client_ready(ready->client)) {
@@ -115,8 +115,8 @@ static void hello(struct ready *ready, uint32_t within_ms)
 	ready->client_deadline.fn = on_client_deadline;
 	if (postern_client_start(ready->address, &options, &ready->client, &error) < 0) {
 		ready->client = NULL;
-		(void)snprintf(ready->last_problem, sizeof(ready->last_problem), "%.255s",
-			error.message);
+		(void)snprintf(
+			ready->last_problem, sizeof(ready->last_problem), "%.255s", error.message);
 		postern_error_clear(&error);
 		try_later(ready);
 	} else if (watch(ready) < 0) {
@@ -151,7 +151,8 @@ static bool is_ready(const uint8_t *body, size_t len)
 {
 	const char *why;
 
-	return verify_message(&postern__v1__ready__descriptor, body, len, &verify_host_limits, &why) == 0;
+	return verify_message(
+		       &postern__v1__ready__descriptor, body, len, &verify_host_limits, &why) == 0;
 }
 
 /* A guest may send hints for ever: one hello a second is enough. */
@@ -201,8 +202,11 @@ static void take_hint(struct ready *ready, int fd)
 		(void)fd_close(fd);
 		return;
 	}
-	*hint = (struct hint){.ready = ready, .fd = fd, .io.fn = on_hint_bytes,
-		.deadline.fn = on_hint_late, .reader.limit = FRAME_HELLO_MAX};
+	*hint = (struct hint){.ready = ready,
+		.fd = fd,
+		.io.fn = on_hint_bytes,
+		.deadline.fn = on_hint_late,
+		.reader.limit = FRAME_HELLO_MAX};
 	if (loop_io_add(ready->loop, &hint->io, fd, EPOLLIN) < 0) {
 		hint_close(hint);
 		return;
@@ -215,7 +219,8 @@ static void on_listener(struct loop_io *io, uint32_t events)
 	struct ready *ready = container_of(io, struct ready, io);
 	struct sockaddr_vm peer = {0};
 	socklen_t len = sizeof(peer);
-	int fd = accept4(ready->listener, (struct sockaddr *)&peer, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = accept4(
+		ready->listener, (struct sockaddr *)&peer, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)events;
 	if (fd < 0)
@@ -241,12 +246,15 @@ static int listen_vsock(uint32_t *ret_port)
 }
 
 int ready_open(struct ready *ready, struct loop *loop, const char *address, const char *path,
-	uint32_t guest_cid, uint32_t *ret_port, void (*fn)(void *ctx, const struct postern_peer *peer),
-	void *ctx)
+	uint32_t guest_cid, uint32_t *ret_port,
+	void (*fn)(void *ctx, const struct postern_peer *peer), void *ctx)
 {
 	int r;
 
-	*ready = (struct ready){.loop = loop, .fn = fn, .ctx = ctx, .io.fn = on_listener,
+	*ready = (struct ready){.loop = loop,
+		.fn = fn,
+		.ctx = ctx,
+		.io.fn = on_listener,
 		.guest_cid = path ? 0 : guest_cid};
 	for (size_t i = 0; i < READY_HINTS_MAX; i++)
 		ready->hints[i].fd = -EBADF;

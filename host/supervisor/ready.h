@@ -27,7 +27,8 @@ struct ready {
 	struct loop *loop;
 	char *address; /* of the agent, for the client */
 	int listener;
-	uint32_t guest_cid; /* AF_VSOCK: whose hints are taken; 0: the listener is the guest's own */
+	uint32_t
+		guest_cid; /* AF_VSOCK: whose hints are taken; 0: the listener is the guest's own */
 	struct loop_io io;
 	struct hint hints[READY_HINTS_MAX];
 	struct postern_client *client;
@@ -43,14 +44,14 @@ struct ready {
 };
 
 /*
- * Listens for hints: on a UNIX socket at path (the hybrid socket's path with "_7670"), or where path
- * is NULL on any free AF_VSOCK port of the host, which comes back in *ret_port. address (copied) is
- * the agent's. fn is called for each answered hello (a guest that was reset sends a new hint), with
- * what it told (borrowed). 0 or -errno.
+ * Listens for hints: on a UNIX socket at path (the hybrid socket's path with "_7670"), or where
+ * path is NULL on any free AF_VSOCK port of the host, which comes back in *ret_port. address
+ * (copied) is the agent's. fn is called for each answered hello (a guest that was reset sends a new
+ * hint), with what it told (borrowed). 0 or -errno.
  */
 int ready_open(struct ready *ready, struct loop *loop, const char *address, const char *path,
-	uint32_t guest_cid, uint32_t *ret_port, void (*fn)(void *ctx, const struct postern_peer *peer),
-	void *ctx);
+	uint32_t guest_cid, uint32_t *ret_port,
+	void (*fn)(void *ctx, const struct postern_peer *peer), void *ctx);
 
 /* Starts to try hellos by itself too. */
 void ready_start(struct ready *ready);

@@ -19,7 +19,6 @@
 #include "proto/cleanup.h"
 #include "proto/log.h"
 
-
 /* virtiofsd's -o takes a list: commas and backslashes of a path are escaped with a backslash. The
  * caller frees. */
 static char *escape_option(const char *path)
@@ -47,7 +46,8 @@ static int command(const char *program, const struct share_config *config, struc
 	argv_add(argv, "--fd=%d", 3);
 	if (strstr(program, "/qemu/")) {
 		argv_add(argv, "-o");
-		argv_add(argv, "source=%s,cache=auto,sandbox=namespace,log_level=warn,xattr", source);
+		argv_add(argv, "source=%s,cache=auto,sandbox=namespace,log_level=warn,xattr",
+			source);
 	} else {
 		argv_add(argv, "--shared-dir=%s", config->source);
 		argv_add(argv, "--cache=auto");
@@ -97,8 +97,8 @@ static void save(const struct machine *machine)
 
 static void event(struct share *share, const char *what)
 {
-	control_event(&share->machine->control,
-		json_pack("{s:s, s:s, s:s}", "name", "share", "tag", share->config.tag, "what", what));
+	control_event(&share->machine->control, json_pack("{s:s, s:s, s:s}", "name", "share", "tag",
+							share->config.tag, "what", what));
 }
 
 static void on_ended(struct process *process, int status)
@@ -241,7 +241,8 @@ void share_add_command(void *ctx, struct request *request, const json_t *argumen
 	if (r == 0 && (!machine->vmm || machine->state > MACHINE_READY))
 		r = fail(&error, POSTERN_ABSENT, ENOTCONN, "the VM is not running");
 	if (r == 0 && find(machine, config.tag))
-		r = fail(&error, POSTERN_ANSWERED, EEXIST, "the VM has a share %s already", config.tag);
+		r = fail(&error, POSTERN_ANSWERED, EEXIST, "the VM has a share %s already",
+			config.tag);
 	if (r == 0) {
 		share = find_free(machine);
 		if (!share)
@@ -274,7 +275,8 @@ static void on_unplugged(void *ctx, const struct postern_error *error)
 		share->stuck = share->dead && error->failure == POSTERN_TIMED_OUT;
 		if (share->stuck)
 			(void)fail(&stuck, POSTERN_TIMED_OUT, ETIMEDOUT,
-				"the guest cannot let the dead share go: somebody in it waits for an "
+				"the guest cannot let the dead share go: somebody in it waits for "
+				"an "
 				"answer; the VM must be restarted");
 		answer(share, share->stuck ? &stuck : error, NULL);
 		return;
@@ -300,7 +302,8 @@ void share_remove_command(void *ctx, struct request *request, const json_t *argu
 	else if (!share_tag_valid(tag) || !share)
 		r = fail(&error, POSTERN_ANSWERED, ENOENT, "the VM has no such share");
 	else if (share->state != SHARE_PLUGGED)
-		r = fail(&error, POSTERN_ANSWERED, EBUSY, "the share is just being added or removed");
+		r = fail(&error, POSTERN_ANSWERED, EBUSY,
+			"the share is just being added or removed");
 	if (r < 0) {
 		request_fail(request, &error, NULL);
 		return;

@@ -25,7 +25,8 @@ static void add_problem(json_t *problems, const char *what, const char *subject,
 {
 	char text[128];
 
-	(void)snprintf(text, sizeof(text), "%s%s%s", *subject ? "share " : "", subject, *subject ? " " : "");
+	(void)snprintf(text, sizeof(text), "%s%s%s", *subject ? "share " : "", subject,
+		*subject ? " " : "");
 	(void)json_array_append_new(
 		problems, json_pack("{s:s+, s:s}", "problem", text, what, "help", help));
 }
@@ -38,7 +39,8 @@ static json_t *problems(const struct machine *machine)
 		add_problem(list, "channel lost", "", "the VM must be restarted");
 	if (machine->silent)
 		add_problem(list, "no agent answers", "",
-			"look at the console; the guest needs postern's agent and the vsock driver");
+			"look at the console; the guest needs postern's agent and the vsock "
+			"driver");
 	for (size_t i = 0; i < VM_ROOT_PORTS; i++)
 		if (machine->shares[i].dead)
 			add_problem(list, "dead", machine->shares[i].config.tag,
@@ -92,12 +94,13 @@ json_t *machine_status(const struct machine *machine)
 {
 	const struct vm_config *config = &machine->config;
 	uint64_t uptime = (clock_ns(CLOCK_BOOTTIME) - machine->started) / NSEC_PER_MSEC;
-	json_t *status = json_pack("{s:s, s:s, s:s, s:s, s:s*, s:i, s:I, s:I, s:I, s:I, s:i}", "name",
-		config->name, "state", machine_state_name(machine), "accel", config->kvm ? "kvm" : "tcg",
-		"vsock", config->vsock_kernel ? "kernel" : "user", "kernel", config->kernel, "cpus",
-		(int)config->cpus, "cid", (json_int_t)config->cid, "memory_bytes",
-		(json_int_t)config->memory_bytes, "uptime_ms", (json_int_t)uptime, "started",
-		(json_int_t)machine->started_wall, "vmm_pid", (int)pid_of(&machine->qemu));
+	json_t *status = json_pack("{s:s, s:s, s:s, s:s, s:s*, s:i, s:I, s:I, s:I, s:I, s:i}",
+		"name", config->name, "state", machine_state_name(machine), "accel",
+		config->kvm ? "kvm" : "tcg", "vsock", config->vsock_kernel ? "kernel" : "user",
+		"kernel", config->kernel, "cpus", (int)config->cpus, "cid", (json_int_t)config->cid,
+		"memory_bytes", (json_int_t)config->memory_bytes, "uptime_ms", (json_int_t)uptime,
+		"started", (json_int_t)machine->started_wall, "vmm_pid",
+		(int)pid_of(&machine->qemu));
 
 	if (!status)
 		return NULL;

@@ -66,12 +66,14 @@ void machine_stop(struct machine *machine, struct request *request, const char *
 
 	if (machine->stop.request && request) {
 		if (!forced) {
-			(void)fail(&error, POSTERN_ANSWERED, EBUSY, "the VM is being stopped already");
+			(void)fail(
+				&error, POSTERN_ANSWERED, EBUSY, "the VM is being stopped already");
 			request_fail(request, &error, NULL);
 			return;
 		}
 		/* Somebody waits for a clean end: with this it is none. */
-		(void)fail(&error, POSTERN_ANSWERED, ECANCELED, "the VM was stopped by force meanwhile");
+		(void)fail(&error, POSTERN_ANSWERED, ECANCELED,
+			"the VM was stopped by force meanwhile");
 		request_fail(machine->stop.request, &error, NULL);
 		machine->stop.request = NULL;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The memory balloon in pages of 4 KiB that it takes from the guest (virtio 1.2, 5.5). QMP speaks of
- * the memory that is left instead, in bytes.
+ * The memory balloon in pages of 4 KiB that it takes from the guest (virtio 1.2, 5.5). QMP speaks
+ * of the memory that is left instead, in bytes.
  */
 #pragma once
 
@@ -33,7 +33,8 @@ enum balloon_stat {
 struct balloon_stats {
 	uint64_t current_pages;
 	uint64_t requested_pages;
-	uint64_t values[BALLOON_STATS]; /* BALLOON_UNKNOWN where the guest told nothing to believe */
+	uint64_t
+		values[BALLOON_STATS]; /* BALLOON_UNKNOWN where the guest told nothing to believe */
 };
 
 /* The label of a statistic, "swap-in". */
@@ -49,8 +50,8 @@ uint64_t balloon_pages(uint64_t memory_bytes, uint64_t left);
 
 /*
  * Reads the "guest-stats" property. The guest wrote the numbers: what cannot be (more memory than
- * the VM has, more free than total) becomes BALLOON_UNKNOWN. Returns the guest's time of the report,
- * 0 where there is none yet.
+ * the VM has, more free than total) becomes BALLOON_UNKNOWN. Returns the guest's time of the
+ * report, 0 where there is none yet.
  */
 json_int_t balloon_read_stats(
 	const json_t *guest_stats, uint64_t memory_bytes, struct balloon_stats *stats);

@@ -92,7 +92,8 @@ static void add_devices(struct argv *argv)
 	/* Ports that shares are plugged into while the guest runs. */
 	for (unsigned i = 0; i < VM_ROOT_PORTS; i++) {
 		argv_add(argv, "-device");
-		argv_add(argv, "pcie-root-port,id=port%u,bus=pcie.0,chassis=%u,slot=%u", i, i + 1, i);
+		argv_add(argv, "pcie-root-port,id=port%u,bus=pcie.0,chassis=%u,slot=%u", i, i + 1,
+			i);
 	}
 }
 
@@ -127,8 +128,9 @@ static int add_boot(const struct vm_config *config, struct argv *argv)
 		if (!image)
 			return -ENOMEM;
 		argv_add(argv, "-drive");
-		argv_add(argv, "if=none,id=disk0,file=%s,format=%s,readonly=%s,discard=unmap", image,
-			config->image_qcow2 ? "qcow2" : "raw", config->image_read_only ? "on" : "off");
+		argv_add(argv, "if=none,id=disk0,file=%s,format=%s,readonly=%s,discard=unmap",
+			image, config->image_qcow2 ? "qcow2" : "raw",
+			config->image_read_only ? "on" : "off");
 		argv_add(argv, "-device");
 		argv_add(argv, "virtio-blk-pci,drive=disk0,bootindex=1");
 	}

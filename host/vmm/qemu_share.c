@@ -54,7 +54,8 @@ static int start(struct vmm *vmm, unsigned index, enum slot_state state, vmm_don
 	struct slot *slot = &vmm->slots[index];
 
 	if (slot->state != SLOT_IDLE) {
-		int r = fail(&error, POSTERN_ANSWERED, EBUSY, "the slot is just being plugged or unplugged");
+		int r = fail(&error, POSTERN_ANSWERED, EBUSY,
+			"the slot is just being plugged or unplugged");
 
 		fn(ctx, &error);
 		return r;
@@ -164,7 +165,8 @@ static void on_delete_asked(void *ctx, const struct postern_error *error, const 
 
 	(void)result;
 	if (!error || strstr(error->message, "in the process of unplug"))
-		return; /* an earlier request that the guest has not followed yet is this one's too */
+		return; /* an earlier request that the guest has not followed yet is this one's too
+			 */
 	if (strstr(error->message, "not found"))
 		/* The guest followed an earlier request after its deadline. */
 		device_gone(slot);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Balloon statistics from QEMU. The guest is asked only while somebody waits for the answer: the
- * property guest-stats-polling-interval is set, guest-stats is read until its last-update moves, and
- * the interval goes back to 0, so that an idle guest stays idle.
+ * property guest-stats-polling-interval is set, guest-stats is read until its last-update moves,
+ * and the interval goes back to 0, so that an idle guest stays idle.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -95,7 +95,8 @@ static void look(struct vmm *vmm)
 {
 	struct postern_error error = {0};
 	int r = qemu_call(vmm, "qom-get",
-		json_pack("{s:s, s:s}", "path", BALLOON_PATH, "property", "guest-stats"), on_stats, vmm);
+		json_pack("{s:s, s:s}", "path", BALLOON_PATH, "property", "guest-stats"), on_stats,
+		vmm);
 
 	if (r == 0)
 		return;

@@ -139,8 +139,8 @@ static int add_command(struct qmp *qmp, const char *name, json_t *arguments, uin
 	command->fn = fn;
 	command->ctx = ctx;
 	(void)snprintf(command->name, sizeof(command->name), "%s", name);
-	command->request = json_pack("{s:s, s:I, s:o*}", "execute", name, "id", command->id,
-		"arguments", arguments);
+	command->request = json_pack(
+		"{s:s, s:I, s:o*}", "execute", name, "id", command->id, "arguments", arguments);
 	if (!command->request) {
 		free(command);
 		return -ENOMEM;
@@ -161,7 +161,8 @@ int qmp_call(struct qmp *qmp, const char *command, json_t *arguments, uint32_t t
 		json_decref(arguments);
 		return qmp->state == ENDED ? -ENOTCONN : -EBUSY;
 	}
-	r = add_command(qmp, command, arguments, monotonic_ns() + timeout_ms * NSEC_PER_MSEC, fn, ctx);
+	r = add_command(
+		qmp, command, arguments, monotonic_ns() + timeout_ms * NSEC_PER_MSEC, fn, ctx);
 	if (r == 0 && qmp->state == READY)
 		send_waiting(qmp);
 	return r;
@@ -221,8 +222,8 @@ static int take_answer(struct qmp *qmp, const json_t *object)
 	struct postern_error error = {0};
 	char text[384];
 
-	while (command && (command->request || !json_is_integer(id) ||
-				  command->id != json_integer_value(id)))
+	while (command &&
+		(command->request || !json_is_integer(id) || command->id != json_integer_value(id)))
 		command = command->next;
 	if (!command || !refusal == !result)
 		return -EBADMSG;
@@ -264,7 +265,8 @@ static int take_lines(struct qmp *qmp)
 static int flush(struct qmp *qmp)
 {
 	while (buffer_len(&qmp->out) > 0) {
-		ssize_t n = send(qmp->fd, buffer_front(&qmp->out), buffer_len(&qmp->out), MSG_NOSIGNAL);
+		ssize_t n =
+			send(qmp->fd, buffer_front(&qmp->out), buffer_len(&qmp->out), MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -290,9 +292,11 @@ static int end(struct qmp *qmp, int reason, struct postern_error *error)
 	if (reason == -EBADMSG || reason == -EMSGSIZE)
 		(void)fail(&ended, POSTERN_PROTOCOL, -reason, "QEMU's monitor broke its protocol");
 	else if (reason == -ETIMEDOUT)
-		(void)fail(&ended, POSTERN_TIMED_OUT, ETIMEDOUT, "QEMU's monitor did not answer in time");
+		(void)fail(&ended, POSTERN_TIMED_OUT, ETIMEDOUT,
+			"QEMU's monitor did not answer in time");
 	else
-		(void)fail(&ended, POSTERN_ABSENT, -reason, "the connection to QEMU's monitor was lost");
+		(void)fail(&ended, POSTERN_ABSENT, -reason,
+			"the connection to QEMU's monitor was lost");
 	while (qmp->open)
 		finish(qmp, qmp->open, &ended, NULL);
 	(void)fail(error, ended.failure, -reason, "%s", ended.message);

@@ -3,9 +3,9 @@
  * A client of QEMU's machine protocol (QEMU, docs/interop/qmp-spec.rst): greeting, capabilities,
  * commands matched with their answers by id, events.
  *
- * The core never blocks; qmp_wait() runs it for programs without a loop. A guest may have taken QEMU
- * over, so what comes in is bounded: 1 MiB a line, 32 levels deep, an answer to no open command ends
- * the connection, and error texts are escaped.
+ * The core never blocks; qmp_wait() runs it for programs without a loop. A guest may have taken
+ * QEMU over, so what comes in is bounded: 1 MiB a line, 32 levels deep, an answer to no open
+ * command ends the connection, and error texts are escaped.
  */
 #pragma once
 

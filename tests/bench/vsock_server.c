@@ -2,7 +2,7 @@
 /*
  * The guest's end of the transport benchmark: a single-threaded server on AF_VSOCK.
  *
- *   vsock_server ECHO_PORT SINK_PORT SOURCE_PORT
+ *   vsock_server ECHO_PORT SINK_PORT SOURCE_PORT [DIAL_PORT]
  *
  * echo    sends back what it reads, byte for byte; after the peer's end of data it sends the rest
  *         and closes
@@ -11,12 +11,13 @@
  *         SUM 0 the answer's is 0, because computing it would be what is measured
  * source  reads one line "BYTES CHUNK SEED\n" and writes that many bytes, CHUNK at a time; the
  * bytes are SEED's pattern (see pattern()), then closes
+ * dial    reads one line "PORT\n", connects to that port of the host and is an echo there; closes
  *
  * Prints "ready" on standard output when it listens. Link it statically to put it into an
  * initramfs.
  */
-#define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -36,7 +37,7 @@
 #define FNV_START UINT64_C(0xcbf29ce484222325)
 #define FNV_PRIME UINT64_C(0x100000001b3)
 
-enum mode { MODE_ECHO, MODE_SINK, MODE_SOURCE, MODE_COUNT };
+enum mode { MODE_ECHO, MODE_SINK, MODE_SOURCE, MODE_DIAL, MODE_COUNT };
 
 struct peer {
 	enum mode mode;
@@ -203,6 +204,27 @@ static bool serve_source(struct peer *peer)
 	}
 }
 
+static void add_peer(enum mode mode, int fd, bool listener);
+
+static bool serve_dial(struct peer *peer)
+{
+	struct sockaddr_vm addr = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_HOST};
+	int fd, r = read_order(peer);
+
+	if (r <= 0)
+		return r == 0;
+	addr.svm_port = (unsigned)strtoul(peer->line, NULL, 10);
+	fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return false;
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
+		fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+		(void)close(fd);
+	else
+		add_peer(MODE_ECHO, fd, false);
+	return false;
+}
+
 static void add_peer(enum mode mode, int fd, bool listener)
 {
 	struct peer *peer = calloc(1, sizeof(*peer));
@@ -238,7 +260,7 @@ static void listen_on(enum mode mode, unsigned port)
 static void serve(struct peer *peer)
 {
 	static bool (*const serve_mode[MODE_COUNT])(struct peer *) = {
-		serve_echo, serve_sink, serve_source};
+		serve_echo, serve_sink, serve_source, serve_dial};
 
 	if (!peer->listener) {
 		if (!serve_mode[peer->mode](peer))
@@ -256,8 +278,9 @@ static void serve(struct peer *peer)
 
 int main(int argc, char **argv)
 {
-	if (argc != 4) {
-		(void)fputs("usage: vsock_server ECHO_PORT SINK_PORT SOURCE_PORT\n", stderr);
+	if (argc != 4 && argc != 5) {
+		(void)fputs("usage: vsock_server ECHO_PORT SINK_PORT SOURCE_PORT [DIAL_PORT]\n",
+			stderr);
 		return 2;
 	}
 	(void)signal(SIGPIPE, SIG_IGN);
@@ -267,6 +290,8 @@ int main(int argc, char **argv)
 	listen_on(MODE_ECHO, (unsigned)strtoul(argv[1], NULL, 10));
 	listen_on(MODE_SINK, (unsigned)strtoul(argv[2], NULL, 10));
 	listen_on(MODE_SOURCE, (unsigned)strtoul(argv[3], NULL, 10));
+	if (argc == 5)
+		listen_on(MODE_DIAL, (unsigned)strtoul(argv[4], NULL, 10));
 	(void)puts("ready");
 	(void)fflush(stdout);
 	for (;;) {

@@ -77,11 +77,13 @@ static void what_cannot_be_is_unknown(void **state)
 
 	(void)state;
 	/* More free than there is; more total than the VM has; a negative; no number. */
-	(void)read_stats("{\"stats\": {\"stat-free-memory\": 3000, \"stat-total-memory\": 2000}}", &stats);
+	(void)read_stats(
+		"{\"stats\": {\"stat-free-memory\": 3000, \"stat-total-memory\": 2000}}", &stats);
 	assert_true(stats.values[BALLOON_FREE] == BALLOON_UNKNOWN);
 	assert_int_equal(stats.values[BALLOON_TOTAL], 2000);
-	(void)read_stats("{\"stats\": {\"stat-free-memory\": 5, \"stat-total-memory\": 9223372036854775807, "
-			 "\"stat-swap-out\": -5, \"stat-disk-caches\": \"many\"}}",
+	(void)read_stats(
+		"{\"stats\": {\"stat-free-memory\": 5, \"stat-total-memory\": 9223372036854775807, "
+		"\"stat-swap-out\": -5, \"stat-disk-caches\": \"many\"}}",
 		&stats);
 	assert_true(stats.values[BALLOON_TOTAL] == BALLOON_UNKNOWN);
 	assert_int_equal(stats.values[BALLOON_FREE], 5);

@@ -90,9 +90,9 @@ static void real_cpio_unpacks_what_was_packed(void **state)
 	assert_int_equal(fclose(out), 0);
 	image_done(&image);
 	assert_string_equal(output_of("mkdir %s/to && cd %s/to && cpio -idm --quiet < ../image && "
-				      "cat init etc/deep/er/file && stat -c '%%a %%s' etc/empty tmp "
-				      "etc/deep/er/file | sed 's/ 4096$/ dir/; s/ [46]0$/ dir/'"),
-		"1five\n600 0\n1777 dir\n640 5\n");
+				      "cat init etc/deep/er/file && stat -c '%%a %%s' etc/empty "
+				      "etc/deep/er/file && stat -c %%a tmp"),
+		"1five\n600 0\n640 5\n1777\n");
 }
 
 static void real_cpio_lists_nodes(void **state)
@@ -105,9 +105,10 @@ static void real_cpio_lists_nodes(void **state)
 	assert_int_equal(cpio_entry(&cpio, "name-of-odd-length", S_IFREG | 0644, 0, "abc", 3), 0);
 	assert_int_equal(cpio_end(&cpio), 0);
 	assert_int_equal(fclose(out), 0);
-	assert_string_equal(output_of("cd %s && cpio -itv --quiet < nodes | awk '{print $1, $5, $6, $NF}' "
-				      "| sed 's/ Jan.*name/ name/; s/ 3 Jan/ 3/; s/ Jan / /'"),
-		"crw------- 5, 1 console\n-rw-r--r-- 3 name-of-odd-length\n");
+	assert_string_equal(output_of("cd %s && cpio -itv --quiet < nodes | awk '{print $1, $NF}'"),
+		"crw------- console\n-rw-r--r-- name-of-odd-length\n");
+	assert_string_equal(
+		output_of("cd %s && cpio -itv --quiet < nodes | grep -c ' 5, *1 '"), "1\n");
 }
 
 static void merged_folders_are_resolved(void **state)
@@ -123,7 +124,8 @@ static void merged_folders_are_resolved(void **state)
 	assert_int_equal(image_add_data(&image, "/usr/lib/x86/libc.so", 0755, "b", 1), -EEXIST);
 	assert_int_equal(image_add_data(&image, "/etc/../lib/x", 0644, "", 0), -EINVAL);
 	assert_int_equal(image_add_data(&image, "relative", 0644, "", 0), -EINVAL);
-	assert_int_equal(image_add_data(&image, "/usr/lib/x86/libc.so/below", 0644, "", 0), -ENOTDIR);
+	assert_int_equal(
+		image_add_data(&image, "/usr/lib/x86/libc.so/below", 0644, "", 0), -ENOTDIR);
 	image_done(&image);
 }
 

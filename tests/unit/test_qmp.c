@@ -136,7 +136,8 @@ static void errors_are_told_and_escaped(void **state)
 	greet();
 	assert_int_equal(qmp_call(qmp, "device_add", NULL, 1000, on_answer, NULL), 0);
 	assert_int_equal(dispatch(), 0);
-	say("{\"error\": {\"class\": \"GenericError\", \"desc\": \"no \\u001b[2J bus\"}, \"id\": 2}\n");
+	say("{\"error\": {\"class\": \"GenericError\", \"desc\": \"no \\u001b[2J bus\"}, \"id\": "
+	    "2}\n");
 	assert_int_equal(dispatch(), 0);
 	assert_int_equal(last_error.failure, POSTERN_ANSWERED);
 	assert_string_equal(last_error.message, "QEMU: device_add: no \\x1b[2J bus");
@@ -216,10 +217,12 @@ static void deep_nesting_is_refused_before_it_is_parsed(void **state)
 	(void)fcntl(monitor, F_SETFL, 0);
 	assert_int_equal(write(monitor, "{\"a\":", 5), 5);
 	assert_int_equal(write(monitor, deep, 100000), 100000);
-	while (dispatch() == 0 && poll(&(struct pollfd){.fd = qmp_fd(qmp), .events = POLLIN}, 1, 0) > 0)
+	while (dispatch() == 0 &&
+		poll(&(struct pollfd){.fd = qmp_fd(qmp), .events = POLLIN}, 1, 0) > 0)
 		;
 	assert_int_equal(write(monitor, deep + 100000, 100000), 100000);
-	while (dispatch() == 0 && poll(&(struct pollfd){.fd = qmp_fd(qmp), .events = POLLIN}, 1, 0) > 0)
+	while (dispatch() == 0 &&
+		poll(&(struct pollfd){.fd = qmp_fd(qmp), .events = POLLIN}, 1, 0) > 0)
 		;
 	assert_int_equal(write(monitor, "}\n", 2), 2);
 	assert_int_equal(dispatch(), -EBADMSG);

@@ -144,8 +144,9 @@ static void names_are_made_up(void **state)
 
 static void bad_names_are_refused(void **state)
 {
-	static const char *const names[] = {"", ".", "..", ".lock", "-x", "_x", "A", "a/b", "a b", "a\n",
-		"\xc3\xa4", "0123456789012345678901234567890123456789012345678901234567890123"};
+	static const char *const names[] = {"", ".", "..", ".lock", "-x", "_x", "A", "a/b", "a b",
+		"a\n", "\xc3\xa4",
+		"0123456789012345678901234567890123456789012345678901234567890123"};
 	struct registry_entry entry;
 	struct postern_error error = {0};
 	char dir[PATH_MAX];

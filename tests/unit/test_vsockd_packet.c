@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What a hostile or unusual guest says in its packets. */
-#include "tests/unit/vsockd_mock.h"
+#include "tests/unit/vsockd_bytes.h"
 
 /* Sends a header as it is, with so many bytes behind it. */
 static void send_raw(
@@ -8,16 +8,6 @@ static void send_raw(
 {
 	mock_queue(m, header, payload, bytes);
 	mock_kick(m, RING_TX);
-}
-
-static uint8_t *blob(void)
-{
-	static uint8_t bytes[66000];
-
-	if (bytes[1] == 0)
-		for (size_t i = 0; i < sizeof(bytes); i++)
-			bytes[i] = (uint8_t)(i * 7 + (i >> 8));
-	return bytes;
 }
 
 MOCK_TEST(length_beyond_the_chain_resets)

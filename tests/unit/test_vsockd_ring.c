@@ -372,100 +372,77 @@ MOCK_TEST(useless_buffers_are_gone_through_once)
 	(void)close(fd);
 }
 
-/* ---- kicks and interrupts ---- */
+/* ---- all at random ---- */
 
-static uint16_t *used_event(struct mock *m, uint32_t index)
+/* A small generator, so that a failure is the same everywhere. */
+static uint32_t rnd(uint32_t below)
 {
-	return &m->rings[index].avail[2 + MOCK_NUM];
+	static uint64_t x = 88172645463325252U;
+
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	return (uint32_t)(x >> 33) % below;
 }
 
-static uint16_t avail_event(struct mock *m, uint32_t index)
+static struct ring_desc random_desc(void)
 {
-	return m->rings[index].used[2 + MOCK_NUM * 4];
+	static const uint64_t odd[] = {0, UINT64_MAX, MOCK_GPA - 1, GPA(MOCK_SIZE - 1)};
+	static const uint32_t lens[] = {0, 1, 43, 44, 45, 4140, 65536, UINT32_MAX};
+	struct ring_desc desc = {
+		.addr = GPA(rnd(MOCK_SIZE)),
+		.len = rnd(3) ? lens[rnd(ARRAY_SIZE(lens) - 1)] : rnd(200) * 16,
+		.flags = (uint16_t)rnd(8),
+		.next = (uint16_t)rnd(MOCK_NUM),
+	};
+
+	if (rnd(50) == 0)
+		desc.addr = odd[rnd(ARRAY_SIZE(odd))];
+	if (rnd(3))
+		desc.flags &= (uint16_t)~DESC_INDIRECT;
+	return desc;
 }
 
-MOCK_TEST(interrupts_follow_used_event)
+/* Headers that mostly mean something, everywhere in the memory that descriptors point to. */
+static void scatter_headers(struct mock *m)
 {
-	uint32_t port;
-	int fd = mock_stream(m, &port);
-	uint16_t used = m->rings[RING_RX].used[1];
+	for (unsigned i = 0; i < 200; i++) {
+		struct packet header = mock_header(
+			rnd(4), rnd(2) ? FLOW_PORT_FIRST + rnd(50) : rnd(4), (uint16_t)rnd(9));
 
-	(void)mock_called(m, RING_RX);
-	*used_event(m, RING_RX) = (uint16_t)(used + 1); /* the second one from here */
-	assert_int_equal(write(fd, "a", 1), 1);
-	mock_run(m);
-	assert_int_equal(m->rings[RING_RX].used[1], (uint16_t)(used + 1));
-	assert_false(mock_called(m, RING_RX));
-	assert_int_equal(write(fd, "b", 1), 1);
-	mock_run(m);
-	assert_true(mock_called(m, RING_RX));
-	assert_int_equal(write(fd, "c", 1), 1);
-	mock_run(m);
-	assert_false(mock_called(m, RING_RX));
-	(void)close(fd);
-}
-
-static void interrupts_follow_the_flag_without_event_idx(void **state)
-{
-	static struct mock mock;
-	struct mock *m = &mock;
-	int fd;
-
-	(void)state;
-	mock_init(m, 16);
-	m->features &= ~FEATURE(FEATURE_EVENT_IDX);
-	mock_start(m);
-	mock_post_all(m);
-	(void)mock_called(m, RING_RX);
-	m->rings[RING_RX].avail[0] = 1;
-	fd = mock_client(m, "CONNECT 1000\n");
-	assert_int_equal(m->rings[RING_RX].used[1], 1);
-	assert_false(mock_called(m, RING_RX));
-	m->rings[RING_RX].avail[0] = 0;
-	(void)close(fd);
-	mock_run(m);
-	assert_int_equal(m->rings[RING_RX].used[1], 2);
-	assert_true(mock_called(m, RING_RX));
-	mock_close(m);
-}
-
-MOCK_TEST(kicks_are_asked_for_when_the_ring_is_empty)
-{
-	mock_send(m, 1, 2, OP_RST);
-	assert_int_equal(avail_event(m, RING_TX), 1);
-	mock_send(m, 1, 2, OP_RST);
-	assert_int_equal(avail_event(m, RING_TX), 2);
-	/* Whatever the driver writes there is its own to read. */
-	m->rings[RING_TX].used[2 + MOCK_NUM * 4] = 0x1234;
-	*used_event(m, RING_TX) = 0xffff;
-	mock_send(m, 1, 2, OP_RST);
-	assert_int_equal(avail_event(m, RING_TX), 3);
-}
-
-MOCK_TEST(kicks_without_entries_cost_little)
-{
-	uint64_t packets = m->device.counters.from_guest_packets;
-
-	for (unsigned i = 0; i < 1000; i++)
-		mock_kick(m, i & 1);
-	assert_int_equal(m->device.counters.from_guest_packets, packets);
-	assert_false(tx_pending(&m->device) || rx_pending(&m->device));
-	mock_assert_alive(m);
-}
-
-MOCK_TEST(used_transmit_buffers_come_back_soon)
-{
-	mock_send(m, 1, 2, OP_RST);
-	mock_wait(m, 5);
-	assert_int_equal(m->rings[RING_TX].used[1], 1);
-	/* A quarter of the ring does not wait for the clock. */
-	for (unsigned i = 0; i < MOCK_NUM / 4; i++) {
-		struct packet header = mock_header(1, 2, OP_RST);
-
-		mock_queue(m, &header, NULL, 0);
+		header.len = rnd(5000);
+		header.flags = rnd(4);
+		header.buf_alloc = rnd(2) ? 65536 : rnd(100);
+		header.fwd_cnt = rnd(3) ? 0 : rnd(1000);
+		memcpy(m->memory + 2 * MOCK_RING + rnd(MOCK_SIZE - 2 * MOCK_RING - PACKET_SIZE),
+			&header, PACKET_SIZE);
 	}
-	mock_kick(m, RING_TX);
-	assert_int_equal(m->rings[RING_TX].used[1], 1 + MOCK_NUM / 4);
+}
+
+MOCK_TEST(random_rings_are_survived)
+{
+	int listener = mock_listen(m, 3);
+
+	for (unsigned round = 0; round < 1500; round++) {
+		unsigned index = rnd(2);
+
+		scatter_headers(m);
+		for (unsigned i = 0; i < MOCK_NUM; i++)
+			if (rnd(4) == 0)
+				m->rings[index].desc[i] = random_desc();
+		for (unsigned i = rnd(20); i > 0; i--)
+			mock_put(m, index, (uint16_t)rnd(rnd(100) ? MOCK_NUM : 65536));
+		if (rnd(10) == 0)
+			(void)close(mock_client(m, "CONNECT 1\nbytes ahead of the answer"));
+		mock_kick(m, index);
+		if (m->device.rings[RING_TX].broken || m->device.rings[RING_RX].broken)
+			reset_driver(m);
+	}
+	assert_true(m->device.counters.rings_broken > 100);
+	assert_true(m->device.counters.from_guest_packets > 1000);
+	reset_driver(m);
+	mock_assert_alive(m);
+	(void)close(listener);
 }
 
 int main(void)
@@ -488,11 +465,7 @@ int main(void)
 		cmocka_unit_test(writable_pieces_of_a_transmit_chain_do_not_count),
 		cmocka_unit_test(odd_receive_buffers),
 		cmocka_unit_test(useless_buffers_are_gone_through_once),
-		cmocka_unit_test(interrupts_follow_used_event),
-		cmocka_unit_test(interrupts_follow_the_flag_without_event_idx),
-		cmocka_unit_test(kicks_are_asked_for_when_the_ring_is_empty),
-		cmocka_unit_test(kicks_without_entries_cost_little),
-		cmocka_unit_test(used_transmit_buffers_come_back_soon),
+		cmocka_unit_test(random_rings_are_survived),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -106,6 +106,8 @@ static int add_processes(struct call *call, const struct footprint *footprint, P
 		process->has_pid = process->has_rss_bytes = process->has_spare = true;
 		process->pid = footprint->process[i].pid;
 		process->rss_bytes = footprint->process[i].rss_bytes;
+		process->has_pss_bytes = true;
+		process->pss_bytes = footprint->process[i].pss_bytes;
 		process->spare = footprint->process[i].spare;
 		process->has_descriptors = true;
 		process->descriptors = footprint->process[i].descriptors;

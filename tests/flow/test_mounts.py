@@ -1,0 +1,499 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""mounts.*, shares.* and their notifications, on file systems of this machine's own kernel."""
+
+import os
+import subprocess
+import threading
+import time
+
+import pytest
+
+from wire import Failed
+
+
+def mounted(path):
+    with open("/proc/self/mountinfo") as file:
+        return any(line.split()[4] == path for line in file)
+
+
+@pytest.fixture
+def target(agent):
+    path = os.path.join(os.path.realpath(agent.dir), "mnt")
+    os.makedirs(path, exist_ok=True)
+    yield path
+    while mounted(path):
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+def tmpfs(client, target, **fields):
+    return client.call("mounts.mount", target=target.encode(), type="tmpfs", **fields)
+
+
+def failure(call):
+    with pytest.raises(Failed) as failed:
+        call()
+    return failed.value
+
+
+def test_list_is_the_kernels_table(client):
+    listed = [(m.id, m.target) for m in client.call("mounts.list").mounts]
+    with open("/proc/self/mountinfo", "rb") as file:
+        kernel = [(int(line.split()[0]), line.split()[4].decode("unicode_escape").encode("latin1"))
+                  for line in file]
+    assert listed == kernel
+
+
+def test_list_by_type_and_target(client):
+    procs = client.call("mounts.list", types=["proc"]).mounts
+    assert procs and all(m.type == b"proc" for m in procs)
+    assert [m.target for m in client.call("mounts.list", target=b"/proc").mounts] == [b"/proc"]
+    assert not client.call("mounts.list", target=b"/nothing").mounts
+
+
+def test_usage_is_statvfs(client, target):
+    tmpfs(client, target, options=[dict(key="size", value=b"1m")])
+    with open(f"{target}/file", "wb") as file:
+        file.write(b"x" * 65536)
+    entry = client.call("mounts.list", usage=True, target=target.encode()).mounts[0]
+    assert entry.usage.total == 1 << 20
+    assert entry.usage.used == 65536
+    assert not client.call("mounts.list", target=target.encode()).mounts[0].HasField("usage")
+
+
+def test_mount_and_unmount(client, target):
+    reply = tmpfs(client, target, options=[dict(key="size", value=b"64k"), dict(key="noexec")])
+    assert mounted(target)
+    assert reply.mount.target == target.encode() and reply.mount.type == b"tmpfs"
+    assert {b"nosuid", b"nodev", b"noexec"} <= set(reply.mount.options)
+    assert b"size=64k" in reply.mount.fs_options
+    gone = client.call("mounts.unmount", target=target.encode())
+    assert gone.mount.id == reply.mount.id
+    assert not mounted(target)
+
+
+def test_read_only(client, target):
+    reply = tmpfs(client, target, options=[dict(key="ro")])
+    assert b"ro" in reply.mount.options
+    with pytest.raises(OSError):
+        open(f"{target}/file", "w")
+
+
+def test_suid_and_dev_only_on_request(client, target):
+    reply = tmpfs(client, target, options=[dict(key="suid"), dict(key="dev")])
+    assert not {b"nosuid", b"nodev"} & set(reply.mount.options)
+
+
+def test_create_target(client, agent, target):
+    deep = f"{target}/a/b/c"
+    error = failure(lambda: tmpfs(client, deep))
+    assert error.code == "NOT_FOUND" and "create_target" in error.message
+    tmpfs(client, deep, create_target=True)
+    assert mounted(deep)
+    client.call("mounts.unmount", target=deep.encode())
+
+
+@pytest.mark.parametrize("fields,code,words", [
+    (dict(type="tmpfs"), "INVALID_ARGUMENT", "target: must be given"),
+    (dict(type="tmpfs", target=b"relative"), "INVALID_ARGUMENT", "absolute path"),
+    (dict(type="tmpfs", target=b"/tmp/../etc"), "INVALID_ARGUMENT", "without . and .."),
+    (dict(type="tmpfs", target=b"/a\0b"), "INVALID_ARGUMENT", "NUL"),
+    (dict(type="tmpfs", target=b"/" + b"x" * 5000), "INVALID_ARGUMENT", "longer than"),
+    (dict(type="tmpfs", target=b"/"), "FAILED_PRECONDITION", "never mounted over"),
+    (dict(type="tmpfs", target=b"/proc"), "FAILED_PRECONDITION", "never mounted over"),
+    (dict(target=b"/mnt"), "INVALID_ARGUMENT", "type: must be given"),
+    (dict(type="fuse", target=b"/mnt"), "INVALID_ARGUMENT", "not one of the types"),
+    (dict(type="tmpfs,ext4", target=b"/mnt"), "INVALID_ARGUMENT", "not one of the types"),
+    (dict(type="tmpfs", target=b"/mnt", source=b"x"), "INVALID_ARGUMENT", "tmpfs has none"),
+    (dict(type="ext4", target=b"/mnt"), "INVALID_ARGUMENT", "source: must be given"),
+    (dict(type="ext4", target=b"/mnt", source=b"/etc/passwd"), "INVALID_ARGUMENT", "below /dev"),
+    (dict(type="ext4", target=b"/mnt", source=b"/dev/../etc/passwd"), "INVALID_ARGUMENT", "out of /dev"),
+    (dict(type="ext4", target=b"/mnt", source=b"/dev/no-such"), "NOT_FOUND", "no such device"),
+    (dict(type="ext4", target=b"/mnt", source=b"/dev/null"), "INTERNAL", "Block device required"),
+    (dict(type="virtiofs", target=b"/mnt", source=b"x" * 37), "INVALID_ARGUMENT", "at most 36"),
+    (dict(type="virtiofs", target=b"/mnt", source=b"a,b"), "INVALID_ARGUMENT", "commas"),
+    (dict(type="tmpfs", target=b"/mnt", options=[dict(key="loop")]), "INVALID_ARGUMENT", "loop is not an option"),
+    (dict(type="tmpfs", target=b"/mnt", options=[dict(key="helper", value=b"x")]), "INVALID_ARGUMENT", "helper"),
+    (dict(type="tmpfs", target=b"/mnt", options=[dict(key="size"), dict(key="size")]), "INVALID_ARGUMENT", "twice"),
+    (dict(type="tmpfs", target=b"/mnt", options=[dict(key="ro", value=b"1")]), "INVALID_ARGUMENT", "takes no value"),
+    (dict(type="tmpfs", target=b"/mnt", options=[dict(value=b"x")]), "INVALID_ARGUMENT", "key is missing"),
+    (dict(type="tmpfs", target=b"/mnt", options=[dict(key="size", value=b"1\0,suid")]), "INVALID_ARGUMENT", "NUL"),
+    (dict(type="tmpfs", target=b"/mnt", options=[dict(key="size", value=b"lots")]), "INVALID_ARGUMENT", "size"),
+])
+def test_refused_mounts(client, fields, code, words):
+    before = open("/proc/self/mountinfo").read()
+    error = failure(lambda: client.call("mounts.mount", **fields))
+    assert error.code == code and words in error.message, error
+    assert open("/proc/self/mountinfo").read() == before
+
+
+def test_comma_in_a_value_is_no_second_option(client, target):
+    error = failure(lambda: tmpfs(client, target, options=[dict(key="size", value=b"64k,suid")]))
+    assert error.code == "INVALID_ARGUMENT"
+    assert not mounted(target)
+
+
+def test_mount_twice(client, target):
+    tmpfs(client, target)
+    error = failure(lambda: tmpfs(client, target))
+    assert error.code == "ALREADY_EXISTS"
+    client.call("mounts.unmount", target=target.encode())
+    assert not mounted(target)
+
+
+def test_symbolic_links_are_not_followed(client, agent, target):
+    link = f"{os.path.realpath(agent.dir)}/link"
+    os.symlink(target, link)
+    try:
+        error = failure(lambda: tmpfs(client, link))
+        assert error.code == "INVALID_ARGUMENT" and "symbolic link" in error.message
+        error = failure(lambda: tmpfs(client, link + "/below", create_target=True))
+        assert "symbolic link" in error.message
+        assert not os.path.exists(f"{target}/below")
+    finally:
+        os.unlink(link)
+
+
+def test_wait_for_a_device_has_a_deadline(client):
+    start = time.monotonic()
+    error = failure(lambda: client.call("mounts.mount", type="ext4", source=b"/dev/no-such",
+                                        target=b"/mnt", wait_ms=500))
+    assert error.code == "NOT_FOUND" and "waited for" in error.message
+    assert 0.4 < time.monotonic() - start < 3
+
+
+def test_a_late_deadline_says_what_became_of_it(client, target):
+    error = failure(lambda: client.call("mounts.mount", type="ext4", source=b"/dev/no-such",
+                                        target=target.encode(), wait_ms=60000, timeout_ms=300))
+    assert error.code == "DEADLINE_EXCEEDED"
+    assert error.error.outcome == 1 and "nothing was changed" in error.message
+
+
+def test_a_cancelled_mount_says_what_became_of_it(client, target):
+    id = client.start("mounts.mount", type="ext4", source=b"/dev/no-such", target=target.encode(),
+                      wait_ms=60000)
+    time.sleep(0.2)
+    client.cancel(id)
+    error = client.take_response(id).error
+    assert error.code == 1 and error.outcome == 1
+
+
+def test_a_client_that_vanishes_with_a_mount_under_way(agent, target):
+    client = agent.client()
+    client.start("mounts.mount", type="ext4", source=b"/dev/no-such", target=target.encode(), wait_ms=800)
+    time.sleep(0.1)
+    client.close()
+    deadline = time.monotonic() + 10
+    with agent.client() as other:
+        while other.call("system.info").agent.calls:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert not mounted(target)
+
+
+def test_unmount_what_is_not_mounted(client, target):
+    for path in (target, "/no/such/path"):
+        error = failure(lambda: client.call("mounts.unmount", target=path.encode()))
+        assert error.code == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("path", [b"/", b"/proc", b"/dev", b"/sys", b"/run"])
+def test_protected_paths(client, path):
+    assert failure(lambda: client.call("mounts.unmount", target=path)).code == "FAILED_PRECONDITION"
+
+
+def test_two_clients_unmount_the_same(agent, target):
+    with agent.client() as one, agent.client() as two:
+        for _ in range(5):
+            tmpfs(one, target)
+            ids = [(c, c.start("mounts.unmount", target=target.encode())) for c in (one, two)]
+            answers = [c.take_response(id) for c, id in ids]
+            assert sorted(a.WhichOneof("outcome") for a in answers) == ["error", "result"]
+            error = next(a.error for a in answers if a.HasField("error"))
+            assert error.code == 5  # NOT_FOUND
+            assert not mounted(target)
+
+
+# ---- who holds it ----
+
+def holders(error):
+    return {(h.pid, use.kind): (h, use) for h in error.error.details.holders for use in h.uses}
+
+
+def test_busy_by_an_open_file(client, target):
+    tmpfs(client, target)
+    with open(f"{target}/held", "w"):
+        error = failure(lambda: client.call("mounts.unmount", target=target.encode()))
+        assert error.code == "FAILED_PRECONDITION" and error.error.sys_errno == 16
+        assert error.error.outcome == 1
+        holder, use = holders(error)[os.getpid(), 1]
+        assert use.path.decode() == f"{target}/held"
+        assert holder.user == b"root" and holder.command
+        assert f"(pid {os.getpid()}) has open {target}/held" in error.message
+        assert mounted(target)
+    client.call("mounts.unmount", target=target.encode())
+
+
+@pytest.mark.parametrize("kind,how", [
+    (2, lambda path: dict(args=["sleep", "60"], cwd=path)),
+    (4, lambda path: dict(args=[f"{path}/sleep", "60"])),
+    (5, lambda path: dict(args=[f"{path}/sleep", "60"])),
+], ids=["current directory", "executable", "mapping"])
+def test_busy_by_a_process(client, target, kind, how):
+    tmpfs(client, target)
+    with open("/usr/bin/sleep", "rb") as source, open(f"{target}/sleep", "wb") as copy:
+        copy.write(source.read())
+    os.chmod(f"{target}/sleep", 0o755)
+    with subprocess.Popen(**how(target)) as process:
+        time.sleep(0.2)
+        error = failure(lambda: client.call("mounts.unmount", target=target.encode()))
+        process.kill()
+    assert (process.pid, kind) in holders(error)
+    client.call("mounts.unmount", target=target.encode())
+
+
+def test_busy_by_a_root_directory(client, target):
+    tmpfs(client, target)
+    code = f"import os,time; os.chroot({target!r}); time.sleep(60)"
+    with subprocess.Popen(["/usr/bin/python3", "-c", code]) as process:
+        time.sleep(0.5)
+        error = failure(lambda: client.call("mounts.unmount", target=target.encode()))
+        process.kill()
+    assert (process.pid, 3) in holders(error)
+
+
+def test_busy_by_a_nested_mount(client, target):
+    tmpfs(client, target)
+    tmpfs(client, f"{target}/inner", create_target=True)
+    error = failure(lambda: client.call("mounts.unmount", target=target.encode()))
+    holder, use = holders(error)[0, 6]
+    assert use.path.decode() == f"{target}/inner"
+    client.call("mounts.unmount", target=f"{target}/inner".encode())
+    client.call("mounts.unmount", target=target.encode())
+
+
+def test_held_in_another_mount_namespace(client, target):
+    tmpfs(client, target)
+    with subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-c",
+                           f"cd {target}; exec sleep 60"]) as process:
+        time.sleep(0.5)
+        reply = client.call("mounts.unmount", target=target.encode(), mode=3)
+        process.kill()
+    uses = {(h.pid, use.kind) for h in reply.holders for use in h.uses}
+    assert (process.pid, 9) in uses
+    assert not mounted(target)
+
+
+def test_lazy_unmount_names_the_holders(client, target):
+    tmpfs(client, target)
+    with open(f"{target}/held", "w"):
+        reply = client.call("mounts.unmount", target=target.encode(), mode=3)
+    assert not mounted(target)
+    assert os.getpid() in [holder.pid for holder in reply.holders]
+
+
+# ---- shares ----
+
+def test_a_share_is_remembered_and_forgotten(client, agent, target):
+    share = client.call("shares.mount", target=target.encode(), type="tmpfs",
+                        options=[dict(key="size", value=b"64k")]).share
+    assert mounted(target) and share.state == 1
+    listed = client.call("shares.list").shares
+    assert [(s.target.decode(), s.type, s.state) for s in listed] == [(target, "tmpfs", 1)]
+    subprocess.run(["umount", target], check=True)
+    assert client.call("shares.list").shares[0].state == 2  # GONE
+    client.call("shares.unmount", target=target.encode())
+    assert not client.call("shares.list").shares
+    error = failure(lambda: client.call("shares.unmount", target=target.encode()))
+    assert error.code == "NOT_FOUND"
+
+
+def test_a_busy_share_stays(client, target):
+    client.call("shares.mount", target=target.encode(), type="tmpfs")
+    with open(f"{target}/held", "w"):
+        error = failure(lambda: client.call("shares.unmount", target=target.encode()))
+        assert error.code == "FAILED_PRECONDITION" and error.error.details.holders
+        assert len(client.call("shares.list").shares) == 1
+    client.call("shares.unmount", target=target.encode())
+
+
+@pytest.mark.parametrize("fields,words", [
+    (dict(type="ext4", source=b"/dev/vda"), "is no share"),
+    (dict(type="tmpfs", secret=b"s"), "takes none"),
+    (dict(type="cifs", source=b"//h/s", secret=b"a\0b"), "NUL"),
+])
+def test_refused_shares(client, target, fields, words):
+    error = failure(lambda: client.call("shares.mount", target=target.encode(), **fields))
+    assert error.code == "INVALID_ARGUMENT" and words in error.message
+    assert not client.call("shares.list").shares
+
+
+def test_a_persistent_share_comes_back(target):
+    from agent import Agent
+    agent = Agent(sample_interval=1)
+    place = f"{os.path.realpath(agent.dir)}/persistent"
+    try:
+        agent.start()
+        with agent.client() as client:
+            client.call("shares.mount", target=place.encode(), type="tmpfs", persistent=True)
+        agent.stop()
+        subprocess.run(["umount", place], check=True)
+        subprocess.run(["rm", "-rf", f"{agent.dir}/run/shares"], check=True)
+        agent.start()
+        deadline = time.monotonic() + 10
+        while not mounted(place):
+            assert time.monotonic() < deadline, agent.read_log()
+            time.sleep(0.05)
+        with agent.client() as client:
+            while not client.call("shares.list").shares:
+                assert time.monotonic() < deadline
+            share = client.call("shares.list").shares[0]
+            assert share.persistent and share.state == 1
+            client.call("shares.unmount", target=place.encode())
+        assert not os.listdir(f"{agent.dir}/state/shares")
+    finally:
+        while mounted(place):
+            subprocess.run(["umount", "-l", place], check=True)
+        agent.close()
+
+
+# ---- notifications ----
+
+def test_mounts_are_told_whoever_makes_them(client, target):
+    client.call("notifications.subscribe", topics=["notify.mounts.*"])
+    tmpfs(client, target)
+    _, body = client.notification("notify.mounts.mount")
+    assert body.mount.target.decode() == target
+    subprocess.run(["umount", target], check=True)
+    _, body = client.notification("notify.mounts.unmount")
+    assert body.mount.target.decode() == target
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", target], check=True)
+    _, body = client.notification("notify.mounts.mount")
+    assert body.mount.target.decode() == target
+
+
+def test_shares_are_told(client, target):
+    client.call("notifications.subscribe", topics=["notify.shares.*"])
+    client.call("shares.mount", target=target.encode(), type="tmpfs")
+    _, body = client.notification("notify.shares.mount")
+    assert body.share.target.decode() == target
+    client.call("shares.unmount", target=target.encode())
+    _, body = client.notification("notify.shares.unmount")
+    assert body.share.target.decode() == target
+
+
+def test_snapshot_then_changes_converges(client, target):
+    """The table rebuilt from snapshot and events is the kernel's, under changes by others."""
+    stop = threading.Event()
+
+    def churn():
+        while not stop.is_set():
+            subprocess.run(["mount", "-t", "tmpfs", "churn", target], check=True)
+            subprocess.run(["umount", target], check=True)
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        time.sleep(0.1)
+        client.call("notifications.subscribe", topics=["notify.mounts.*"], snapshot=True)
+        time.sleep(0.5)
+    finally:
+        stop.set()
+        thread.join()
+    subprocess.run(["mount", "-t", "tmpfs", "last", target], check=True)
+    table = {}
+    while True:
+        got, body = client.notification()
+        key = (body.mount.id, body.mount.target)
+        if got.topic == "notify.mounts.mount":
+            table[key] = body.mount
+        else:
+            table.pop(key, None)
+        if not got.snapshot and body.mount.source == b"last":
+            break
+    kernel = {(m.id, m.target) for m in client.call("mounts.list").mounts}
+    assert set(table) == kernel
+
+
+def test_replay_after_a_cursor(agent, client, target):
+    reply = client.call("notifications.subscribe", topics=["notify.mounts.*"])
+    tmpfs(client, target)
+    got, _ = client.notification("notify.mounts.mount")
+    client.call("mounts.unmount", target=target.encode())
+    client.notification("notify.mounts.unmount")
+    with agent.client() as later:
+        later.call("notifications.subscribe", topics=["notify.mounts.*"],
+                   after=dict(epoch=reply.cursor.epoch, seq=reply.cursor.seq))
+        first, body = later.notification()
+        assert first.seq == got.seq and body.mount.target.decode() == target
+        second, _ = later.notification()
+        assert second.topic == "notify.mounts.unmount" and second.seq > first.seq
+    with agent.client() as stranger:
+        stranger.call("notifications.subscribe", topics=["notify.mounts.*"],
+                      after=dict(epoch=reply.cursor.epoch ^ 1, seq=1))
+        gap, body = stranger.notification()
+        assert gap.topic == "notify.gap" and body.missed == 0
+
+
+def test_a_slow_subscriber_gets_a_gap_and_holds_up_nobody(agent, client, target):
+    import socket
+    slow = agent.client()
+    slow.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    slow.call("notifications.subscribe", topics=["notify.mounts.*"])
+    client.call("notifications.subscribe", topics=["notify.mounts.*"])
+    # Large entries, so that the ring's bytes run out before its patience.
+    options = ",".join(["size=1m"])
+    for i in range(400):
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "s" * 3900, target], check=True)
+        subprocess.run(["umount", target], check=True)
+    seen = 0
+    while seen < 100:
+        client.notification()
+        seen += 1
+    told = [slow.notification()[0].topic for _ in range(100)]
+    last = None
+    slow.sock.settimeout(3)
+    topics = []
+    try:
+        while True:
+            topics.append(slow.notification(timeout=3)[0].topic)
+    except (TimeoutError, OSError):
+        pass
+    assert "notify.gap" in topics + told
+    slow.close()
+
+
+def test_load_events_by_interval_and_threshold(client):
+    reply = client.call("notifications.subscribe", topics=["notify.system_load"], interval_ms=1000)
+    first, body = client.notification("notify.system_load")
+    second, _ = client.notification("notify.system_load")
+    assert body.sample.memory_total > 0
+    assert 0.8e9 < second.time_ns - first.time_ns < 3e9
+    client.call("notifications.unsubscribe", subscription=reply.subscription)
+    client.notifications.clear()
+    client.call("notifications.subscribe", topics=["notify.system_load"], interval_ms=1000,
+                threshold=dict(memory_available_below=1))
+    with pytest.raises((TimeoutError, OSError)):
+        client.notification("notify.system_load", timeout=2.5)
+    client.sock.settimeout(20)
+    client.call("notifications.subscribe", topics=["notify.system_load"], interval_ms=1000,
+                threshold=dict(memory_available_below=1 << 60))
+    assert client.notification("notify.system_load")
+
+
+@pytest.mark.parametrize("fields,code", [
+    (dict(), "INVALID_ARGUMENT"),
+    (dict(topics=["notify.nothing"]), "NOT_FOUND"),
+    (dict(topics=["*"], interval_ms=10), "INVALID_ARGUMENT"),
+    (dict(topics=["*"], snapshot=True, after=dict(epoch=1, seq=1)), "INVALID_ARGUMENT"),
+])
+def test_refused_subscriptions(client, fields, code):
+    assert failure(lambda: client.call("notifications.subscribe", **fields)).code == code
+
+
+def test_subscriptions_are_bounded_and_can_be_ended(client):
+    numbers = [client.call("notifications.subscribe", topics=["notify.*"]).subscription for _ in range(16)]
+    assert failure(lambda: client.call("notifications.subscribe", topics=["notify.*"])).code == "RESOURCE_EXHAUSTED"
+    for number in numbers:
+        client.call("notifications.unsubscribe", subscription=number)
+    assert failure(lambda: client.call("notifications.unsubscribe", subscription=numbers[0])).code == "NOT_FOUND"
+    client.call("notifications.subscribe", topics=["notify.*"])

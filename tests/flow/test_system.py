@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+import os
+import time
+
+import pytest
+
+from wire import Failed, modules
+
+
+def test_ping_returns_the_payload(client):
+    for payload in (b"", b"x", bytes(range(256)) * 100):
+        assert client.call("system.ping", payload=payload).payload == payload
+
+
+def test_info_says_what_this_machine_says(agent, client):
+    info = client.call("system.info")
+    uname = os.uname()
+    assert info.kernel.release.decode() == uname.release
+    assert info.host_name.decode() == uname.nodename
+    assert info.boot_id == client.hello_reply.boot_id
+    assert info.generation == client.hello_reply.generation
+    assert abs(info.uptime_ms / 1000 - time.clock_gettime(time.CLOCK_BOOTTIME)) < 5
+    assert abs(info.time_ns / 1e9 - time.time()) < 5
+    assert b'PRETTY_NAME="' + info.os.pretty_name + b'"' in open("/etc/os-release", "rb").read()
+    assert info.identity == "local:0"
+
+
+def test_info_lists_the_agents_processes(agent, client):
+    processes = client.call("system.info").agent.processes
+    by_pid = {process.pid: process for process in processes}
+    assert by_pid[agent.process.pid].role == "broker"
+    roles = [process.role for process in processes]
+    assert roles.count("watch") == 1 and "session" in roles
+    for pid in agent.children():
+        assert pid in by_pid or not os.path.exists(f"/proc/{pid}")
+    for process in processes:
+        assert process.descriptors > 0
+        assert 0 < process.pss_bytes <= process.rss_bytes
+
+
+def test_roles_have_only_what_they_need(agent, client):
+    """Read back from the kernel: users, capabilities, roots."""
+    client.call("mounts.list")
+    for process in client.call("system.info").agent.processes:
+        status = dict(line.rstrip("\n").split(":\t", 1)
+                      for line in open(f"/proc/{process.pid}/status") if ":\t" in line)
+        uids = set(status["Uid"].split())
+        if process.role in ("session", "watch", "reader") and not process.spare:
+            assert "0" not in uids, process.role
+            assert int(status["CapPrm"], 16) == int(status["CapBnd"], 16) == 0, process.role
+            assert status["Groups"].strip() == ""
+        if process.role == "session":
+            assert os.readlink(f"/proc/{process.pid}/root").endswith("/run/empty")
+        if process.role == "worker":
+            assert int(status["CapEff"], 16) == 0
+        if process.role != "broker" and not process.spare:
+            assert status["NoNewPrivs"] == "1"
+
+
+def test_methods_has_every_rpc_and_no_other(client):
+    listed = {method.name for method in client.call("system.methods").methods}
+    rpcs = set()
+    for name, module in modules.items():
+        for service in module.DESCRIPTOR.services_by_name.values():
+            if service.name.startswith("Notify"):
+                continue
+            for method in service.methods:
+                rpcs.add(snake(service.name) + "." + snake(method.name))
+    assert listed == rpcs
+    for method in client.call("system.methods").methods:
+        assert method.summary and method.default_timeout_ms <= method.max_timeout_ms
+
+
+def snake(camel):
+    return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(camel))
+
+
+def test_several_clients_do_not_disturb_each_other(agent):
+    clients = [agent.client() for _ in range(8)]
+    ids = [client.start("mounts.list") for client in clients]
+    for client in clients:
+        assert client.call("system.ping", payload=b"p").payload == b"p"
+    for client, id in zip(clients, ids):
+        assert client.finish(id, "mounts.list").mounts
+        client.close()
+
+
+def test_a_killed_session_harms_nobody_else(agent):
+    with agent.client() as other:
+        with agent.client() as victim:
+            before = set(agent.children())
+            victim.call("system.ping")
+            mine = [p.pid for p in other.call("system.info").agent.processes
+                    if p.role == "session" and not p.spare]
+            os.kill(mine[-1], 9)
+            with pytest.raises(Exception):
+                victim.call("system.ping")
+        assert other.call("system.ping", payload=b"k").payload == b"k"
+
+
+def test_a_killed_reader_is_an_error_and_replaced(agent, client):
+    client.call("mounts.list")
+    readers = [p.pid for p in client.call("system.info").agent.processes if p.role == "reader"]
+    assert readers
+    for pid in readers:
+        os.kill(pid, 9)
+    time.sleep(0.1)
+    assert client.call("mounts.list").mounts
+
+
+def test_current_load_is_the_kernels(client):
+    load = client.call("system_load.current")
+    with open("/proc/loadavg") as file:
+        kernel = file.read().split()
+    assert abs(load.load1 - float(kernel[0])) < 1
+    assert load.processes.total > 10
+    assert len(load.cpus) == os.cpu_count()
+    assert [cpu.index for cpu in load.cpus] == list(range(os.cpu_count()))
+    meminfo = dict(line.split(":") for line in open("/proc/meminfo"))
+    assert load.memory.total == int(meminfo["MemTotal"].split()[0]) * 1024
+    assert abs(load.memory.available / (int(meminfo["MemAvailable"].split()[0]) * 1024) - 1) < 0.2
+    assert load.cpu_total.idle_ms > 0
+    if os.path.exists("/proc/pressure/cpu"):
+        assert load.cpu_pressure.some_total_us > 0
+
+
+def test_rates_and_history_come_from_the_sampler(client):
+    deadline = time.monotonic() + 10
+    while True:
+        points = client.call("system_load.historical").points
+        load = client.call("system_load.current")
+        if len(points) >= 3 and load.rates_interval_ms:
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert 500 < load.rates_interval_ms < 5000
+    assert "lo" in [link.name.decode() for link in load.links]
+    times = [point.time_s for point in points]
+    assert times == sorted(set(times))
+    assert abs(times[-1] - time.time()) < 5
+    assert all(point.memory_total == load.memory.total for point in points)
+
+
+def test_history_by_step_and_aggregation(client):
+    deadline = time.monotonic() + 15
+    while len(client.call("system_load.historical").points) < 6:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    fine = client.call("system_load.historical").points
+    coarse = {name: client.call("system_load.historical", step_s=3600, aggregation=value).points
+              for name, value in (("average", 1), ("least", 2), ("most", 3), ("last", 4))}
+    for points in coarse.values():
+        assert all(point.time_s % 3600 == 0 for point in points)
+        assert sum(point.samples for point in points) >= len(fine)
+    for low, mean, high in zip(coarse["least"], coarse["average"], coarse["most"]):
+        assert low.memory_available <= mean.memory_available <= high.memory_available
+        assert low.load1 <= mean.load1 <= high.load1
+    assert len(client.call("system_load.historical", range_s=2).points) <= 4
+    with pytest.raises(Failed) as failed:
+        client.call("system_load.historical", step_s=2**31)
+    assert failed.value.code == "INVALID_ARGUMENT"

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Names, tags, sizes and lists as people type them; the command line of QEMU. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/cli/split.h"
+#include "host/common/text.h"
+#include "host/common/vm_config.h"
+#include "host/vmm/qemu.h"
+
+static void names_and_tags(void **state)
+{
+	(void)state;
+	assert_true(vm_name_valid("a"));
+	assert_true(vm_name_valid("0.web_1-x"));
+	assert_false(vm_name_valid(".a"));
+	assert_false(vm_name_valid("A"));
+	assert_true(share_tag_valid("Data_1.x-y"));
+	assert_true(share_tag_valid("123456789012345678901234567890123456"));
+	assert_false(share_tag_valid("1234567890123456789012345678901234567"));
+	assert_false(share_tag_valid("a,b"));
+	assert_false(share_tag_valid(""));
+}
+
+static void sizes(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t bare, bytes;
+		int r;
+	} cases[] = {
+		{"0", 4096, 0, 0},
+		{"16384", 4096, 67108864, 0},
+		{"64M", 4096, 67108864, 0},
+		{"64mib", 0, 67108864, 0},
+		{"2G", 0, UINT64_C(2) << 30, 0},
+		{"1T", 0, UINT64_C(1) << 40, 0},
+		{"5B", 0, 5, 0},
+		{"5", 0, 0, -EINVAL},
+		{"", 1, 0, -EINVAL},
+		{"-1", 1, 0, -EINVAL},
+		{"1.5G", 1, 0, -EINVAL},
+		{"M", 1, 0, -EINVAL},
+		{" 1", 1, 0, -EINVAL},
+		{"18446744073709551616", 1, 0, -EINVAL},
+		{"18446744073709551615", 4096, 0, -ERANGE},
+		{"99999999999T", 1, 0, -ERANGE},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint64_t bytes = 0;
+
+		assert_int_equal(parse_size(cases[i].text, cases[i].bare, &bytes), cases[i].r);
+		if (cases[i].r == 0)
+			assert_int_equal(bytes, cases[i].bytes);
+	}
+}
+
+static void sizes_for_people(void **state)
+{
+	char text[24];
+
+	(void)state;
+	assert_string_equal(format_size(0, text), "0 B");
+	assert_string_equal(format_size(1023, text), "1023 B");
+	assert_string_equal(format_size(1536, text), "1.5 KiB");
+	assert_string_equal(format_size(268435456, text), "256 MiB");
+	assert_string_equal(format_size(UINT64_MAX, text), "16 EiB");
+}
+
+static void colons_split(void **state)
+{
+	char three[] = "/a:/b:ro", escaped[] = "/with\\:colon\\\\x:/b", empty[] = "/a::b",
+	     end[] = "/a:", many[] = "1:2:3:4:5:6:7:8:9", one[] = "/a\\b";
+	struct split split;
+
+	(void)state;
+	assert_int_equal(split_colons(three, &split), 3);
+	assert_string_equal(split.parts[2], "ro");
+	assert_int_equal(split_colons(escaped, &split), 2);
+	assert_string_equal(split.parts[0], "/with:colon\\x");
+	assert_string_equal(split.parts[1], "/b");
+	assert_int_equal(split_colons(empty, &split), -1);
+	assert_int_equal(split_colons(end, &split), -1);
+	assert_int_equal(split_colons(many, &split), -1);
+	assert_int_equal(split_colons(one, &split), 1);
+	assert_string_equal(split.parts[0], "/a\\b");
+}
+
+static struct vm_config example(void)
+{
+	return (struct vm_config){.name = (char *)"web",
+		.driver = (char *)"qemu",
+		.vmm = (char *)"/usr/bin/qemu",
+		.virtiofsd = (char *)"/usr/lib/virtiofsd",
+		.vsockd = (char *)"/usr/libexec/postern/postern-vsockd",
+		.kernel = (char *)"/boot/with,comma",
+		.image = (char *)"/srv/a,b,readonly=off.img",
+		.cmdline = (char *)"console=ttyS0 a=b,c",
+		.memory_bytes = UINT64_C(256) << 20,
+		.cpus = 2,
+		.cid = 3,
+		.ready_ms = 1000};
+}
+
+static const char *after(const struct argv *argv, const char *option)
+{
+	for (size_t i = 0; i + 1 < argv->n; i++)
+		if (strcmp(argv->words[i], option) == 0)
+			return argv->words[i + 1];
+	return "";
+}
+
+static void qemu_options_cannot_be_smuggled_in(void **state)
+{
+	struct vm_config config = example();
+	struct argv argv;
+
+	(void)state;
+	assert_int_equal(qemu_command(&config, &argv), 0);
+	assert_non_null(
+		strstr(after(&argv, "-drive"), "file=/srv/a,,b,,readonly=off.img,format=raw"));
+	/* These options are no lists: their values stand as they are. */
+	assert_string_equal(after(&argv, "-kernel"), "/boot/with,comma");
+	assert_string_equal(after(&argv, "-append"), "console=ttyS0 a=b,c");
+	argv_done(&argv);
+}
+
+static void config_there_and_back(void **state)
+{
+	struct vm_config config = example(), back;
+	struct share_config share = {.tag = (char *)"data",
+		.source = (char *)"/srv/data",
+		.target = (char *)"/mnt/data",
+		.read_only = true};
+	struct postern_error error = {0};
+	json_t *object, *again;
+
+	(void)state;
+	assert_int_equal(vm_config_add_share(&config, &share), 0);
+	object = vm_config_to_json(&config);
+	assert_int_equal(vm_config_from_json(object, &back, &error), 0);
+	again = vm_config_to_json(&back);
+	assert_true(json_equal(object, again));
+	assert_true(back.shares[0].read_only);
+	vm_config_done(&back);
+	json_decref(again);
+	free(config.shares[0].tag);
+	free(config.shares[0].source);
+	free(config.shares[0].target);
+	free(config.shares);
+	json_decref(object);
+}
+
+/* What somebody may have written into vm.json by hand. */
+static void bad_configs_are_refused(void **state)
+{
+	static const char *const changes[] = {"{\"name\": \"../x\"}", "{\"name\": 5}",
+		"{\"cpus\": 0}", "{\"cpus\": 65}", "{\"cid\": 2}", "{\"cid\": 4294967295}",
+		"{\"cid\": -1}", "{\"memory_bytes\": 100}", "{\"memory_bytes\": 268435457}",
+		"{\"vsockd\": null}", "{\"kernel\": null, \"image\": null}", "{\"kvm\": \"yes\"}",
+		"{\"shares\": [{\"tag\": \"a,b\", \"source\": \"/x\"}]}",
+		"{\"shares\": [{\"tag\": \"a\", \"source\": \"x\"}]}",
+		"{\"shares\": [{\"tag\": \"a\", \"source\": \"/x\"}, "
+		"{\"tag\": \"a\", \"source\": \"/y\"}]}"};
+	struct vm_config config = example(), back;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		json_t *object = vm_config_to_json(&config),
+		       *change = json_loads(changes[i], 0, NULL);
+		struct postern_error error = {0};
+
+		assert_non_null(change);
+		assert_int_equal(json_object_update(object, change), 0);
+		assert_int_equal(vm_config_from_json(object, &back, &error), -EINVAL);
+		assert_int_equal(error.failure, POSTERN_USAGE);
+		json_decref(object);
+		json_decref(change);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(names_and_tags),
+		cmocka_unit_test(sizes),
+		cmocka_unit_test(sizes_for_people),
+		cmocka_unit_test(colons_split),
+		cmocka_unit_test(qemu_options_cannot_be_smuggled_in),
+		cmocka_unit_test(config_there_and_back),
+		cmocka_unit_test(bad_configs_are_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
