@@ -165,6 +165,41 @@ $(B)/py/.made: $(PROTOS)
 	$(Q)protoc -Iproto --python_out=$(@D) $^
 	$(Q)touch $@
 
+# A unit test says in its first lines what it is linked with: needs (sources, or a folder) and libs.
+UNIT_SOURCES := $(wildcard tests/unit/test_*.c)
+UNIT         := $(UNIT_SOURCES:tests/unit/%.c=$(B)/tests/unit/%)
+unit_words    = $(shell sed -n '1,10s,^/\* $(2): \(.*\) \*/$$,\1,p' $(1))
+unit_sources  = $(foreach word,$(call unit_words,$(1),needs),$(if $(filter %.c,$(word)),$(word),\
+	$(filter-out %/main.c,$(wildcard $(word)/*.c))))
+
+define unit_test
+$(B)/tests/unit/$(1): $(B)/obj/tests/unit/$(1).o $(call objects,$(call unit_sources,tests/unit/$(1).c)) \
+		$(B)/libhost.a $(B)/libclient.a $(B)/libproto.a $(B)/libmessages.a
+	$$(say) LD $$@
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) $$(PIE) $$(call unit_words,tests/unit/$(1).c,flags) -o $$@ \
+		$$(filter %.o,$$^) $$(filter %.a,$$^) $$(call pkg,cmocka libprotobuf-c jansson libmd \
+		$$(call unit_words,tests/unit/$(1).c,libs))
+endef
+$(foreach test,$(UNIT:$(B)/tests/unit/%=%),$(eval $(call unit_test,$(test))))
+
+.PHONY: unit
+unit: $(UNIT)
+
+# Everything that the tests need, then all rungs; RUNGS="unit flow" runs some.
+.PHONY: check check-build
+check: setup-test
+	$(Q)$(MAKE) --no-print-directory check-build
+	$(Q)tests/run --build $(B) $(RUNGS)
+
+check-build: guest unit $(B)/py/.made $(B)/tests/witness
+
+# What the test guests run besides the agent: static, so that it runs in any of them.
+$(B)/tests/witness: tests/vm/witness.c
+	$(say) LD $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) -std=gnu11 -O2 $(WARNINGS) -static -o $@ $<
+
 # ---- the small guest -----------------------------------------------------------------------------
 
 GUEST_ETC := $(B)/guest/etc/postern

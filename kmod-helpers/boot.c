@@ -18,6 +18,7 @@ static const struct kmod_boot rows[] = {
 	{"loop", false, false},
 	{"fuse", false, false},
 	{"vsock_loopback", false, false},
+	{"dummy", false, false},
 };
 
 const struct kmod_boot *kmod_boot_modules(size_t *ret_n)

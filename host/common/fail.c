@@ -18,8 +18,8 @@ static const char *const names[] = {
 	[POSTERN_PROTOCOL] = "protocol",
 };
 
-static int fill(struct postern_error *error, enum postern_failure failure, int err,
-	const char *format, va_list args)
+__attribute__((format(printf, 4, 0))) static int fill(struct postern_error *error,
+	enum postern_failure failure, int err, const char *format, va_list args)
 {
 	/* The arguments may point into the old message. */
 	char message[sizeof(error->message)];

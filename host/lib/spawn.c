@@ -88,7 +88,7 @@ int supervisor_spawn(const struct registry_entry *entry, struct postern_error *e
 		O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (log < 0)
 		return fail_errno(error, POSTERN_ANSWERED, errno, "%s/" VM_FILE_LOG, entry->dir);
-	control = unix_listen(socket_path, 16);
+	control = unix_listen(socket_path, 64);
 	if (control < 0)
 		return fail_errno(error, POSTERN_ANSWERED, -control, "%s", socket_path);
 	r = start(argv, entry, control, log);

@@ -11,10 +11,11 @@ int device_init(struct device *device, const struct device_options *options)
 {
 	int r;
 
-	*device = (struct device){.options = options, .loop.epoll = -EBADF, .proxy.fd = -EBADF};
+	*device = (struct device){.options = options, .loop.epoll = -EBADF};
 	list_init(&device->flows.all);
 	list_init(&device->flows.run);
 	frontend_init(&device->frontend);
+	listener_init(&device->proxy);
 	ring_init(&device->rings[RING_RX], "receive");
 	ring_init(&device->rings[RING_TX], "transmit");
 	tx_init(&device->tx);
@@ -29,7 +30,7 @@ int device_init(struct device *device, const struct device_options *options)
 
 void device_done(struct device *device)
 {
-	proxy_close(device);
+	listener_close(&device->proxy);
 	frontend_close(device);
 	device_reset(device);
 	memory_guard(NULL);
@@ -109,7 +110,7 @@ void device_update(struct device *device)
 		return;
 	}
 	if (changed) {
-		flows_drop(&device->flows, false);
+		flows_drop(&device->flows, FLOWS_ANNOUNCED);
 		replies_clear(&device->replies);
 	}
 	/* A kick may be gone by now: look without one. */
@@ -123,7 +124,7 @@ void device_reset(struct device *device)
 	for (unsigned i = 0; i < RING_COUNT; i++)
 		ring_reset(&device->rings[i]);
 	memory_clear(&device->memory);
-	flows_drop(&device->flows, true);
+	flows_drop(&device->flows, FLOWS_LIVE);
 	replies_clear(&device->replies);
 	loop_timer_del(&device->tx.show_timer);
 	device->tx.kicked = false;
@@ -139,7 +140,7 @@ static void check_ring(struct device *device, struct ring *ring)
 	device->counters.rings_broken++;
 	device_halt(device);
 	ring->trace.valid = false;
-	flows_drop(&device->flows, false);
+	flows_drop(&device->flows, FLOWS_ANNOUNCED);
 	replies_clear(&device->replies);
 }
 
@@ -155,6 +156,8 @@ int device_step(struct device *device, int timeout_ms)
 	rx_run(device);
 	for (unsigned i = 0; i < RING_COUNT; i++)
 		check_ring(device, &device->rings[i]);
+	if (device->frontend.linger.loop && device->flows.count == 0)
+		loop_stop(&device->loop, 0);
 	if (device->memory.lost) {
 		log_error("the front-end took guest memory away");
 		frontend_drop(device);

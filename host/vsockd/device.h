@@ -12,6 +12,7 @@
 #include "host/vsockd/dial.h"
 #include "host/vsockd/flow.h"
 #include "host/vsockd/frontend.h"
+#include "host/vsockd/listener.h"
 #include "host/vsockd/memory.h"
 #include "host/vsockd/proxy.h"
 #include "host/vsockd/replies.h"
@@ -40,7 +41,7 @@ struct device {
 	struct rx rx;
 	struct tx tx;
 	struct frontend frontend;
-	struct proxy proxy;
+	struct listener proxy;
 	struct counters counters;
 };
 
@@ -67,5 +68,6 @@ int device_set_kick(struct device *device, struct ring *ring, int fd);
 /* Interrupts for all that is shown, whether or not it was done before. */
 void device_renotify(struct device *device, struct ring *ring);
 
-/* The front-end is gone: as after device_init(), listeners and counters aside. */
+/* The front-end is gone: as after device_init(), except listeners, counters, and flows of which
+ * only the host has yet to take something. */
 void device_reset(struct device *device);

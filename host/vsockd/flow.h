@@ -79,8 +79,14 @@ int flows_init(struct flows *flows, unsigned max);
 /* Ends all flows without a word to the guest, and frees the table. */
 void flows_done(struct flows *flows);
 
-/* Ends, without a word to the guest, the flows that it knows of, or all of them. */
-void flows_drop(struct flows *flows, bool all);
+enum flows_kind {
+	FLOWS_ANNOUNCED, /* of which the guest knows */
+	FLOWS_LIVE,      /* all that are not draining */
+	FLOWS_ALL,
+};
+
+/* Ends flows without a word to the guest. */
+void flows_drop(struct flows *flows, enum flows_kind kind);
 
 /* Makes a flow of a connected, non-blocking socket, which it owns from here on, also on failure.
  * 0; -EMFILE at the limit; -errno. */

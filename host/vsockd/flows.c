@@ -40,20 +40,21 @@ int flows_init(struct flows *flows, unsigned max)
 
 void flows_done(struct flows *flows)
 {
-	flows_drop(flows, true);
+	flows_drop(flows, FLOWS_ALL);
 	free(flows->table);
 	flows->table = NULL;
 }
 
-void flows_drop(struct flows *flows, bool all)
+void flows_drop(struct flows *flows, enum flows_kind kind)
 {
 	LIST_EACH(&flows->all, node)
 	{
 		struct flow *flow = container_of(node, struct flow, all);
 
-		/* What a guest said to its end goes on to the host, also when that guest is gone.
-		 */
-		if (all || (flow->announced && flow->state != FLOW_DRAINING))
+		bool draining = flow->state == FLOW_DRAINING;
+
+		/* What a guest said to its end goes on to the host, also when it is gone. */
+		if (kind == FLOWS_ALL || (!draining && (kind == FLOWS_LIVE || flow->announced)))
 			flow_free(flow);
 	}
 }

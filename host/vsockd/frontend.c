@@ -9,9 +9,14 @@
 #include "host/vsockd/control.h"
 #include "host/vsockd/device.h"
 #include "proto/cleanup.h"
+#include "proto/clock.h"
 #include "proto/log.h"
 
 #define MESSAGES_ROUND 32
+
+/* How long the process outlives the front-end, if it is to end with it, for the sake of flows that
+ * are draining. */
+#define LINGER_NS (2 * NSEC_PER_SEC)
 
 static void close_fds(struct vhost_user_message *message)
 {
@@ -158,7 +163,8 @@ bool frontend_connected(const struct frontend *frontend)
 
 void frontend_init(struct frontend *frontend)
 {
-	*frontend = (struct frontend){.listen_fd = -EBADF, .fd = -EBADF};
+	*frontend = (struct frontend){.fd = -EBADF};
+	listener_init(&frontend->listener);
 }
 
 int frontend_attach(struct device *device, int fd)
@@ -179,31 +185,18 @@ int frontend_attach(struct device *device, int fd)
 	return 0;
 }
 
-static void on_connection(struct loop_io *io, uint32_t events)
+static void on_connection(struct listener *listener, int fd)
 {
-	struct frontend *frontend = container_of(io, struct frontend, listen_io);
-	struct device *device = container_of(frontend, struct device, frontend);
-	int fd = accept4(frontend->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	struct device *device = container_of(listener, struct device, frontend.listener);
 
-	(void)events;
-	if (fd < 0)
-		return;
 	/* The next one waits in the listener's queue until this one is gone. */
 	if (frontend_attach(device, fd) == 0)
-		(void)loop_io_set(io, 0);
+		listener_pause(listener);
 }
 
 int frontend_listen(struct device *device, int fd)
 {
-	struct frontend *frontend = &device->frontend;
-	int r;
-
-	frontend->listen_fd = fd;
-	frontend->listen_io.fn = on_connection;
-	r = loop_io_add(&device->loop, &frontend->listen_io, fd, EPOLLIN);
-	if (r < 0)
-		frontend->listen_fd = fd_close(fd);
-	return r;
+	return listener_start(&device->frontend.listener, &device->loop, fd, on_connection);
 }
 
 static void hang_up(struct frontend *frontend)
@@ -213,16 +206,28 @@ static void hang_up(struct frontend *frontend)
 	frontend->fd = fd_close(frontend->fd);
 }
 
+static void on_linger_end(struct loop_timer *timer)
+{
+	struct frontend *frontend = container_of(timer, struct frontend, linger);
+
+	loop_stop(&container_of(frontend, struct device, frontend)->loop, 0);
+}
+
 void frontend_drop(struct device *device)
 {
 	struct frontend *frontend = &device->frontend;
 
 	hang_up(frontend);
 	device_reset(device);
-	if (frontend->once)
-		loop_stop(&device->loop, 0);
-	else
-		(void)loop_io_set(&frontend->listen_io, EPOLLIN);
+	if (!frontend->once) {
+		listener_resume(&frontend->listener);
+		return;
+	}
+	/* What the guest said to its end may be on its way to a slow client. */
+	listener_close(&device->proxy);
+	frontend->linger.fn = on_linger_end;
+	loop_timer_set(&device->loop, &frontend->linger,
+		monotonic_ns() + (device->flows.count > 0 ? LINGER_NS : 0));
 }
 
 void frontend_close(struct device *device)
@@ -230,6 +235,6 @@ void frontend_close(struct device *device)
 	struct frontend *frontend = &device->frontend;
 
 	hang_up(frontend);
-	loop_io_del(&frontend->listen_io);
-	frontend->listen_fd = fd_close(frontend->listen_fd);
+	loop_timer_del(&frontend->linger);
+	listener_close(&frontend->listener);
 }

@@ -8,16 +8,17 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "host/vsockd/listener.h"
 #include "host/vsockd/vhost_user.h"
 #include "proto/loop.h"
 
 struct device;
 
 struct frontend {
-	int listen_fd; /* owned, or -EBADF */
-	struct loop_io listen_io;
+	struct listener listener;
 	int fd; /* the one connected; owned, or -EBADF */
 	struct loop_io io;
+	struct loop_timer linger;
 	bool once;   /* its end is this process's end */
 	size_t have; /* bytes of the message under way */
 	struct vhost_user_message message;
@@ -33,8 +34,8 @@ int frontend_attach(struct device *device, int fd);
 
 bool frontend_connected(const struct frontend *frontend);
 
-/* Ends the connection: all flows are dropped, memory is given back. Waits for the next one, or ends
- * the loop when `once` is set. */
+/* Ends the connection: flows end except those that are draining, memory is given back. Waits for
+ * the next one, or ends the loop when `once` is set. */
 void frontend_drop(struct device *device);
 
 void frontend_close(struct device *device);

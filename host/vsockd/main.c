@@ -79,6 +79,19 @@ static void fit_limits(struct device_options *options)
 		(unsigned long)limit.rlim_cur);
 }
 
+static int open_listener(const char *path, int *ret_fd)
+{
+	int r = listener_open(path, ret_fd);
+
+	if (r == -EPERM)
+		log_error("%s: its directory is another user's, or others may write to it", path);
+	else if (r == -EADDRINUSE)
+		log_error("%s: another process listens there", path);
+	else if (r < 0)
+		log_error("%s: %s", path, strerror(-r));
+	return r;
+}
+
 static int open_front(struct program *program)
 {
 	const struct options *options = &program->options;
@@ -90,11 +103,9 @@ static int open_front(struct program *program)
 		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
 		return frontend_attach(&program->device, fd);
 	}
-	r = listener_open(options->socket_path, &fd);
-	if (r < 0) {
-		log_error("%s: %s", options->socket_path, strerror(-r));
+	r = open_listener(options->socket_path, &fd);
+	if (r < 0)
 		return r;
-	}
 	program->have_front_socket = true;
 	return frontend_listen(&program->device, fd);
 }
@@ -104,11 +115,9 @@ static int open_uds(struct program *program)
 	const char *path = program->options.device.uds;
 	int fd, r;
 
-	r = listener_open(path, &fd);
-	if (r < 0) {
-		log_error("%s: %s", path, strerror(-r));
+	r = open_listener(path, &fd);
+	if (r < 0)
 		return r;
-	}
 	program->have_uds = true;
 	return proxy_open(&program->device, fd);
 }

@@ -14,10 +14,8 @@
 #include "proto/clock.h"
 #include "proto/log.h"
 
-#define KEYWORD        "CONNECT "
-#define KEYWORD_LEN    (sizeof(KEYWORD) - 1)
-#define ACCEPT_ROUND   64
-#define ACCEPT_REST_MS 100
+#define KEYWORD     "CONNECT "
+#define KEYWORD_LEN (sizeof(KEYWORD) - 1)
 
 /* A decimal number below limit, with no sign and no leading zero, from *text on. */
 static int parse_port(const char **text, const char *end, uint32_t limit, uint32_t *ret_port)
@@ -116,61 +114,22 @@ void proxy_confirm(struct flow *flow)
 	flow_establish(flow);
 }
 
-/* There is no descriptor or no memory: the listener would wake the loop for nothing. */
-static void rest(struct proxy *proxy)
+static void on_client(struct listener *listener, int fd)
 {
-	loop_timer_set(
-		proxy->io.loop, &proxy->retry, monotonic_ns() + ACCEPT_REST_MS * NSEC_PER_MSEC);
-	(void)loop_io_set(&proxy->io, 0);
-}
+	struct device *device = container_of(listener, struct device, proxy);
+	struct flow *flow;
 
-static void end_rest(struct loop_timer *timer)
-{
-	(void)loop_io_set(&container_of(timer, struct proxy, retry)->io, EPOLLIN);
-}
-
-static void accept_clients(struct loop_io *io, uint32_t events)
-{
-	struct proxy *proxy = container_of(io, struct proxy, io);
-	struct device *device = container_of(proxy, struct device, proxy);
-
-	(void)events;
-	for (int i = 0; i < ACCEPT_ROUND; i++) {
-		int fd = accept4(proxy->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		struct flow *flow;
-
-		if (fd < 0) {
-			if (errno == ECONNABORTED || errno == EINTR)
-				continue;
-			if (errno != EAGAIN)
-				rest(proxy);
-			return;
-		}
-		if (flow_new(device, fd, FLOW_LINE, &flow) < 0) {
-			device->counters.refused++;
-			continue;
-		}
-		loop_timer_set(&device->loop, &flow->timer,
-			monotonic_ns() + PROXY_LINE_TIMEOUT_MS * NSEC_PER_MSEC);
-		proxy_on_client(flow, 0);
+	if (flow_new(device, fd, FLOW_LINE, &flow) < 0) {
+		device->counters.refused++;
+		return;
 	}
+	loop_timer_set(&device->loop, &flow->timer,
+		monotonic_ns() + PROXY_LINE_TIMEOUT_MS * NSEC_PER_MSEC);
+	/* The line may be there already. */
+	proxy_on_client(flow, 0);
 }
 
 int proxy_open(struct device *device, int fd)
 {
-	struct proxy *proxy = &device->proxy;
-	int r;
-
-	*proxy = (struct proxy){.fd = fd, .io.fn = accept_clients, .retry.fn = end_rest};
-	r = loop_io_add(&device->loop, &proxy->io, fd, EPOLLIN);
-	if (r < 0)
-		proxy->fd = fd_close(proxy->fd);
-	return r;
-}
-
-void proxy_close(struct device *device)
-{
-	loop_timer_del(&device->proxy.retry);
-	loop_io_del(&device->proxy.io);
-	device->proxy.fd = fd_close(device->proxy.fd);
+	return listener_start(&device->proxy, &device->loop, fd, on_client);
 }

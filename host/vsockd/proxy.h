@@ -9,8 +9,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "proto/loop.h"
-
 struct device;
 struct flow;
 
@@ -18,12 +16,6 @@ struct flow;
 #define PROXY_LINE_MAX 32U
 
 #define PROXY_LINE_TIMEOUT_MS 2000
-
-struct proxy {
-	int fd; /* listens; owned, or -EBADF */
-	struct loop_io io;
-	struct loop_timer retry;
-};
 
 struct proxy_request {
 	uint32_t port;
@@ -37,8 +29,6 @@ int proxy_parse(const char *text, size_t len, struct proxy_request *ret_request)
 
 /* Accepts clients on fd (owned from here on, also on failure). 0 or -errno. */
 int proxy_open(struct device *device, int fd);
-
-void proxy_close(struct device *device);
 
 /* Something happened on a client that is to write its line. The flow may be gone afterwards. */
 void proxy_on_client(struct flow *flow, uint32_t events);

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+import os
+import shutil
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+
+import pytest
+
+from machine import Host
+
+
+def pytest_collection_modifyitems(items):
+    if shutil.which("qemu-system-x86_64"):
+        return
+    if os.environ.get("CI"):
+        raise pytest.UsageError("QEMU is missing: packaging/setup test installs it")
+    for item in items:
+        item.add_marker(pytest.mark.skip(reason="QEMU CANNOT BE INSTALLED HERE: no virtual machine was tested"))
+
+
+@pytest.fixture(scope="module")
+def host():
+    machines = Host()
+    yield machines
+    machines.close()
+    assert not machines.processes(), "left behind"
+
+
+@pytest.fixture(scope="module")
+def vm(host):
+    """One guest for a file of tests; each leaves it as it found it."""
+    machine = host.launch("guest", "--cmdline-add", "postern.sample_interval=1")
+    yield machine
+    assert host.info("guest")["status"] == "running", machine.console()
+    machine.stop()
+
+
+@pytest.fixture
+def client(vm):
+    with vm.client() as connected:
+        yield connected

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Folders of the host in the guest: hot-plug, mount, holders, and everything that can go wrong."""
+
+import os
+import time
+
+import pytest
+
+from machine import ANSWERED, wait_until
+from wire import Failed
+
+
+@pytest.fixture
+def folder(host):
+    path = f"{host.dir}/folder-{time.monotonic_ns()}"
+    os.mkdir(path)
+    with open(f"{path}/from-host", "w") as file:
+        file.write("hello")
+    return path
+
+
+def virtiofsd(host):
+    return [pid for pid, line in host.processes().items() if "virtiofsd" in line.split()[0]]
+
+
+def test_add_read_write_remove(host, vm, folder):
+    before = len(virtiofsd(host))
+    added = host.json("shares", "add", vm.name, folder, "/mnt/share")
+    assert vm.witness("read", "/mnt/share/from-host") == "hello"
+    vm.witness("write", "/mnt/share/from-guest", "world")
+    assert open(f"{folder}/from-guest").read() == "world"
+    assert len(virtiofsd(host)) > before
+    listed = host.json("shares", "list", vm.name)["shares"]
+    assert [(s["target"], s["source"], s["type"], s["state"]) for s in listed] == [
+        ("/mnt/share", added["tag"], "virtiofs", "SHARE_MOUNTED")]
+    host.run("shares", "remove", vm.name, "/mnt/share")
+    assert "/mnt/share" not in vm.witness("mounts")
+    wait_until(lambda: len(virtiofsd(host)) == before)
+    assert not host.json("shares", "list", vm.name)["shares"]
+
+
+def test_many_shares_one_after_another(host, vm, folder):
+    # More often than there are ports, so that each is really given back.
+    for i in range(10):
+        host.run("shares", "add", vm.name, folder, f"/mnt/n{i}")
+        host.run("shares", "remove", vm.name, f"/mnt/n{i}")
+    wait_until(lambda: not virtiofsd(host))
+
+
+def test_read_only(host, vm, folder):
+    host.run("shares", "add", vm.name, folder, "/mnt/ro", "--read-only")
+    assert vm.witness("read", "/mnt/ro/from-host") == "hello"
+    with pytest.raises(OSError):
+        vm.witness("write", "/mnt/ro/new", "x")
+    assert not os.path.exists(f"{folder}/new")
+    host.run("shares", "remove", vm.name, "/mnt/ro")
+
+
+def test_a_busy_share_is_not_removed(host, vm, folder):
+    host.run("shares", "add", vm.name, folder, "/mnt/busy")
+    pid, fd = vm.witness("hold", "/mnt/busy/from-host").split()
+    _, err = host.run("shares", "remove", vm.name, "/mnt/busy", code=ANSWERED)
+    assert f"witness (pid {pid}) has open /mnt/busy/from-host" in err
+    assert vm.witness("read", "/mnt/busy/from-host") == "hello"
+    vm.witness("release", fd)
+    host.run("shares", "remove", vm.name, "/mnt/busy")
+
+
+@pytest.mark.parametrize("arguments,code", [
+    (["/no/such/folder", "/mnt/x"], 2),
+    (["FOLDER", "relative"], 2),
+    (["FOLDER", "/proc"], 1),
+])
+def test_a_failed_add_leaves_nothing(host, vm, folder, arguments, code):
+    words = [folder if word == "FOLDER" else word for word in arguments]
+    host.run("shares", "add", vm.name, *words, code=code)
+    wait_until(lambda: not virtiofsd(host))
+    assert not host.json("shares", "list", vm.name)["shares"]
+    # The port and the tag are free again.
+    host.run("shares", "add", vm.name, folder, "/mnt/after")
+    host.run("shares", "remove", vm.name, "/mnt/after")
+
+
+def test_missing_tag(vm, client):
+    with pytest.raises(Failed) as failed:
+        client.call("mounts.mount", target=b"/mnt/none", type="virtiofs", source=b"nobody", create_target=True,
+                    wait_ms=300)
+    assert failed.value.code == "NOT_FOUND" and "no device offers the tag nobody" in failed.value.message
+
+
+def test_a_dead_virtiofsd(host, vm, folder):
+    """The file system does not answer any more: everything else goes on, and it can be taken away."""
+    host.run("shares", "add", vm.name, folder, "/mnt/dead")
+    for pid in virtiofsd(host):
+        os.kill(pid, 9)
+    wait_until(lambda: any("dead" in problem for problem in [p["problem"] for p in host.info(vm.name)["problems"]]))
+    with vm.client() as client:
+        start = time.monotonic()
+        entry = client.call("mounts.list", usage=True, target=b"/mnt/dead").mounts[0]
+        assert entry.state == 2  # NOT_RESPONDING
+        assert time.monotonic() - start < 8
+        # Nobody touches it again.
+        start = time.monotonic()
+        assert client.call("mounts.list", usage=True, target=b"/mnt/dead").mounts[0].state == 2
+        assert time.monotonic() - start < 4
+        assert client.call("system.info").agent.stuck
+        with pytest.raises(Failed) as failed:
+            client.call("mounts.unmount", target=b"/mnt/dead")
+        assert failed.value.code == "UNAVAILABLE" and "lazy" in failed.value.message
+        assert client.call("system.ping", payload=b"p").payload == b"p"
+        client.call("mounts.unmount", target=b"/mnt/dead", mode=3)
+    assert "/mnt/dead" not in vm.witness("mounts")
+    host.start("shares", "remove", vm.name, "/mnt/dead", "--lazy").communicate(timeout=60)
