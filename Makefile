@@ -222,6 +222,65 @@ demo: setup-run
 	$(Q)$(MAKE) --no-print-directory guest
 	$(Q)B=$(B) tests/demo/demo.sh
 
+# ---- checks of the source ------------------------------------------------------------------------
+
+SOURCES := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
+
+.PHONY: lint format asan
+lint:
+	$(Q)packaging/setup lint
+	$(Q)$(MAKE) --no-print-directory CC=clang B=build/clang all
+	$(say) FORMAT
+	$(Q)clang-format --dry-run -Werror $(SOURCES)
+	$(say) TIDY
+	$(Q)clang-tidy --quiet $(filter %.c,$(filter-out tests/%,$(SOURCES))) -- $(CPPFLAGS) -std=gnu11
+	$(say) CPPCHECK
+	$(Q)cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=warning,portability \
+		--suppress=preprocessorErrorDirective --suppress=unknownMacro -D_GNU_SOURCE -I. -I$(B)/gen \
+		$(filter %.c,$(filter-out tests/%,$(SOURCES)))
+	$(say) SHELLCHECK
+	$(Q)shellcheck packaging/setup tests/demo/demo.sh .ci/run
+
+format:
+	$(Q)clang-format -i $(SOURCES)
+
+# The unit and flow tests with address and undefined-behaviour sanitizers.
+asan: setup-test
+	$(Q)$(MAKE) --no-print-directory SANITIZE=1 all unit build/asan/py/.made
+	$(Q)ASAN_OPTIONS=detect_leaks=0 tests/run --build build/asan unit flow
+
+# ---- installation --------------------------------------------------------------------------------
+
+INSTALL := install
+SBIN    := $(DESTDIR)$(PREFIX)/sbin
+BIN     := $(DESTDIR)$(PREFIX)/bin
+
+.PHONY: install install-agent install-host
+install: install-agent install-host
+
+install-agent: agent
+	$(INSTALL) -d $(SBIN) $(DESTDIR)$(LIBEXEC) $(DESTDIR)$(DATADIR) $(DESTDIR)/etc/postern/policy.d
+	$(INSTALL) $(B)/posternd $(B)/postern-init $(SBIN)
+	$(INSTALL) $(filter-out %/posternd %/postern-init,$(AGENT:%=$(B)/%)) $(DESTDIR)$(LIBEXEC)
+	$(INSTALL) -m 644 packaging/policy/50-default.policy $(DESTDIR)/etc/postern/policy.d
+
+install-host: host
+	$(INSTALL) -d $(BIN) $(DESTDIR)$(LIBEXEC)
+	$(INSTALL) $(B)/postern $(BIN)
+	$(INSTALL) $(B)/postern-supervisor $(B)/postern-vsockd $(DESTDIR)$(LIBEXEC)
+
+.PHONY: help
+help:
+	@echo 'make                 build everything below build/ (V=1 shows commands)'
+	@echo 'make demo            a guest in front of you'
+	@echo 'make check           all tests (RUNGS="unit flow" runs some)'
+	@echo 'make asan            unit and flow tests with sanitizers'
+	@echo 'make bench           figures, in build/bench/'
+	@echo 'make lint            clang build, formatter and checkers'
+	@echo 'make install         DESTDIR= PREFIX=/usr; install-agent, install-host for one side'
+	@echo 'make setup-build     packages for building; setup-run, setup-test for more'
+	@echo 'make clean'
+
 .PHONY: clean
 clean:
 	rm -rf $(B)

@@ -44,8 +44,12 @@ void buffer_commit(struct buffer *buffer, size_t n)
 
 int buffer_append(struct buffer *buffer, const void *data, size_t n)
 {
-	uint8_t *at = buffer_reserve(buffer, n);
+	uint8_t *at;
 
+	/* An empty buffer has no place to point at. */
+	if (n == 0)
+		return 0;
+	at = buffer_reserve(buffer, n);
 	if (!at)
 		return -ENOMEM;
 	memcpy(at, data, n);

@@ -68,7 +68,7 @@ static int by_name(const void *a, const void *b)
 
 static struct module *find(struct modules *modules, const char *path)
 {
-	struct module key;
+	struct module key = {0};
 
 	module_name(path, key.name);
 	if (modules->n == 0)

@@ -82,7 +82,7 @@ void console_close(struct console *console)
 
 json_t *console_last_lines(const struct console *console, size_t most)
 {
-	char text[CONSOLE_TAIL], escaped[512];
+	char text[CONSOLE_TAIL] = "", escaped[512];
 	uint64_t start = console->total > CONSOLE_TAIL ? console->total - CONSOLE_TAIL : 0;
 	size_t len = 0, at;
 	json_t *lines = json_array();

@@ -262,7 +262,7 @@ static int open_readiness(struct machine *machine)
 	int r;
 
 	(void)machine_path(machine, hybrid, VM_FILE_VSOCK);
-	(void)snprintf(path, sizeof(path), "%.4000s_%u", hybrid, POSTERN_READY_PORT);
+	(void)snprintf(path, sizeof(path), "%.4000s_%d", hybrid, POSTERN_READY_PORT);
 	address = machine->config.vsock_kernel ? text_format("vsock:%u", machine->config.cid)
 					       : text_format("unix:%s", hybrid);
 	r = address ? ready_open(&machine->ready, &machine->loop, address,
@@ -388,7 +388,7 @@ void machine_end(struct machine *machine)
 	console_close(&machine->console);
 	record_end(machine);
 	(void)machine_path(machine, path, VM_FILE_VSOCK);
-	(void)snprintf(ready_path, sizeof(ready_path), "%.4000s_%u", path, POSTERN_READY_PORT);
+	(void)snprintf(ready_path, sizeof(ready_path), "%.4000s_%d", path, POSTERN_READY_PORT);
 	(void)unlink(path);
 	(void)unlink(ready_path);
 	(void)unlinkat(machine->dir_fd, VM_FILE_CONTROL, 0);

@@ -304,7 +304,7 @@ void share_remove_command(void *ctx, struct request *request, const json_t *argu
 	else if (share->state != SHARE_PLUGGED)
 		r = fail(&error, POSTERN_ANSWERED, EBUSY,
 			"the share is just being added or removed");
-	if (r < 0) {
+	if (r < 0 || !share) {
 		request_fail(request, &error, NULL);
 		return;
 	}

@@ -101,6 +101,16 @@ class Client:
         assert line.startswith(b"OK "), line
         return cls(sock, timeout=timeout, **kwargs)
 
+    @classmethod
+    def vsock(cls, cid, port=767, local_port=None, timeout=20, **kwargs):
+        """Through the kernel's own AF_VSOCK: only inside test guests."""
+        sock = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+        sock.settimeout(timeout)
+        if local_port is not None:
+            sock.bind((socket.VMADDR_CID_ANY, local_port))
+        sock.connect((cid, port))
+        return cls(sock, timeout=timeout, **kwargs)
+
     def close(self):
         self.sock.close()
 

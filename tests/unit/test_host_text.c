@@ -169,8 +169,8 @@ static void bad_configs_are_refused(void **state)
 		"{\"vsockd\": null}", "{\"kernel\": null, \"image\": null}", "{\"kvm\": \"yes\"}",
 		"{\"shares\": [{\"tag\": \"a,b\", \"source\": \"/x\"}]}",
 		"{\"shares\": [{\"tag\": \"a\", \"source\": \"x\"}]}",
-		"{\"shares\": [{\"tag\": \"a\", \"source\": \"/x\"}, "
-		"{\"tag\": \"a\", \"source\": \"/y\"}]}"};
+		("{\"shares\": [{\"tag\": \"a\", \"source\": \"/x\"}, "
+		 "{\"tag\": \"a\", \"source\": \"/y\"}]}")};
 	struct vm_config config = example(), back;
 
 	(void)state;

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Runs in the outer guest as its host: launches the inner guest over the kernel's vhost_vsock and
+speaks to it through AF_VSOCK. Each check writes one line "ok NAME" or "not ok NAME: why"."""
+
+import os
+import subprocess
+import sys
+import traceback
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+os.environ.update(POSTERN_BUILD=f"{ROOT}/build", POSTERN_RUNTIME_DIR="/tmp/run", XDG_CACHE_HOME="/tmp/cache",
+                  HOME="/tmp", PATH="/usr/sbin:/usr/bin:/sbin:/bin", PYTHONDONTWRITEBYTECODE="1")
+sys.path.insert(0, f"{ROOT}/tests/lib")
+os.makedirs("/tmp/run", mode=0o700, exist_ok=True)
+
+from wire import Client, Closed, Failed  # noqa: E402
+
+CID = 42
+results = open("/run/out/results", "w", buffering=1)
+
+
+def postern(*arguments, code=0):
+    done = subprocess.run([f"{ROOT}/build/postern", *arguments], capture_output=True, text=True, timeout=400,
+                          stdin=subprocess.DEVNULL)
+    print(f"$ postern {' '.join(arguments)}\n{done.stdout}{done.stderr}", flush=True)
+    assert done.returncode == code, f"exit code {done.returncode}: {done.stderr.strip()}"
+    return done.stdout
+
+
+def launch():
+    postern("launch", "inner", "--vsock", "kernel", "--cid", str(CID), "--accel", "tcg", "--timeout", "300")
+
+
+def hello_as_host():
+    with Client.vsock(CID, timeout=60) as client:
+        assert client.hello_reply.identity == "host", client.hello_reply.identity
+        assert client.call("system.ping", payload=b"p").payload == b"p"
+
+
+def low_port_is_host_root():
+    with Client.vsock(CID, local_port=900, timeout=60) as client:
+        assert client.hello_reply.identity == "host-root", client.hello_reply.identity
+
+
+def mount_and_events():
+    with Client.vsock(CID, timeout=60) as client:
+        client.call("notifications.subscribe", topics=["notify.mounts.*"])
+        client.call("mounts.mount", target=b"/mnt/n", type="tmpfs", create_target=True)
+        client.notification("notify.mounts.mount", timeout=60)
+        client.call("mounts.unmount", target=b"/mnt/n")
+        client.notification("notify.mounts.unmount", timeout=60)
+
+
+def bad_frame_ends_in_goodbye():
+    client = Client.vsock(CID, timeout=60)
+    client.send_raw(b"\x80\x00xxxx")
+    try:
+        while True:
+            client.dispatch()
+    except Closed as closed:
+        assert closed.goodbye is not None
+
+
+def half_close():
+    import socket
+    client = Client.vsock(CID, timeout=60)
+    id = client.start("mounts.list")
+    client.sock.shutdown(socket.SHUT_WR)
+    assert client.take_response(id).HasField("result")
+
+
+def ports_show_the_kernels_host():
+    with Client.vsock(CID, timeout=60) as client:
+        sockets = client.call("ports.list").sockets
+        assert any(s.remote_cid == 2 and s.local_port == 767 for s in sockets), sockets
+
+
+def command_line_by_name_and_by_cid():
+    assert "postern-init" in postern("info", "inner")
+    assert "postern-init" in postern("info", f"vsock:{CID}")
+    assert "/proc" in postern("mounts", "list", f"vsock:{CID}:767")
+    postern("info", f"vsock:{CID}:12345", code=4)
+    postern("info", "vsock:4242", code=4)
+
+
+def cid_in_use():
+    postern("launch", "twin", "--vsock", "kernel", "--cid", str(CID), "--accel", "tcg", code=1)
+
+
+def stop():
+    postern("stop", "inner")
+
+
+CHECKS = [launch, hello_as_host, low_port_is_host_root, mount_and_events, bad_frame_ends_in_goodbye, half_close,
+          ports_show_the_kernels_host, command_line_by_name_and_by_cid, cid_in_use, stop]
+
+for check in CHECKS:
+    try:
+        check()
+        results.write(f"ok {check.__name__}\n")
+    except Exception as problem:  # noqa: BLE001: the outer test shows it
+        traceback.print_exc()
+        results.write(f"not ok {check.__name__}: {str(problem) or type(problem).__name__}\n".replace("\n", " ") + "\n")
