@@ -192,7 +192,7 @@ check: setup-test
 	$(Q)$(MAKE) --no-print-directory check-build
 	$(Q)tests/run --build $(B) $(RUNGS)
 
-check-build: guest unit $(B)/py/.made $(B)/tests/witness
+check-build: guest debian unit $(B)/py/.made $(B)/tests/witness
 
 # What the test guests run besides the agent: static, so that it runs in any of them.
 $(B)/tests/witness: tests/vm/witness.c
@@ -207,6 +207,10 @@ GUEST_ETC := $(B)/guest/etc/postern
 .PHONY: guest
 guest: all $(GUEST_ETC)/policy.d/50-default.policy
 	$(Q)packaging/setup guest $(B)/guest
+
+.PHONY: debian
+debian:
+	$(Q)packaging/setup debian $(B)/debian
 
 $(GUEST_ETC)/policy.d/50-default.policy: packaging/policy/50-default.policy
 	$(Q)mkdir -p $(@D)
@@ -254,20 +258,31 @@ asan: setup-test
 INSTALL := install
 SBIN    := $(DESTDIR)$(PREFIX)/sbin
 BIN     := $(DESTDIR)$(PREFIX)/bin
+MAN     := $(DESTDIR)$(PREFIX)/share/man
 
 .PHONY: install install-agent install-host
 install: install-agent install-host
 
 install-agent: agent
-	$(INSTALL) -d $(SBIN) $(DESTDIR)$(LIBEXEC) $(DESTDIR)$(DATADIR) $(DESTDIR)/etc/postern/policy.d
+	$(INSTALL) -d $(SBIN) $(DESTDIR)$(LIBEXEC) $(DESTDIR)$(DATADIR) $(DESTDIR)/etc/postern/policy.d \
+		$(DESTDIR)/etc/postern/modules.d $(DESTDIR)$(PREFIX)/lib/sysusers.d $(MAN)/man7 $(MAN)/man8
 	$(INSTALL) $(B)/posternd $(B)/postern-init $(SBIN)
 	$(INSTALL) $(filter-out %/posternd %/postern-init,$(AGENT:%=$(B)/%)) $(DESTDIR)$(LIBEXEC)
+	$(INSTALL) -m 644 packaging/systemd/* packaging/openrc/posternd.initd $(DESTDIR)$(DATADIR)
 	$(INSTALL) -m 644 packaging/policy/50-default.policy $(DESTDIR)/etc/postern/policy.d
+	$(INSTALL) -m 644 packaging/postern.conf $(DESTDIR)/etc/postern
+	$(INSTALL) -m 644 packaging/modules.d/local.allow $(DESTDIR)/etc/postern/modules.d
+	$(INSTALL) -m 644 packaging/sysusers.d/postern.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d
+	$(INSTALL) -m 644 $(wildcard agent/*.8 agent/init/*.8 kmod-helpers/*.8) $(MAN)/man8
+	$(INSTALL) -m 644 $(wildcard proto/*.7) $(MAN)/man7
 
 install-host: host
 	$(INSTALL) -d $(BIN) $(DESTDIR)$(LIBEXEC)
 	$(INSTALL) $(B)/postern $(BIN)
 	$(INSTALL) $(B)/postern-supervisor $(B)/postern-vsockd $(DESTDIR)$(LIBEXEC)
+	$(INSTALL) -d $(MAN)/man1 $(MAN)/man8
+	$(INSTALL) -m 644 $(wildcard host/cli/*.1) $(MAN)/man1
+	$(INSTALL) -m 644 $(wildcard host/vsockd/*.8) $(MAN)/man8
 
 .PHONY: help
 help:

@@ -20,7 +20,7 @@
 /* One message, before it is decoded. */
 #define VERIFY_DEPTH            16    /* nested messages */
 #define VERIFY_ELEMENTS         4096  /* of one repeated field, from a caller */
-#define VERIFY_ELEMENTS_TOTAL   16384 /* of all repeated fields of a body */
+#define VERIFY_ELEMENTS_TOTAL   16384 /* of all fields of a body together */
 #define VERIFY_HOST_ELEMENTS    65536 /* the same, from the agent */
 #define VERIFY_UNKNOWN          64    /* unknown fields of a body */
 #define VERIFY_SINGULAR_REPEATS 16    /* occurrences of a field that should come once */

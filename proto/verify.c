@@ -62,7 +62,8 @@ static int take_value(
 	*ret_bytes = (struct cursor){0};
 	if (wire == WIRE_VARINT)
 		return take_varint(cursor, 10, ret_number);
-	if (wire == WIRE_BYTES && take_varint(cursor, 10, ret_number) < 0)
+	/* libprotobuf-c reads no more than five bytes of a length. */
+	if (wire == WIRE_BYTES && take_varint(cursor, 5, ret_number) < 0)
 		return -1;
 	left = (size_t)(cursor->end - cursor->at);
 	if (wire == WIRE_BYTES) {

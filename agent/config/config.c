@@ -150,8 +150,14 @@ int config_read_file(struct config *config, const char *path, char *problem, siz
 		return r;
 	}
 	for (unsigned int number = 1; fgets(line, sizeof(line), file); number++) {
+		bool whole = strchr(line, '\n') || feof(file);
 		char *text = trim(line), *equals;
 
+		if (!whole) {
+			(void)snprintf(
+				problem, size, "%s:%u: a line is longer than 1022 bytes", path, number);
+			return -EINVAL;
+		}
 		if (text[0] == '#' || text[0] == '\0')
 			continue;
 		equals = strchr(text, '=');

@@ -19,11 +19,16 @@
 
 extern char **environ;
 
-/* What each service manager needs: files to copy and commands to run. */
-struct service {
-	const char *from; /* below the data folder */
+struct service_file {
+	const char *from; /* below the data folder; NULL ends the list */
 	const char *to;
 	mode_t mode;
+};
+
+/* What each service manager needs: files to copy, the first of which is the service itself, and
+ * commands to run. */
+struct service {
+	struct service_file files[4];
 	const char *after_copy[4]; /* a command each, NULL where there is none */
 	const char *enable[4];
 	const char *start[4];
@@ -31,8 +36,14 @@ struct service {
 	const char *disable[4];
 };
 
+#define SYSTEMD_DIR "/etc/systemd/system/"
+
 static const struct service systemd = {
-	"posternd.service", "/etc/systemd/system/posternd.service", 0644,
+	{
+		{"posternd.service", SYSTEMD_DIR "posternd.service", 0644},
+		{"postern-kmod.socket", SYSTEMD_DIR "postern-kmod.socket", 0644},
+		{"postern-kmod@.service", SYSTEMD_DIR "postern-kmod@.service", 0644},
+	},
 	{"systemctl", "daemon-reload"},
 	{"systemctl", "enable", "posternd.service"},
 	{"systemctl", "restart", "posternd.service"},
@@ -41,7 +52,7 @@ static const struct service systemd = {
 };
 
 static const struct service openrc = {
-	"posternd.initd", "/etc/init.d/posternd", 0755,
+	{{"posternd.initd", "/etc/init.d/posternd", 0755}},
 	{0},
 	{"rc-update", "add", "posternd"},
 	{"rc-service", "posternd", "restart"},
@@ -113,12 +124,23 @@ static int copy_file(const char *from, const char *to, mode_t mode)
 	return 0;
 }
 
+static int copy_service_file(const struct service_file *file)
+{
+	char from[512];
+	int r;
+
+	(void)snprintf(from, sizeof(from), POSTERN_DATA_DIR "/%s", file->from);
+	r = copy_file(from, file->to, file->mode);
+	if (r < 0)
+		log_error("%s to %s: %s", from, file->to, strerror(-r));
+	return r;
+}
+
 int ctl_install(int argc, char **argv)
 {
 	bool start = !(argc == 2 && strcmp(argv[1], "--no-start") == 0), running;
 	const struct service *service = find_service(&running);
-	char from[512];
-	int r;
+	int r = 0;
 
 	if (argc > 1 && start) {
 		log_error("usage: posternd install [--no-start]");
@@ -128,12 +150,10 @@ int ctl_install(int argc, char **argv)
 		log_error("neither systemd nor OpenRC is here; start posternd from your init");
 		return POSTERN_ABSENT;
 	}
-	(void)snprintf(from, sizeof(from), POSTERN_DATA_DIR "/%s", service->from);
-	r = copy_file(from, service->to, service->mode);
-	if (r < 0) {
-		log_error("%s: %s", from, strerror(-r));
+	for (const struct service_file *file = service->files; file->from && r == 0; file++)
+		r = copy_service_file(file);
+	if (r < 0)
 		return POSTERN_ANSWERED;
-	}
 	if (running)
 		r = run(service->after_copy);
 	if (r == 0)
@@ -157,18 +177,20 @@ int ctl_uninstall(int argc, char **argv)
 		log_error(argc > 1 ? "usage: posternd uninstall" : "no service manager is here");
 		return argc > 1 ? POSTERN_USAGE : POSTERN_ABSENT;
 	}
-	if (access(service->to, F_OK) < 0) {
-		log_error("%s: not installed", service->to);
+	if (access(service->files[0].to, F_OK) < 0) {
+		log_error("%s: not installed", service->files[0].to);
 		return POSTERN_ANSWERED;
 	}
 	if (running)
 		(void)run(service->stop);
 	r = run(service->disable);
-	if (unlink(service->to) < 0)
-		r = -errno;
+	for (const struct service_file *file = service->files; file->from; file++) {
+		if (unlink(file->to) < 0)
+			r = -errno;
+		else
+			printf("removed %s\n", file->to);
+	}
 	if (running)
 		(void)run(service->after_copy);
-	if (r == 0)
-		printf("removed %s\n", service->to);
 	return r < 0 ? POSTERN_ANSWERED : 0;
 }

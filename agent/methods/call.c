@@ -9,6 +9,7 @@
 
 #include "envelope.pb-c.h"
 #include "proto/frame.h"
+#include "proto/utf8.h"
 #include "proto/verify.h"
 
 #define MESSAGE_MAX 1024
@@ -60,6 +61,21 @@ Postern__V1__Code code_of_errno(int sys_errno)
 	}
 }
 
+/* A string of a message must be UTF-8; the text may be cut, or made of a path that is not. */
+static void make_utf8(char *text)
+{
+	size_t left = strlen(text), n;
+	uint32_t c;
+
+	for (; left > 0; text += n, left -= n) {
+		n = utf8_next((const uint8_t *)text, left, &c);
+		if (n > 0)
+			continue;
+		*text = '?';
+		n = 1;
+	}
+}
+
 static int vfail(struct call *call, Postern__V1__Code code, int sys_errno, const char *suffix,
 	const char *format, va_list args)
 {
@@ -67,6 +83,7 @@ static int vfail(struct call *call, Postern__V1__Code code, int sys_errno, const
 	char text[MESSAGE_MAX];
 
 	(void)vsnprintf(text, sizeof(text), format, args);
+	make_utf8(text);
 	if (!error)
 		return -ENOMEM;
 	postern__v1__error__init(error);

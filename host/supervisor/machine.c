@@ -202,7 +202,7 @@ static int open_vhost_vsock(struct machine *machine, int *ret_fd)
 	if (fd < 0)
 		return fail_errno(&machine->end, POSTERN_ABSENT, errno,
 			"/dev/vhost-vsock (is the module vhost_vsock loaded?)");
-	if (ioctl(fd, _IO(0xaf, 0x01), NULL) < 0 || ioctl(fd, _IOW(0xaf, 0x60, uint64_t), &cid) < 0)
+	if (ioctl(fd, _IOW(0xaf, 0x60, uint64_t), &cid) < 0)
 		return fail_errno(
 			&machine->end, POSTERN_ANSWERED, errno, "the CID %u", machine->config.cid);
 	*ret_fd = take_fd(&fd);

@@ -8,7 +8,7 @@
 #include "proto/clock.h"
 
 #define RUN_PACKETS   256U
-#define SHOW_DELAY_NS NSEC_PER_MSEC
+#define SHOW_DELAY_NS (10 * NSEC_PER_MSEC)
 
 static void show_late(struct loop_timer *timer)
 {

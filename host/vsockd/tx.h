@@ -3,9 +3,9 @@
  * From the guest: takes packets off the transmit queue and acts on them. Payload goes from guest
  * memory straight into the host's socket; consecutive packets of one flow go in one sendmsg().
  *
- * Used buffers are shown to the guest late (when they hold a quarter of the ring, or after a
- * millisecond): it needs them for nothing but to free its memory, and each interrupt for them costs
- * it as much as a packet.
+ * Used buffers are shown to the guest late (when they hold a quarter of the ring, or after ten
+ * milliseconds): it needs them for nothing but to free its memory, and each interrupt for them
+ * costs it as much as a packet.
  */
 #pragma once
 

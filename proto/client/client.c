@@ -157,10 +157,18 @@ short postern_client_events(const struct postern_client *client)
 	return (short)(POLLIN | (buffer_len(&client->out) > 0 ? POLLOUT : 0));
 }
 
+/* When the frame that has begun must be complete. */
+static uint64_t frame_deadline(const struct postern_client *client)
+{
+	return client->reader.started_ns + FRAME_DEADLINE_MS * NSEC_PER_MSEC;
+}
+
 uint64_t postern_client_deadline(const struct postern_client *client)
 {
 	uint64_t earliest = client->phase < CLIENT_READY ? client->deadline : UINT64_MAX;
 
+	if (client->reader.started_ns != 0 && frame_deadline(client) < earliest)
+		earliest = frame_deadline(client);
 	LIST_EACH(&client->calls, node) {
 		const struct client_call *call = container_of(node, struct client_call, node);
 
@@ -295,8 +303,7 @@ static int check_times(struct postern_client *client, struct postern_error *erro
 			client->options.connect_ms);
 		return client_end(client, -ETIMEDOUT, error);
 	}
-	if (client->reader.started_ns != 0 &&
-		now >= client->reader.started_ns + FRAME_DEADLINE_MS * NSEC_PER_MSEC) {
+	if (client->reader.started_ns != 0 && now >= frame_deadline(client)) {
 		error_set(error, POSTERN_PROTOCOL, 0, "the rest of a frame did not come in time");
 		return client_end(client, -ETIMEDOUT, error);
 	}

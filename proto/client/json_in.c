@@ -35,25 +35,48 @@ static int refuse(struct builder *builder, const char *format, ...)
 static int build(struct builder *builder, const ProtobufCMessageDescriptor *type, const json_t *json,
 	ProtobufCMessage **ret);
 
+/* The text of a string that holds no NUL; else NULL. */
+static const char *text_of(const json_t *json)
+{
+	const char *text = json_string_value(json);
+
+	return text && strlen(text) == json_string_length(json) ? text : NULL;
+}
+
+/* A whole number in decimal digits, with a minus sign or without. */
+static bool parse_number(const char *text, int64_t least, uint64_t most, uint64_t *ret)
+{
+	bool negative = text[0] == '-';
+	uint64_t magnitude;
+	char *end;
+
+	text += negative;
+	if (*text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	magnitude = strtoull(text, &end, 10);
+	if (errno != 0 || *end != '\0')
+		return false;
+	/* -(least + 1) + 1 is the magnitude of the least without its overflow. */
+	if (negative && (least == 0 ? magnitude > 0 : magnitude > (uint64_t)-(least + 1) + 1))
+		return false;
+	*ret = negative ? -magnitude : magnitude;
+	return negative || magnitude <= most;
+}
+
 /* A whole number within the bounds, or its text. */
 static int take_number(struct builder *builder, const ProtobufCFieldDescriptor *field,
 	const json_t *json, int64_t least, uint64_t most, uint64_t *ret)
 {
 	json_int_t number = json_integer_value(json);
+	const char *text = text_of(json);
 
 	if (json_is_integer(json) && number >= least && (number < 0 || (uint64_t)number <= most)) {
 		*ret = (uint64_t)number;
 		return 0;
 	}
-	if (json_is_string(json)) {
-		const char *text = json_string_value(json);
-		char *end;
-
-		errno = 0;
-		*ret = least < 0 ? (uint64_t)strtoll(text, &end, 10) : strtoull(text, &end, 10);
-		if (errno == 0 && *text && *end == '\0' && (least < 0 || (*text != '-' && *ret <= most)))
-			return 0;
-	}
+	if (text && parse_number(text, least, most, ret))
+		return 0;
 	return refuse(builder, "%s: expected a whole number from %" PRId64 " to %" PRIu64, field->name,
 		least, most);
 }
@@ -63,11 +86,12 @@ static int take_enum(struct builder *builder, const ProtobufCFieldDescriptor *fi
 {
 	const ProtobufCEnumDescriptor *values = field->descriptor;
 	const ProtobufCEnumValue *value;
+	const char *text = text_of(json);
 	char names[256] = "";
 	size_t n = 0;
 
-	if (json_is_string(json)) {
-		value = protobuf_c_enum_descriptor_get_value_by_name(values, json_string_value(json));
+	if (text) {
+		value = protobuf_c_enum_descriptor_get_value_by_name(values, text);
 		if (value) {
 			*ret = value->value;
 			return 0;
@@ -82,7 +106,7 @@ static int take_enum(struct builder *builder, const ProtobufCFieldDescriptor *fi
 static int take_bytes(struct builder *builder, const ProtobufCFieldDescriptor *field,
 	const json_t *json, ProtobufCBinaryData *ret)
 {
-	const json_t *base64 = json_object_get(json, "base64");
+	const char *base64 = text_of(json_object_get(json, "base64"));
 	uint8_t *decoded;
 
 	if (json_is_string(json)) {
@@ -90,7 +114,7 @@ static int take_bytes(struct builder *builder, const ProtobufCFieldDescriptor *f
 		ret->data = arena_copy(&builder->arena, json_string_value(json), ret->len);
 		return ret->data ? 0 : -ENOMEM;
 	}
-	if (!json_is_string(base64) || base64_decode(json_string_value(base64), &decoded, &ret->len) < 0)
+	if (!base64 || base64_decode(base64, &decoded, &ret->len) < 0)
 		return refuse(builder, "%s: expected a string, or {\"base64\": \"...\"}", field->name);
 	ret->data = arena_copy(&builder->arena, decoded, ret->len);
 	free(decoded);
@@ -100,9 +124,11 @@ static int take_bytes(struct builder *builder, const ProtobufCFieldDescriptor *f
 static int take_string(struct builder *builder, const ProtobufCFieldDescriptor *field,
 	const json_t *json, char **ret)
 {
-	if (!json_is_string(json))
+	const char *text = text_of(json);
+
+	if (!text)
 		return refuse(builder, "%s: expected a string", field->name);
-	*ret = arena_strdup(&builder->arena, json_string_value(json));
+	*ret = arena_strdup(&builder->arena, text);
 	return *ret ? 0 : -ENOMEM;
 }
 

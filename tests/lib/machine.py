@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Virtual machines through the real command line, each test run with a runtime folder of its own."""
+"""Virtual machines through the real command line, with a registry of their own: exit codes, processes,
+and what is left behind."""
 
 import json
 import os
@@ -11,40 +12,38 @@ import time
 
 from wire import BUILD, Client
 
-POSTERN = os.path.join(BUILD, "postern")
+BUILD = os.path.abspath(BUILD)
+POSTERN = f"{BUILD}/postern"
 
 # Exit codes of postern.
 DONE, ANSWERED, USAGE, REFUSED, ABSENT, TIMED_OUT, PROTOCOL = range(7)
 
 
 class Host:
-    """A user's set of machines, apart from all others."""
+    """A registry of machines apart from all others, and the command line that looks into it."""
 
     def __init__(self):
-        self.dir = tempfile.mkdtemp(prefix="postern-vm-")
-        self.environment = {**os.environ, "POSTERN_RUNTIME_DIR": f"{self.dir}/run",
-                            "XDG_CACHE_HOME": os.path.join(BUILD, "cache"), "POSTERN_ACCEL": "tcg"}
-        os.mkdir(f"{self.dir}/run", 0o700)
+        self.dir = tempfile.mkdtemp(prefix="postern-test-")
+        self.env = dict(os.environ, POSTERN_RUNTIME_DIR=f"{self.dir}/run", POSTERN_ACCEL="tcg",
+                        XDG_CACHE_HOME=f"{BUILD}/cache")
+        self.env.setdefault("POSTERN_GUEST_DIR", f"{BUILD}/guest")
 
-    def start(self, *arguments):
+    def start(self, *words):
         """Starts postern; the caller waits for it."""
-        return subprocess.Popen([POSTERN, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                text=True, env=self.environment, stdin=subprocess.DEVNULL)
+        return subprocess.Popen([POSTERN, *words], env=self.env, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
-    def run(self, *arguments, code=DONE, timeout=120):
-        """Runs postern, which must end with this exit code: what it printed, and on standard error."""
-        process = self.start(*arguments)
-        try:
-            out, err = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
-        assert process.returncode == code, \
-            f"postern {' '.join(map(str, arguments))}: exit code {process.returncode}\n{out}{err}"
-        return out, err
+    def run(self, *words, code=DONE, timeout=120):
+        """Runs postern, checks its exit code, returns (stdout, stderr)."""
+        done = subprocess.run([POSTERN, *words], env=self.env, text=True, stdin=subprocess.DEVNULL,
+                              capture_output=True, timeout=timeout)
+        assert done.returncode == code, (
+            f"postern {' '.join(words)}: exit code {done.returncode}, not {code}\n"
+            f"{done.stdout}{done.stderr}{self.logs()}")
+        return done.stdout, done.stderr
 
-    def json(self, *arguments, **kwargs):
-        return json.loads(self.run(*arguments, "--json", **kwargs)[0])
+    def json(self, *words, **options):
+        return json.loads(self.run(*words, "--json", **options)[0])
 
     def info(self, name):
         return self.json("list", name)
@@ -52,57 +51,73 @@ class Host:
     def file(self, name, file):
         return f"{self.dir}/run/{name}/{file}"
 
-    def supervisor(self, name):
-        """The pid of a machine's supervisor, by its command line."""
-        found = [pid for pid, line in self.processes().items()
-                 if "postern-supervisor" in line.split()[0] and f"/run/{name}" in line]
-        assert len(found) == 1, found
-        return found[0]
-
     def children(self, name):
-        """The processes of a machine, by program: {"virtiofsd": [pid, ...]}."""
-        out = {}
-        for pid, line in self.processes().items():
-            if f"/run/{name}/" in line:
-                out.setdefault(os.path.basename(line.split()[0]), []).append(pid)
-        return out
-
-    def until(self, condition, timeout=30):
-        wait_until(condition, timeout)
-
-    def until_nothing_runs(self):
-        wait_until(lambda: not self.processes(), 20)
-
-    def launch(self, name, *options, witness=True):
-        adds = []
-        if witness:
-            adds += ["--add", f"{BUILD}/tests/witness:/etc/postern/start.d/witness"]
-        self.run("launch", name, *adds, *options)
-        return Machine(self, name)
-
-    def processes(self):
-        """Processes that belong to machines of this host: their command lines name its folder."""
-        out = {}
+        """The processes of a VM: {"virtiofsd": [pid, ...], ...}."""
+        supervisor = self.supervisor(name)
+        found = {}
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
-                with open(f"/proc/{pid}/cmdline", "rb") as file:
-                    line = file.read().replace(b"\0", b" ").decode(errors="replace")
+                with open(f"/proc/{pid}/stat") as stat:
+                    command, rest = stat.read().split("(", 1)[1].rsplit(")", 1)
+            except OSError:
+                continue
+            state, parent = rest.split()[:2]
+            if int(parent) == supervisor and state != "Z":
+                found.setdefault(command, []).append(int(pid))
+        return found
+
+    def supervisor(self, name):
+        return int(subprocess.run(["pgrep", "-f", f"postern-supervisor --dir {self.dir}/run/{name}$"],
+                                  capture_output=True, text=True, check=True).stdout)
+
+    def processes(self):
+        """The command lines of everything that runs for this registry."""
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline") as file:
+                    line = file.read().replace("\0", " ")
             except OSError:
                 continue
             if self.dir in line and int(pid) != os.getpid():
-                out[int(pid)] = line
-        return out
+                found.append(line)
+        return found
+
+    def launch(self, name, *options, witness=True):
+        """A guest with the tests' own program inside."""
+        adds = ["--add", f"{BUILD}/tests/witness:/etc/postern/start.d/witness"] if witness else []
+        self.run("launch", name, *adds, *options)
+        return Machine(self, name)
+
+    def until(self, what, seconds=20):
+        deadline = time.monotonic() + seconds
+        while True:
+            result = what()
+            if result:
+                return result
+            assert time.monotonic() < deadline, f"it did not happen in {seconds} s\n{self.logs()}"
+            time.sleep(0.05)
+
+    def until_nothing_runs(self):
+        self.until(lambda: not self.processes())
+
+    def logs(self):
+        text = ""
+        for folder, _, files in os.walk(f"{self.dir}/run"):
+            for file in files:
+                if file in ("supervisor.log", "console.log"):
+                    with open(os.path.join(folder, file), errors="replace") as log:
+                        text += f"--- {folder}/{file}\n{log.read()[-3000:]}\n"
+        return text
 
     def close(self):
-        for name in os.listdir(f"{self.dir}/run"):
-            if os.path.isdir(f"{self.dir}/run/{name}"):
-                self.start("stop", "-f", name).communicate(timeout=60)
-        for pid in self.processes():
-            try:
-                os.kill(pid, 9)
-            except ProcessLookupError:
-                pass
-        shutil.rmtree(self.dir, ignore_errors=True)
+        for vm in self.json("list")["guests"]:
+            if vm["status"] in ("starting", "running", "stopping", "unavailable"):
+                self.run("stop", "-f", vm["name"])
+        self.until_nothing_runs()
+        logs = self.logs()
+        shutil.rmtree(self.dir)
+        assert "Sanitizer" not in logs and "runtime error" not in logs, logs
 
 
 class Machine:

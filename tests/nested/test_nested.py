@@ -22,7 +22,8 @@ def outcome():
     try:
         host.run("launch", "outer", "--memory", "1G", "--cpus", "2",
                  "--add", "/usr/bin/busybox:/usr/bin/busybox", "--add", f"{HERE}/start:/etc/postern/start.d/nested")
-        host.run("shares", "add", "outer", "/", "/mnt/host", "--read-only")
+        host.run("shares", "add", "outer", "/usr", "/mnt/usr", "--read-only")
+        host.run("shares", "add", "outer", os.path.realpath(f"{HERE}/../.."), "/mnt/tree", "--read-only")
         host.run("shares", "add", "outer", out, "/mnt/out")
         with open(f"{out}/begin", "w") as file:
             file.write(os.path.realpath(f"{HERE}/../.."))

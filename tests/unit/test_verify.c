@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The check before decoding: each rule at its edge. */
-/* needs: tests/unit/verify_test.proto */
+/* needs: gen/verify_test.pb-c.c */
 #include "tests/unit/wire_build.h"
 
 #include "proto/arena.h"

@@ -27,7 +27,7 @@ MOCK_TEST(slow_host_client_gets_every_byte)
 	(void)close(fd);
 }
 
-/* The socket takes whole pieces of a packet and not the next ones. */
+/* The socket takes the first pieces of a packet and not the next ones. */
 MOCK_TEST(bytes_left_over_begin_at_a_piece)
 {
 	struct mock_ring *ring = &m->rings[RING_TX];
@@ -35,18 +35,20 @@ MOCK_TEST(bytes_left_over_begin_at_a_piece)
 	int fd = mock_stream(m, &port);
 	struct packet header = mock_header(1000, port, OP_RW);
 
-	header.len = 16384;
+	header.len = 65536;
 	packet_to_le(&header);
 	memcpy(m->memory + offset, &header, PACKET_SIZE);
-	memcpy(m->memory + offset + PACKET_SIZE, blob(), 16384);
+	for (unsigned i = 0; i < 4; i++)
+		memcpy(m->memory + offset + PACKET_SIZE + i * 16384U, blob(), 16384);
 	ring->desc[0] = (struct ring_desc){MOCK_GPA + offset, PACKET_SIZE, DESC_NEXT, 1};
 	for (uint16_t i = 1; i <= 32; i++)
-		ring->desc[i] = (struct ring_desc){MOCK_GPA + offset + PACKET_SIZE + (i - 1) * 512U,
-			512, i < 32 ? DESC_NEXT : 0, (uint16_t)(i + 1)};
+		ring->desc[i] =
+			(struct ring_desc){MOCK_GPA + offset + PACKET_SIZE + (i - 1) * 2048U, 2048,
+				i < 32 ? DESC_NEXT : 0, (uint16_t)(i + 1)};
 	while (m->device.flows.pool.used == 0 && sent < 1U << 20) {
 		mock_put(m, RING_TX, 0);
 		mock_kick(m, RING_TX);
-		sent += 16384;
+		sent += 65536;
 	}
 	assert_int_equal(m->device.flows.count, 1);
 	drain_host(m, fd, sent);

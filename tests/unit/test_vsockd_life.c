@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The life of the device: pause, reset, new memory, the end of the VMM, socket files. */
-#include "tests/unit/vsockd_mock.h"
+#include "tests/unit/vsockd_bytes.h"
 
 MOCK_TEST(streams_outlive_a_pause)
 {
@@ -169,6 +169,40 @@ MOCK_TEST(once_means_once)
 	assert_int_equal(m->device.loop.exit_code, 0);
 }
 
+MOCK_TEST(once_waits_for_last_bytes)
+{
+	uint32_t port, sent;
+	int fd = mock_stream(m, &port);
+
+	m->device.frontend.once = true;
+	sent = fill_host(m, port);
+	mock_send_flags(m, 1000, port, OP_SHUTDOWN, SHUTDOWN_BOTH);
+	(void)close(m->front);
+	mock_run(m);
+	assert_false(m->device.loop.stop);
+	assert_int_equal(m->device.proxy.fd, -EBADF); /* no new clients */
+	drain_host(m, fd, sent);
+	mock_assert_end(fd);
+	assert_true(m->device.loop.stop);
+	(void)close(fd);
+}
+
+MOCK_TEST(once_does_not_wait_for_ever)
+{
+	uint32_t port;
+	int fd = mock_stream(m, &port);
+
+	m->device.frontend.once = true;
+	(void)fill_host(m, port);
+	mock_send_flags(m, 1000, port, OP_SHUTDOWN, SHUTDOWN_BOTH);
+	(void)close(m->front);
+	mock_wait(m, 1500);
+	assert_false(m->device.loop.stop);
+	mock_wait(m, 700);
+	assert_true(m->device.loop.stop);
+	(void)close(fd);
+}
+
 MOCK_TEST(truncated_memory_ends_the_front_end_not_the_process)
 {
 	char byte;
@@ -258,6 +292,8 @@ int main(void)
 		cmocka_unit_test(end_of_the_front_end_ends_all_streams),
 		cmocka_unit_test(end_in_the_middle_of_a_message),
 		cmocka_unit_test(once_means_once),
+		cmocka_unit_test(once_waits_for_last_bytes),
+		cmocka_unit_test(once_does_not_wait_for_ever),
 		cmocka_unit_test(truncated_memory_ends_the_front_end_not_the_process),
 		cmocka_unit_test(second_front_end_waits),
 		cmocka_unit_test(socket_files),

@@ -84,7 +84,7 @@ MOCK_TEST(kicks_without_entries_cost_little)
 MOCK_TEST(used_transmit_buffers_come_back_soon)
 {
 	mock_send(m, 1, 2, OP_RST);
-	mock_wait(m, 5);
+	mock_wait(m, 30);
 	assert_int_equal(m->rings[RING_TX].used[1], 1);
 	/* A quarter of the ring does not wait for the clock. */
 	for (unsigned i = 0; i < MOCK_NUM / 4; i++) {

@@ -434,7 +434,7 @@ static void unread_replies_pause_the_guest(void **state)
 	for (; sent < REPLIES_PAUSE + 2 * MOCK_NUM; sent++) {
 		if ((uint16_t)(m->rings[RING_TX].avail_idx - m->rings[RING_TX].used[1]) >=
 			MOCK_SLOTS)
-			mock_wait(m, 2);
+			mock_wait(m, 20);
 		if ((uint16_t)(m->rings[RING_TX].avail_idx - m->rings[RING_TX].used[1]) >=
 			MOCK_SLOTS)
 			break;

@@ -297,7 +297,7 @@ MOCK_TEST(writable_pieces_of_a_transmit_chain_do_not_count)
 	put_and_kick(m, 0);
 	mock_expect_none(m);
 	assert_int_equal(m->device.counters.dropped, 1);
-	mock_wait(m, 5);
+	mock_wait(m, 30);
 	assert_int_equal(m->rings[RING_TX].used[1], m->rings[RING_TX].avail_idx);
 }
 

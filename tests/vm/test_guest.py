@@ -235,7 +235,7 @@ def test_exit_codes(vm, arguments, code, words):
 def test_events_on_the_command_line(vm, client):
     process = subprocess.Popen([POSTERN,
                                 "events", vm.name, "notify.mounts.*", "--count", "2", "--json"],
-                               env=vm.host.environment, stdout=subprocess.PIPE, text=True)
+                               env=vm.host.env, stdout=subprocess.PIPE, text=True)
     wait_until(lambda: client.call("system.info").agent.connections >= 2)
     time.sleep(0.5)
     client.call("mounts.mount", target=b"/mnt/ev", type="tmpfs", create_target=True)

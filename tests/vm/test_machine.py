@@ -10,12 +10,12 @@ import time
 
 import pytest
 
-from launcher import ABSENT, ANSWERED, BUILD, REFUSED, TIMED_OUT, USAGE, Launcher
+from machine import ABSENT, ANSWERED, BUILD, REFUSED, TIMED_OUT, USAGE, Host
 
 
 @pytest.fixture
 def host():
-    host = Launcher()
+    host = Host()
     yield host
     host.close()
 
@@ -23,7 +23,7 @@ def host():
 @pytest.fixture(scope="module")
 def running():
     """A host with a VM `web` that tests may change but must leave as it was."""
-    host = Launcher()
+    host = Host()
     host.run("launch", "web")
     yield host
     host.close()

@@ -20,7 +20,7 @@ def folder(host):
 
 
 def virtiofsd(host):
-    return [pid for pid, line in host.processes().items() if "virtiofsd" in line.split()[0]]
+    return [line for line in host.processes() if "virtiofsd" in line.split()[0]]
 
 
 def test_add_read_write_remove(host, vm, folder):
@@ -91,7 +91,7 @@ def test_missing_tag(vm, client):
 def test_a_dead_virtiofsd(host, vm, folder):
     """The file system does not answer any more: everything else goes on, and it can be taken away."""
     host.run("shares", "add", vm.name, folder, "/mnt/dead")
-    for pid in virtiofsd(host):
+    for pid in host.children(vm.name)["virtiofsd"]:
         os.kill(pid, 9)
     wait_until(lambda: any("dead" in problem for problem in [p["problem"] for p in host.info(vm.name)["problems"]]))
     with vm.client() as client:

@@ -31,6 +31,9 @@ static struct {
 	__typeof__(sd_bus_start) *start;
 	__typeof__(sd_bus_call_method) *call_method;
 	__typeof__(sd_bus_get_property_string) *get_property_string;
+	__typeof__(sd_bus_get_property) *get_property;
+	__typeof__(sd_bus_message_read) *message_read;
+	__typeof__(sd_bus_message_unref) *message_unref;
 	__typeof__(sd_bus_path_encode) *path_encode;
 	__typeof__(sd_bus_flush_close_unref) *flush_close_unref;
 } bus_library;
@@ -46,6 +49,9 @@ static int load(void)
 		{"sd_bus_start", &bus_library.start},
 		{"sd_bus_call_method", &bus_library.call_method},
 		{"sd_bus_get_property_string", &bus_library.get_property_string},
+		{"sd_bus_get_property", &bus_library.get_property},
+		{"sd_bus_message_read", &bus_library.message_read},
+		{"sd_bus_message_unref", &bus_library.message_unref},
 		{"sd_bus_path_encode", &bus_library.path_encode},
 		{"sd_bus_flush_close_unref", &bus_library.flush_close_unref},
 	};
@@ -105,6 +111,19 @@ int systemd_manager_call(const char *method)
 	return r < 0 ? r : 0;
 }
 
+/* Whether a job of the unit is waiting or running: until then its state says nothing. */
+static bool has_job(sd_bus *bus, const char *path)
+{
+	sd_bus_message *reply = NULL;
+	const char *job_path;
+	uint32_t job = 0;
+
+	if (bus_library.get_property(bus, DESTINATION, path, UNIT, "Job", NULL, &reply, "(uo)") >= 0)
+		(void)bus_library.message_read(reply, "(uo)", &job, &job_path);
+	bus_library.message_unref(reply);
+	return job != 0;
+}
+
 /* Waits until the unit is active, or has failed. */
 static int wait_active(sd_bus *bus, const char *name)
 {
@@ -114,6 +133,7 @@ static int wait_active(sd_bus *bus, const char *name)
 
 	while (r >= 0) {
 		AUTO_FREE char *state = NULL;
+		bool busy = has_job(bus, path);
 
 		r = bus_library.get_property_string(
 			bus, DESTINATION, path, UNIT, "ActiveState", NULL, &state);
@@ -121,7 +141,7 @@ static int wait_active(sd_bus *bus, const char *name)
 			break;
 		if (strcmp(state, "active") == 0)
 			return 0;
-		if (strcmp(state, "failed") == 0 || strcmp(state, "inactive") == 0)
+		if (!busy && (strcmp(state, "failed") == 0 || strcmp(state, "inactive") == 0))
 			return -EIO;
 		if (monotonic_ns() >= until)
 			return -ETIMEDOUT;
