@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the agent's programs say to each other: one SOCK_SEQPACKET pair between the broker and each
- * child, one fixed-layout message a packet, descriptors by SCM_RIGHTS. All programs are of one build,
- * and the broker refuses to start helpers of another, so there is no version in here.
+ * child, one fixed-layout message a packet, descriptors by SCM_RIGHTS. All programs are of one build
+ * and installed together, so there is no version in here.
  *
  * The broker believes nothing that a child says beyond the fields it checks: a method row below
  * METHOD_COUNT, a request id of that child's own, lengths and descriptors that it only passes on.
@@ -38,7 +38,7 @@ enum inner_kind {
 	INNER_RESTORE, /* mount the persistent shares again */
 	INNER_KMOD,    /* no facts; fd: a connection to postern-kmod; arg: 0 or errno */
 	/* worker -> broker */
-	INNER_DONE,      /* a reader: ready for the next request */
+	INNER_DONE,      /* all of the answer is written; arg: shares that INNER_RESTORE could not mount */
 	INNER_TOUCH,     /* arg: device number of the file system that is touched next; 0: none */
 	INNER_HUNG,      /* arg: device number; aux: pid of a child of the reader that hangs on it */
 	INNER_WANT_KMOD, /* answered by INNER_KMOD */

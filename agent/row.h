@@ -45,6 +45,12 @@ enum row_flags {
 
 #define CAP(name) (UINT64_C(1) << CAP_##name)
 
+/* What a mount may need. An overlay keeps its mounter's capabilities for all that it does in its upper
+ * folder as long as it is mounted, so those of a file's owner are among them. */
+#define MOUNT_CAPS                                                                                 \
+	(CAP(SYS_ADMIN) | CAP(DAC_READ_SEARCH) | CAP(DAC_OVERRIDE) | CAP(CHOWN) | CAP(FOWNER) |    \
+		CAP(FSETID))
+
 enum profile {
 	PROFILE_SESSION,
 	PROFILE_WATCH,

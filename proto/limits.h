@@ -43,7 +43,10 @@
 /* The agent as a whole. */
 #define PENDING_MAX          128 /* connections that have not said a byte */
 #define SESSIONS_MAX         64
+#define SESSIONS_EACH_MAX    48 /* of one identity, so that nobody locks the others out */
+#define SESSIONS_REFUSED_MAX 4  /* of an identity that no rule lets do anything */
 #define WORKERS_MAX          16
+#define WORKERS_EACH_MAX     12 /* of one connection */
 #define STUCK_MAX            8
 #define EVENT_RING_ENTRIES   4096
 #define EVENT_RING_BYTES     (1u << 20)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static const char *program_name = "postern";
@@ -57,6 +58,7 @@ void log_line(enum log_level level, const char *format, ...)
 {
 	char line[1024];
 	int used, saved = errno;
+	ssize_t n;
 	va_list args;
 
 	if (level > highest_level)
@@ -70,8 +72,11 @@ void log_line(enum log_level level, const char *format, ...)
 	va_end(args);
 	used = (int)strlen(line);
 	line[used++] = '\n';
-	/* One write, no retry: a log that is full or frozen must not hold anybody up. */
-	if (write(STDERR_FILENO, line, (size_t)used) != used)
+	/* Once, and without waiting where that can be had: the journal may be stuck on a frozen disk. */
+	n = send(STDERR_FILENO, line, (size_t)used, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n < 0 && errno == ENOTSOCK)
+		n = write(STDERR_FILENO, line, (size_t)used);
+	if (n != used)
 		dropped++;
 	errno = saved;
 }

@@ -74,6 +74,7 @@ struct broker {
 	char empty_dir[300];
 	int listeners[2]; /* AF_VSOCK, AF_UNIX */
 	struct loop_io listener_io[2];
+	struct loop_timer accept_again;
 	int signals;
 	struct loop_io signal_io;
 	struct list children; /* struct child */
@@ -98,6 +99,8 @@ struct broker {
 	struct loop_io ready_io;
 	struct loop_timer ready_timer;
 	unsigned int ready_tries;
+	struct loop_timer restore;
+	unsigned int restores; /* attempts after the first */
 	bool saving; /* a process writes the history */
 	bool stopping;
 };

@@ -106,9 +106,8 @@ static uint32_t check_start(const struct session *session, const struct inner_me
 
 	if (!session->verdicts.method[message->method].allowed)
 		return ENDED_DENIED;
-	if (session->calls_n >= OPEN_REQUESTS_MAX || broker->calls_n >= WORKERS_MAX)
-		return ENDED_BUSY;
-	if (method_rows[message->method].where == WORKER && stuck_full(broker))
+	if (session->calls_n >= WORKERS_EACH_MAX || broker->calls_n >= WORKERS_MAX ||
+		stuck_full(broker))
 		return ENDED_BUSY;
 	return 0;
 }

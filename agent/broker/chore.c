@@ -4,11 +4,30 @@
 #include "agent/broker/child.h"
 #include "agent/broker/kmod.h"
 #include "agent/broker/watcher.h"
+#include "proto/cleanup.h"
+#include "proto/clock.h"
+
+#define RESTORE_MS   10000 /* between two attempts at persistent shares */
+#define RESTORES_MAX 30
 
 static void on_save_exit(struct child *child)
 {
 	child->broker->saving = false;
 	child_free(child);
+}
+
+static void on_restore_timer(struct loop_timer *timer)
+{
+	chore_restore_shares(container_of(timer, struct broker, restore));
+}
+
+/* Some share could not be mounted: its server or its device may only come up yet. */
+static void restore_again(struct broker *broker)
+{
+	if (broker->restores++ == RESTORES_MAX || broker->stopping)
+		return;
+	broker->restore.fn = on_restore_timer;
+	loop_timer_set(&broker->loop, &broker->restore, monotonic_ns() + RESTORE_MS * NSEC_PER_MSEC);
 }
 
 static void on_message(struct child *child, const struct inner_message *message, const void *body,
@@ -17,6 +36,9 @@ static void on_message(struct child *child, const struct inner_message *message,
 	(void)body;
 	switch (message->kind) {
 	case INNER_DONE:
+		if (message->arg > 0)
+			restore_again(child->broker);
+		break;
 	case INNER_TOUCH:
 		break;
 	case INNER_WANT_KMOD:

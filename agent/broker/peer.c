@@ -17,7 +17,8 @@
 #include "proto/clock.h"
 #include "proto/log.h"
 
-#define BACKLOG 128
+#define BACKLOG         128
+#define ACCEPT_AGAIN_MS 100
 
 struct pending {
 	struct list_node node;
@@ -27,11 +28,6 @@ struct pending {
 	struct loop_io io;
 	struct loop_timer timer;
 };
-
-static bool same_identity(const struct identity *a, const struct identity *b)
-{
-	return a->kind == b->kind && a->number == b->number;
-}
 
 /* Takes it out of the waiting room; the descriptor is the caller's. */
 static int pending_leave(struct pending *pending)
@@ -86,7 +82,7 @@ static void make_room(struct broker *broker, const struct identity *identity)
 
 		if (!oldest)
 			oldest = pending;
-		if (!same_identity(&pending->identity, identity))
+		if (!identity_equal(&pending->identity, identity))
 			continue;
 		same++;
 		if (!oldest_same)
@@ -146,9 +142,28 @@ static int identify(int fd, const struct sockaddr_storage *address, struct ident
 	return 0;
 }
 
+static void on_accept_again(struct loop_timer *timer)
+{
+	struct broker *broker = container_of(timer, struct broker, accept_again);
+
+	for (int i = 0; i < 2; i++)
+		(void)loop_io_set(&broker->listener_io[i], EPOLLIN);
+}
+
+/* Out of descriptors: asking again at once would only burn time. */
+static void pause_accepting(struct broker *broker)
+{
+	log_warning("out of descriptors: connections wait");
+	for (int i = 0; i < 2; i++)
+		(void)loop_io_set(&broker->listener_io[i], 0);
+	broker->accept_again.fn = on_accept_again;
+	loop_timer_set(&broker->loop, &broker->accept_again,
+		monotonic_ns() + ACCEPT_AGAIN_MS * NSEC_PER_MSEC);
+}
+
 static void on_accept(struct loop_io *io, uint32_t events)
 {
-	struct broker *broker;
+	struct broker *broker = container_of(io->loop, struct broker, loop);
 	struct sockaddr_storage address = {0};
 	socklen_t len = sizeof(address);
 	struct identity identity = {0};
@@ -157,10 +172,9 @@ static void on_accept(struct loop_io *io, uint32_t events)
 	(void)events;
 	if (fd < 0) {
 		if (errno == EMFILE || errno == ENFILE)
-			log_warning("out of descriptors: a connection waits");
+			pause_accepting(broker);
 		return;
 	}
-	broker = container_of(io->loop, struct broker, loop);
 	if (identify(fd, &address, &identity) < 0) {
 		(void)fd_close(fd);
 		return;

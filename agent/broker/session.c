@@ -148,16 +148,29 @@ static int hand_over(struct session *session, int socket)
 	return child_send(session->child, &message, &facts, fds, n);
 }
 
+/* Somebody without any right gets few places, and nobody all of them. */
+static bool has_place(const struct broker *broker, const struct identity *identity, size_t allowed)
+{
+	size_t same = 0, most = allowed > 0 ? SESSIONS_EACH_MAX : SESSIONS_REFUSED_MAX;
+
+	LIST_EACH(&broker->sessions, node) {
+		const struct session *other = container_of(node, struct session, node);
+
+		same += identity_equal(&other->identity, identity);
+	}
+	if (broker->sessions_n < SESSIONS_MAX && same < most)
+		return true;
+	log_debug("a connection was closed: too many are served already");
+	return false;
+}
+
 void session_start(struct broker *broker, int fd, const struct identity *identity)
 {
 	AUTO_CLOSE int socket = fd;
 	struct session *session;
+	size_t allowed;
 	int r;
 
-	if (broker->sessions_n >= SESSIONS_MAX) {
-		log_warning("a connection was closed: %d are served already", SESSIONS_MAX);
-		return;
-	}
 	generation_check(broker);
 	session = calloc(1, sizeof(*session));
 	if (!session)
@@ -165,7 +178,11 @@ void session_start(struct broker *broker, int fd, const struct identity *identit
 	session->broker = broker;
 	session->identity = *identity;
 	session->verdicts_fd = -EBADF;
-	(void)policy_verdicts(&broker->policy, identity, &session->verdicts);
+	allowed = policy_verdicts(&broker->policy, identity, &session->verdicts);
+	if (!has_place(broker, identity, allowed)) {
+		free(session);
+		return;
+	}
 	r = seal_verdicts(&session->verdicts, &session->verdicts_fd);
 	if (r == 0)
 		r = spare_take(broker, ROLE_SESSION, &session->child);

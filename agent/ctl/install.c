@@ -32,7 +32,7 @@ struct service {
 	const char *after_copy[4]; /* a command each, NULL where there is none */
 	const char *enable[4];
 	const char *start[4];
-	const char *stop[4];
+	const char *stop[5];
 	const char *disable[4];
 };
 
@@ -47,7 +47,7 @@ static const struct service systemd = {
 	{"systemctl", "daemon-reload"},
 	{"systemctl", "enable", "posternd.service"},
 	{"systemctl", "restart", "posternd.service"},
-	{"systemctl", "stop", "posternd.service"},
+	{"systemctl", "stop", "posternd.service", "postern-kmod.socket"},
 	{"systemctl", "disable", "posternd.service"},
 };
 
@@ -74,7 +74,7 @@ static const struct service *find_service(bool *ret_running)
 	return NULL;
 }
 
-static int run(const char *const command[4])
+static int run(const char *const *command)
 {
 	pid_t pid;
 	int status, r;

@@ -162,14 +162,29 @@ static bool has_dots(const char *path)
 	return false;
 }
 
+/* "/a//b/" to "/a/b", in place: one place has one spelling, as in the mount table. */
+static void squeeze_slashes(char *path)
+{
+	char *to = path;
+
+	for (const char *from = path; *from; from++)
+		if (*from != '/' || to == path || to[-1] != '/')
+			*to++ = *from;
+	if (to > path + 1 && to[-1] == '/')
+		to--;
+	*to = '\0';
+}
+
 char *call_path(struct call *call, bool has, const ProtobufCBinaryData *bytes, const char *field)
 {
 	char *path = call_string(call, has, bytes, PATH_MAX - 1, field);
 
 	if (!path)
 		return NULL;
-	if (path[0] == '/' && !has_dots(path))
+	if (path[0] == '/' && !has_dots(path)) {
+		squeeze_slashes(path);
 		return path;
+	}
 	call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
 		"%s: expected an absolute path without . and ..", field);
 	return NULL;

@@ -74,7 +74,8 @@ ProtobufCBinaryData call_text(struct call *call, const char *text);
 char *call_string(struct call *call, bool has, const ProtobufCBinaryData *bytes, size_t most,
 	const char *field);
 
-/* call_string() for an absolute path without "." and ".." in it. */
+/* call_string() for an absolute path without "." and ".." in it; doubled and trailing slashes are
+ * taken out. */
 char *call_path(struct call *call, bool has, const ProtobufCBinaryData *bytes, const char *field);
 
 /* Packs one FromAgent frame with a result or an error at the end of out. 0, -EMSGSIZE, -ENOMEM. */

@@ -42,8 +42,9 @@ void share_unit_remove(const char *key, const Postern__V1__Share *share);
 
 /* ---- shares.c ---- */
 
-/* Mounts the persistent shares that are not mounted; what fails is recorded as FAILED. */
-void shares_restore(struct call *call);
+/* Mounts the persistent shares that are not mounted; what fails is recorded as FAILED. Returns how
+ * many failed. */
+size_t shares_restore(struct call *call);
 
 int settle_share_mount(struct call *call, const ProtobufCMessage *request, Postern__V1__Outcome *ret);
 int settle_share_unmount(struct call *call, const ProtobufCMessage *request, Postern__V1__Outcome *ret);

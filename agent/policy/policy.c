@@ -42,6 +42,11 @@ void identity_print(const struct identity *identity, char *text, size_t size)
 	}
 }
 
+bool identity_equal(const struct identity *a, const struct identity *b)
+{
+	return a->kind == b->kind && a->number == b->number;
+}
+
 const char *rule_place(const struct rule *rule)
 {
 	return rule->place;

@@ -32,6 +32,8 @@ struct identity {
 /* "host", "guest:5", "local:0" into text[0..size). */
 void identity_print(const struct identity *identity, char *text, size_t size);
 
+bool identity_equal(const struct identity *a, const struct identity *b);
+
 struct rule;
 
 struct policy {

@@ -79,6 +79,8 @@ void conn_update(struct session *session)
 		if (session->phase == CLOSING)
 			(void)shutdown(session->socket, SHUT_WR);
 	}
+	if (session->held_back && !conn_paused(session))
+		loop_timer_set(&session->loop, &session->resume, 0);
 	if (!session->eof && !conn_paused(session))
 		events |= EPOLLIN;
 	(void)loop_io_set(&session->io, events);
@@ -161,7 +163,12 @@ static void take_frames(struct session *session)
 	size_t len;
 	int r = 0;
 
-	while (session->phase != CLOSING && !session->loop.stop && !conn_paused(session)) {
+	session->held_back = false;
+	while (session->phase != CLOSING && !session->loop.stop) {
+		if (conn_paused(session)) {
+			session->held_back = true;
+			break;
+		}
 		r = frame_next(&session->reader, &body, &len);
 		if (r <= 0)
 			break;
@@ -241,8 +248,19 @@ static void on_socket(struct loop_io *io, uint32_t events)
 	conn_update(session);
 }
 
+/* What arrived before a pause needs no new byte to be taken. */
+static void on_resume(struct loop_timer *timer)
+{
+	struct session *session = container_of(timer, struct session, resume);
+
+	take_frames(session);
+	set_frame_timer(session);
+	conn_update(session);
+}
+
 int conn_start(struct session *session)
 {
+	session->resume.fn = on_resume;
 	session->phase = BEFORE_HELLO;
 	session->reader.limit = FRAME_HELLO_MAX;
 	session->max_frame = FRAME_DEFAULT_MAX;

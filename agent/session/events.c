@@ -264,17 +264,33 @@ int events_subscribe(struct session *session, struct call *call, const struct ev
 	return CALL_DEFERRED;
 }
 
+/* Has the watcher forget it too, when it was told. */
+static void drop(struct session *session, struct subscription *subscription)
+{
+	struct events_command command = {
+		.kind = EVENTS_UNSUBSCRIBE, .subscription = subscription->number};
+
+	if (session->events >= 0 && subscription->sent)
+		(void)send(session->events, &command, sizeof(command), MSG_NOSIGNAL | MSG_DONTWAIT);
+	forget(subscription);
+}
+
 int events_unsubscribe(struct session *session, uint64_t number)
 {
-	struct events_command command = {.kind = EVENTS_UNSUBSCRIBE, .subscription = number};
 	struct subscription *subscription = number ? find(session, number) : NULL;
 
 	if (!subscription || subscription->request != 0)
 		return -ENOENT;
-	if (session->events >= 0)
-		(void)send(session->events, &command, sizeof(command), MSG_NOSIGNAL | MSG_DONTWAIT);
-	forget(subscription);
+	drop(session, subscription);
 	return 0;
+}
+
+void events_cancel(struct session *session, uint64_t request)
+{
+	for (size_t i = 0; i < SUBSCRIPTIONS_MAX; i++)
+		if (session->subscriptions[i].number != 0 &&
+			session->subscriptions[i].request == request)
+			drop(session, &session->subscriptions[i]);
 }
 
 void events_stop(struct session *session)

@@ -178,10 +178,12 @@ void request_cancel(struct session *session, uint64_t id)
 
 	if (!request)
 		return;
-	if (request->pipe >= 0)
+	if (request->pipe >= 0) {
 		remote_cancel(request);
-	else
-		request_fail(session, id, POSTERN__V1__CODE__CANCELLED, "cancelled by the caller");
+		return;
+	}
+	events_cancel(session, id);
+	request_fail(session, id, POSTERN__V1__CODE__CANCELLED, "cancelled by the caller");
 }
 
 void request_footprint(struct session *session, uint64_t id, struct footprint *footprint)

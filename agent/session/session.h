@@ -57,6 +57,8 @@ struct session {
 	struct loop_io io;
 	struct loop_timer timer; /* of the hello, of a frame, of closing */
 	struct loop_timer stall;
+	struct loop_timer resume; /* frames are in the reader that a pause held back */
+	bool held_back;
 	struct frame_reader reader;
 	struct buffer out;
 	uint64_t written;      /* bytes ever taken by the peer */
@@ -141,6 +143,9 @@ int events_subscribe(struct session *session, struct call *call, const struct ev
 
 /* 0 or -ENOENT. */
 int events_unsubscribe(struct session *session, uint64_t number);
+
+/* Drops the subscription whose subscribe call is cancelled. */
+void events_cancel(struct session *session, uint64_t request);
 
 /* Ends all subscriptions (the peer sends no more). */
 void events_stop(struct session *session);

@@ -69,6 +69,7 @@ void ring_add(struct watch *watch, enum topic topic, const uint8_t *payload, siz
 	memcpy(copy, payload, len);
 	*slot(ring, ring->next) = (struct event){.seq = ring->next,
 		.time_ns = clock_ns(CLOCK_REALTIME),
+		.at_ns = monotonic_ns(),
 		.topic = topic,
 		.payload = copy,
 		.len = len};

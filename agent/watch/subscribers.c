@@ -18,7 +18,7 @@
 struct subscription {
 	struct events_command wish; /* subscription 0: free slot */
 	uint64_t next;              /* seq to be looked at next */
-	uint64_t load_sent_ns;      /* wall clock of the last load event sent */
+	uint64_t load_sent_ns;      /* CLOCK_MONOTONIC of the last load event sent */
 	bool holds;                 /* a threshold held at the last sample */
 };
 
@@ -99,7 +99,8 @@ static bool wants_load(const struct watch *watch, struct subscription *subscript
 	const struct events_command *wish = &subscription->wish;
 	uint64_t interval = wish->interval_ms ? wish->interval_ms * NSEC_PER_MSEC
 					      : watch->facts.sample_interval_s * NSEC_PER_SEC;
-	bool due = event->time_ns + EARLY_NS >= subscription->load_sent_ns + interval;
+	bool due = subscription->load_sent_ns == 0 ||
+		event->at_ns + EARLY_NS >= subscription->load_sent_ns + interval;
 	bool held = subscription->holds;
 
 	if (wish->flags & (EVENTS_LOAD1 | EVENTS_MEMORY | EVENTS_CPU_PRESSURE |
@@ -132,7 +133,7 @@ static int send_event(struct subscriber *subscriber, struct subscription *subscr
 	if (r < 0)
 		subscription->holds = held; /* it is looked at again */
 	else if (event->topic == TOPIC_system_load)
-		subscription->load_sent_ns = event->time_ns;
+		subscription->load_sent_ns = event->at_ns;
 	return r;
 }
 

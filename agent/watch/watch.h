@@ -22,7 +22,8 @@
 
 struct event {
 	uint64_t seq;
-	uint64_t time_ns; /* wall clock */
+	uint64_t time_ns; /* wall clock, as told */
+	uint64_t at_ns;   /* CLOCK_MONOTONIC */
 	enum topic topic;
 	uint8_t *payload; /* owned */
 	size_t len;

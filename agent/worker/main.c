@@ -122,7 +122,7 @@ static int run(const struct inner_message *message, int fds[INNER_FDS_MAX], size
 }
 
 /* The persistent shares, as if each were asked for with shares.mount. */
-static int restore(int fds[INNER_FDS_MAX])
+static int restore(int fds[INNER_FDS_MAX], uint64_t *ret_failed)
 {
 	struct call call = {.arena = &worker.arena,
 		.method = METHOD_shares_mount,
@@ -134,7 +134,7 @@ static int restore(int fds[INNER_FDS_MAX])
 
 	worker.quarantine = take_fd(&fds[0]);
 	if (r == 0)
-		shares_restore(&call);
+		*ret_failed = shares_restore(&call);
 	worker.quarantine = fd_close(worker.quarantine);
 	return r;
 }
@@ -155,7 +155,7 @@ static int serve(void)
 	if (message.kind == INNER_SAVE && n_fds == 1)
 		r = worker_keep(0) ?: save_history(fds[0], worker.facts.state_dir);
 	else if (message.kind == INNER_RESTORE && n_fds == 1)
-		r = restore(fds);
+		r = restore(fds, &done.arg);
 	else if (message.kind == INNER_RUN || message.kind == INNER_SETTLE)
 		r = run(&message, fds, n_fds);
 	else

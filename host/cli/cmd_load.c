@@ -10,7 +10,7 @@
 static const struct cli_option options[] = {
 	{"history", 'H', NULL, "the last day as a plot"},
 	{"range", 'r', "SECONDS", "only so far back"},
-	{"step", 's', "SECONDS", "seconds to one point (default: what fits the plot)"},
+	{"step", 's', "SECONDS", "seconds to one point (default: the sampler's interval)"},
 	{"show", 0, "WHAT", "load1 (default), cpu_percent, memory_available, cpu_pressure, ..."},
 	{"aggregation", 'a', "HOW", "AVERAGE (default), MINIMUM, MAXIMUM or LAST"},
 	{0},

@@ -78,6 +78,8 @@ const struct command cmd_mounts_list = {
 
 /* ---- mount ---- */
 
+#define BEYOND_WAIT_MS 30000 /* for the mount itself, once its device is there */
+
 static const struct cli_option mount_options[] = {
 	{"type", 't', "TYPE", "file system type (needed)"},
 	{"option", 'o', "KEY[=VALUE]", "mount option; may be repeated"},
@@ -95,7 +97,7 @@ static int run_mount(struct cli *cli)
 
 	if (!cli_value(cli, "type"))
 		return cli_usage(cli, "--type must be given");
-	if (cli_number(cli, "wait", 300, 0, &wait) < 0)
+	if (cli_number(cli, "wait", 270, 0, &wait) < 0)
 		return POSTERN_USAGE;
 	params = json_pack("{s:s, s:s, s:b, s:I}", "target", cli->words[source ? 2 : 1], "type",
 		cli_value(cli, "type"), "create_target", cli_flag(cli, "create"), "wait_ms",
@@ -103,7 +105,8 @@ static int run_mount(struct cli *cli)
 	if (source)
 		(void)json_object_set_new(params, "source", json_string(cli->words[1]));
 	(void)json_object_set_new(params, "options", mount_options_from(cli));
-	r = agent_call(cli, "mounts.mount", params, 0, &answer);
+	r = agent_call(cli, "mounts.mount", params, wait ? (uint32_t)(wait * 1000 + BEYOND_WAIT_MS) : 0,
+		&answer);
 	if (r != POSTERN_DONE)
 		return r;
 	if (cli->json)

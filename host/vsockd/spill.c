@@ -15,8 +15,7 @@ int spill_append(struct spill *spill, struct spill_pool *pool, const struct iove
 		const uint8_t *at = (const uint8_t *)iov[i].iov_base + from;
 
 		skip -= from;
-		if (from < iov[i].iov_len)
-			r = buffer_append(&spill->buffer, at, iov[i].iov_len - from);
+		r = buffer_append(&spill->buffer, at, iov[i].iov_len - from);
 	}
 	pool->used += spill->buffer.size - before;
 	return pool->used > pool->limit ? -ENOMEM : r;

@@ -108,14 +108,18 @@ static int take_bytes(struct builder *builder, const ProtobufCFieldDescriptor *f
 {
 	const char *base64 = text_of(json_object_get(json, "base64"));
 	uint8_t *decoded;
+	int r;
 
 	if (json_is_string(json)) {
 		ret->len = json_string_length(json);
 		ret->data = arena_copy(&builder->arena, json_string_value(json), ret->len);
 		return ret->data ? 0 : -ENOMEM;
 	}
-	if (!base64 || base64_decode(base64, &decoded, &ret->len) < 0)
+	r = base64 ? base64_decode(base64, &decoded, &ret->len) : -EINVAL;
+	if (r == -EINVAL)
 		return refuse(builder, "%s: expected a string, or {\"base64\": \"...\"}", field->name);
+	if (r < 0)
+		return r;
 	ret->data = arena_copy(&builder->arena, decoded, ret->len);
 	free(decoded);
 	return ret->data ? 0 : -ENOMEM;

@@ -497,3 +497,38 @@ def test_subscriptions_are_bounded_and_can_be_ended(client):
         client.call("notifications.unsubscribe", subscription=number)
     assert failure(lambda: client.call("notifications.unsubscribe", subscription=numbers[0])).code == "NOT_FOUND"
     client.call("notifications.subscribe", topics=["notify.*"])
+
+
+# ---- one place has one spelling ----
+
+@pytest.mark.parametrize("spelling", ["{}/", "{}//", "/{}"])
+def test_slashes_do_not_hide_a_place(client, target, spelling):
+    path = spelling.format(target)
+    reply = tmpfs(client, path)
+    assert reply.mount.target.decode() == target
+    assert failure(lambda: tmpfs(client, path)).code == "ALREADY_EXISTS"
+    client.call("mounts.unmount", target=path.encode())
+    assert not mounted(target)
+
+
+@pytest.mark.parametrize("path", [b"/etc/", b"//proc", b"/usr//", b"//"])
+def test_protected_paths_by_any_spelling(client, path):
+    assert failure(lambda: client.call("mounts.mount", target=path, type="tmpfs")).code == "FAILED_PRECONDITION"
+
+
+def test_a_writable_overlay(client, target):
+    tmpfs(client, target)
+    for name in ("low", "up", "work", "all"):
+        os.mkdir(f"{target}/{name}")
+    with open(f"{target}/low/file", "w") as file:
+        file.write("below")
+    os.chown(f"{target}/low/file", 1234, 1234)
+    options = [dict(key=key, value=f"{target}/{name}".encode())
+               for key, name in (("lowerdir", "low"), ("upperdir", "up"), ("workdir", "work"))]
+    client.call("mounts.mount", target=f"{target}/all".encode(), type="overlay", options=options)
+    with open(f"{target}/all/file", "a") as file:
+        file.write(" and above")
+    assert open(f"{target}/up/file").read() == "below and above"
+    assert os.stat(f"{target}/up/file").st_uid == 1234
+    client.call("mounts.unmount", target=f"{target}/all".encode())
+    client.call("mounts.unmount", target=target.encode())

@@ -401,8 +401,62 @@ def test_more_sessions_than_served(agent):
                 clients.append(agent.client())
             except Closed:
                 break
-        assert 55 <= len(clients) <= 64
+        # All of one identity: the rest is kept for others.
+        assert 40 <= len(clients) <= 48
     finally:
         for client in clients:
             client.close()
     time.sleep(0.5)
+
+
+def test_a_cancelled_subscribe_is_answered_once(agent):
+    with agent.client() as client:
+        for id in range(100, 130):
+            request = message("notifications.subscribe", "Request")(topics=["notify.*"])
+            client.send_raw(
+                frame(pb.ToAgent(request=pb.Request(id=id, method="notifications.subscribe",
+                                                    params=request.SerializeToString())).SerializeToString())
+                + frame(pb.ToAgent(cancel=pb.Cancel(id=id)).SerializeToString()))
+            first = client.take_response(id)
+            client.call("system.ping")
+            assert not [response for response in client.responses if response.id == id]
+            if first.HasField("result"):
+                reply = message("notifications.subscribe", "Reply")()
+                reply.ParseFromString(first.result)
+                client.call("notifications.unsubscribe", subscription=reply.subscription)
+        # None of the cancelled ones is left.
+        for _ in range(16):
+            client.call("notifications.subscribe", topics=["notify.*"])
+
+
+def test_somebody_without_rights_locks_nobody_out(agent):
+    """A user of the guest whom no rule allows anything takes no more than a few places."""
+    code = ("import socket,sys,time\n"
+            "held=[]\n"
+            "for _ in range(120):\n"
+            "    s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.send(b'\\x10'); held.append(s)\n"
+            "print('held', flush=True); time.sleep(30)\n")
+    import subprocess
+    with subprocess.Popen(["/usr/bin/python3", "-c", code, agent.socket], stdout=subprocess.PIPE,
+                          user=65534, group=65534) as process:
+        assert process.stdout.readline() == b"held\n"
+        time.sleep(0.5)
+        for _ in range(10):
+            alive(agent)
+        process.kill()
+
+
+def test_frames_held_back_by_a_pause_are_taken_without_a_new_byte(agent):
+    """Requests that arrived in one piece, while earlier answers still wait for their reader."""
+    client = agent.client()
+    client.sock.settimeout(9)
+    body = message("system.ping", "Request")(payload=b"z" * 100000).SerializeToString()
+    raw = b"".join(frame(pb.ToAgent(request=pb.Request(id=id, method="system.ping", params=body)).SerializeToString())
+                   for id in range(1, 31))
+    import threading
+    sender = threading.Thread(target=client.sock.sendall, args=(raw,))
+    sender.start()
+    time.sleep(0.5)
+    for id in range(1, 31):
+        assert client.take_response(id).HasField("result")
+    sender.join()

@@ -28,6 +28,7 @@ struct search {
 	int mount_id;
 	unsigned int major, minor;
 	ino_t own_namespace;
+	char peer[24]; /* ":N" of our peer group, empty: none */
 	ino_t namespaces[NAMESPACES_MAX]; /* others, each looked at once */
 	size_t namespaces_n;
 	bool failed;
@@ -185,6 +186,22 @@ static void look_at_mappings(struct search *search, const struct process *proces
 	}
 }
 
+/* True for a mount of another namespace that goes when ours goes: the kernel passes the unmount on to
+ * peers and slaves. */
+static bool follows_ours(const struct search *search, struct libmnt_fs *fs)
+{
+	const char *fields = mnt_fs_get_optional_fields(fs);
+	size_t len = strlen(search->peer);
+	const char *at;
+
+	if (len == 0 || !fields)
+		return false;
+	for (at = fields; (at = strstr(at, search->peer)); at += len)
+		if (at[len] == '\0' || at[len] == ' ')
+			return true;
+	return false;
+}
+
 /* The same file system in the table of another mount namespace. */
 static void look_at_namespace(struct search *search, const struct process *process)
 {
@@ -206,7 +223,8 @@ static void look_at_namespace(struct search *search, const struct process *proce
 	iter = mnt_new_iter(MNT_ITER_FORWARD);
 	if (fd >= 0 && iter && mount_table_read(fd, &table) == 0)
 		while (mnt_table_next_fs(table, iter, &fs) == 0)
-			if (mnt_fs_get_devno(fs) == makedev(search->major, search->minor))
+			if (mnt_fs_get_devno(fs) == makedev(search->major, search->minor) &&
+				!follows_ours(search, fs))
 				add_use(search, process, POSTERN__V1__USE_KIND__MOUNT_NAMESPACE,
 					mnt_fs_get_target(fs), -1);
 	mnt_unref_table(table);
@@ -230,13 +248,24 @@ static bool lies_below(const struct search *search, const char *path)
 		(path[search->target_len] == '/' || path[search->target_len] == '\0');
 }
 
+static void note_peer_group(struct search *search, struct libmnt_fs *fs)
+{
+	const char *fields = mnt_fs_get_optional_fields(fs);
+	const char *shared = fields ? strstr(fields, "shared:") : NULL;
+
+	if (shared)
+		(void)snprintf(search->peer, sizeof(search->peer), ":%d", atoi(shared + 7));
+}
+
 static void find_nested(struct search *search, struct libmnt_table *table)
 {
 	struct libmnt_iter *iter = mnt_new_iter(MNT_ITER_FORWARD);
 	struct libmnt_fs *fs;
 
 	while (iter && mnt_table_next_fs(table, iter, &fs) == 0)
-		if (mnt_fs_get_parent_id(fs) == search->mount_id && mnt_fs_get_id(fs) != search->mount_id)
+		if (mnt_fs_get_id(fs) == search->mount_id)
+			note_peer_group(search, fs);
+		else if (mnt_fs_get_parent_id(fs) == search->mount_id)
 			add_use(search, NULL, POSTERN__V1__USE_KIND__NESTED_MOUNT,
 				mnt_fs_get_target(fs), -1);
 	mnt_free_iter(iter);

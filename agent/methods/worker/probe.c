@@ -147,7 +147,8 @@ static int run(struct call *call, Postern__V1__MountEntry **entries, size_t *at,
 	if (pid < 0)
 		return -errno;
 	r = take_answers(call, entries, at, n, ours, &silent);
-	if (!end_child(pid))
+	/* One that answered everything is only slow to go; its parent's end takes it along. */
+	if (!end_child(pid) && *at < n)
 		worker_hung(call, pid, makedev(entries[*at]->major, entries[*at]->minor));
 	if (r == 0 && silent)
 		entries[*at]->state = POSTERN__V1__MOUNT_STATE__NOT_RESPONDING;

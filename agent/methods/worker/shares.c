@@ -268,9 +268,9 @@ static int restore_one(struct call *call, const char *key, Postern__V1__Share *s
 static int restore(struct call *call, const char *key, Postern__V1__Share *share, void *ctx)
 {
 	Postern__V1__NotifySharesMount notify = POSTERN__V1__NOTIFY_SHARES_MOUNT__INIT;
+	size_t *failed = ctx;
 	int r = look(call, share);
 
-	(void)ctx;
 	/* Mounted still (only the agent was started again), or by its unit. */
 	if (r < 0)
 		return 0;
@@ -285,6 +285,7 @@ static int restore(struct call *call, const char *key, Postern__V1__Share *share
 	share->mounted_ns = clock_ns(CLOCK_REALTIME);
 	share->state = r < 0 ? POSTERN__V1__SHARE_STATE__SHARE_FAILED
 			     : POSTERN__V1__SHARE_STATE__SHARE_MOUNTED;
+	*failed += r < 0;
 	if (r < 0)
 		share->problem = call->error ? call->error->message : (char *)strerror(-r);
 	(void)share_record_write(call, key, share);
@@ -294,7 +295,10 @@ static int restore(struct call *call, const char *key, Postern__V1__Share *share
 	return 0;
 }
 
-void shares_restore(struct call *call)
+size_t shares_restore(struct call *call)
 {
-	(void)share_record_each(call, true, restore, NULL);
+	size_t failed = 0;
+
+	(void)share_record_each(call, true, restore, &failed);
+	return failed;
 }
