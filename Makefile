@@ -47,7 +47,9 @@ endif
 
 PROTOS    := $(wildcard proto/*.proto)
 MESSAGES  := $(PROTOS:proto/%.proto=$(B)/gen/%.pb-c.c)
-GENERATED := $(MESSAGES) $(B)/gen/messages.h $(B)/gen/methods.rows $(B)/gen/services.c
+TEST_PROTOS := $(wildcard tests/unit/*.proto)
+GENERATED := $(MESSAGES) $(B)/gen/messages.h $(B)/gen/methods.rows $(B)/gen/services.c \
+	$(TEST_PROTOS:tests/unit/%.proto=$(B)/gen/%.pb-c.c)
 
 .PHONY: all
 all: agent host
@@ -56,6 +58,11 @@ $(B)/gen/%.pb-c.c: proto/%.proto
 	$(say) PROTOC $<
 	$(Q)mkdir -p $(@D)
 	$(Q)protoc-c -Iproto --c_out=$(B)/gen $<
+
+$(B)/gen/%.pb-c.c: tests/unit/%.proto
+	$(say) PROTOC $<
+	$(Q)mkdir -p $(@D)
+	$(Q)protoc-c -Itests/unit --c_out=$(B)/gen $<
 
 $(B)/gen/messages.h: $(PROTOS) Makefile
 	$(say) GEN $@
@@ -168,7 +175,7 @@ $(B)/py/.made: $(PROTOS)
 # A unit test says in its first lines what it is linked with: needs (sources, or a folder) and libs.
 UNIT_SOURCES := $(wildcard tests/unit/test_*.c)
 UNIT         := $(UNIT_SOURCES:tests/unit/%.c=$(B)/tests/unit/%)
-unit_words    = $(shell sed -n '1,10s,^/\* $(2): \(.*\) \*/$$,\1,p' $(1))
+unit_words    = $(shell sed -n '1,10s,^/\* $(2): \([^*]*\).*,\1,p' $(1))
 unit_sources  = $(foreach word,$(call unit_words,$(1),needs),$(if $(filter %.c,$(word)),$(word),\
 	$(filter-out %/main.c,$(wildcard $(word)/*.c))))
 

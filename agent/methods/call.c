@@ -77,6 +77,9 @@ static void make_utf8(char *text)
 }
 
 static int vfail(struct call *call, Postern__V1__Code code, int sys_errno, const char *suffix,
+	const char *format, va_list args) __attribute__((format(printf, 5, 0)));
+
+static int vfail(struct call *call, Postern__V1__Code code, int sys_errno, const char *suffix,
 	const char *format, va_list args)
 {
 	Postern__V1__Error *error = arena_alloc(call->arena, sizeof(*error));

@@ -21,7 +21,8 @@
 #define HINT_MS      5000
 #define PAUSE_MS     250 /* between hellos, growing to */
 #define PAUSE_MAX_MS 1000
-#define TRY_MS       1500 /* of one hello without a hint: the guest may not listen yet */
+#define TRY_MS       1500 /* of one hello without a hint: the guest may not listen yet; doubled for a */
+#define TRY_MAX_MS   24000 /* guest that is slower than that, up to this */
 #define HELLO_MS     5000 /* of one after a hint */
 
 static void hello(struct ready *ready, uint32_t within_ms);
@@ -39,7 +40,11 @@ static void end_try(struct ready *ready)
 
 static void on_next_try(struct loop_timer *timer)
 {
-	hello(container_of(timer, struct ready, next_try), TRY_MS);
+	struct ready *ready = container_of(timer, struct ready, next_try);
+
+	hello(ready, ready->try_ms);
+	if (ready->try_ms < TRY_MAX_MS)
+		ready->try_ms *= 2;
 }
 
 static void try_later(struct ready *ready)
@@ -128,6 +133,7 @@ void ready_start(struct ready *ready)
 {
 	ready->trying = true;
 	ready->pause_ms = PAUSE_MS;
+	ready->try_ms = TRY_MS;
 	try_later(ready);
 }
 
@@ -163,7 +169,7 @@ static void follow_hint(struct ready *ready)
 	if (now - ready->hinted_at < NSEC_PER_SEC && ready->hinted_at != 0)
 		return;
 	ready->hinted_at = now;
-	hello(ready, HELLO_MS);
+	hello(ready, ready->try_ms > HELLO_MS ? ready->try_ms : HELLO_MS);
 }
 
 static void on_hint_bytes(struct loop_io *io, uint32_t events)

@@ -2,7 +2,9 @@
 /*
  * The guest's end of the transport benchmark: a single-threaded server on AF_VSOCK.
  *
- *   vsock_server ECHO_PORT SINK_PORT SOURCE_PORT [DIAL_PORT]
+ *   vsock_server [ECHO_PORT SINK_PORT SOURCE_PORT [DIAL_PORT]]
+ *
+ * Without arguments the ports are 1001 to 1004.
  *
  * echo    sends back what it reads, byte for byte; after the peer's end of data it sends the rest
  *         and closes
@@ -278,8 +280,11 @@ static void serve(struct peer *peer)
 
 int main(int argc, char **argv)
 {
-	if (argc != 4 && argc != 5) {
-		(void)fputs("usage: vsock_server ECHO_PORT SINK_PORT SOURCE_PORT [DIAL_PORT]\n",
+	unsigned ports[MODE_COUNT] = {1001, 1002, 1003, 1004};
+	int n_ports = argc == 1 ? MODE_COUNT : argc - 1;
+
+	if (argc != 1 && argc != 4 && argc != 5) {
+		(void)fputs("usage: vsock_server [ECHO_PORT SINK_PORT SOURCE_PORT [DIAL_PORT]]\n",
 			stderr);
 		return 2;
 	}
@@ -287,11 +292,11 @@ int main(int argc, char **argv)
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (epoll_fd < 0)
 		return 1;
-	listen_on(MODE_ECHO, (unsigned)strtoul(argv[1], NULL, 10));
-	listen_on(MODE_SINK, (unsigned)strtoul(argv[2], NULL, 10));
-	listen_on(MODE_SOURCE, (unsigned)strtoul(argv[3], NULL, 10));
-	if (argc == 5)
-		listen_on(MODE_DIAL, (unsigned)strtoul(argv[4], NULL, 10));
+	for (int i = 0; i < n_ports; i++) {
+		if (argc > 1)
+			ports[i] = (unsigned)strtoul(argv[i + 1], NULL, 10);
+		listen_on((enum mode)i, ports[i]);
+	}
 	(void)puts("ready");
 	(void)fflush(stdout);
 	for (;;) {

@@ -52,10 +52,10 @@ static inline void fake_start(struct fake *fake, const struct postern_options *o
 	int fds[2];
 
 	*fake = (struct fake){.reader.limit = FRAME_CEILING};
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
-	fake->fd = fds[1];
 	assert_int_equal(
-		postern_client_start_fd(fds[0], options, &fake->client, &fake->error), 0);
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+	fake->fd = fds[1];
+	assert_int_equal(postern_client_start_fd(fds[0], options, &fake->client, &fake->error), 0);
 }
 
 static inline void fake_hang_up(struct fake *fake)
@@ -190,8 +190,8 @@ static inline void fake_notify(struct fake *fake, char *topic)
 }
 
 /* postern_reply_fn */
-static inline void fake_on_reply(void *ctx, const struct postern_error *error,
-	const uint8_t *result, size_t len, bool more)
+static inline void fake_on_reply(
+	void *ctx, const struct postern_error *error, const uint8_t *result, size_t len, bool more)
 {
 	struct fake *fake = ctx;
 

@@ -66,7 +66,8 @@ UNIT(vsock_takes_numbers_only)
 {
 	static const char *const cases[] = {"vsock:", "vsock::", "vsock:x", "vsock:3:", "vsock:3:x",
 		"vsock::767", "vsock:-1", "vsock:+1", "vsock: 1", "vsock:1 ", "vsock:0x3",
-		"vsock:4294967296", "vsock:3:4294967296", "vsock:99999999999999999999999", "vsock:3:1:2"};
+		"vsock:4294967296", "vsock:3:4294967296", "vsock:99999999999999999999999",
+		"vsock:3:1:2"};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		assert_non_null(strstr(refused(cases[i]), "vsock:CID"));
@@ -113,7 +114,8 @@ UNIT(paths_are_bounded)
 
 UNIT(anything_else_is_refused)
 {
-	static const char *const cases[] = {"", "vsock", "unix", "name", "tcp:1", "VSOCK:3", " vsock:3"};
+	static const char *const cases[] = {
+		"", "vsock", "unix", "name", "tcp:1", "VSOCK:3", " vsock:3"};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		assert_non_null(strstr(refused(cases[i]), "expected"));

@@ -228,7 +228,8 @@ UNIT(what_is_no_frame_ends)
 	ENDED(&fake, POSTERN_PROTOCOL);
 	fake_stop(&fake);
 	fake_start(&fake, NULL);
-	FAKE_RAW(&fake, "HTTP/1.1 400 Bad Request\r\n\r\n01234567890123456789012345678901234567890123456789");
+	FAKE_RAW(&fake, "HTTP/1.1 400 Bad "
+			"Request\r\n\r\n01234567890123456789012345678901234567890123456789");
 	ENDED(&fake, POSTERN_PROTOCOL);
 	fake_stop(&fake);
 }
@@ -239,12 +240,12 @@ UNIT(hostile_messages_end)
 		const char *bytes;
 		size_t n;
 	} cases[] = {
-		{"\x02\x1a\xff", 3},             /* a length beyond the frame */
-		{"\x01\x0b", 2},                 /* a group */
-		{"\x02\x50\x01", 3},             /* an unknown field alone: an empty frame */
+		{"\x02\x1a\xff", 3},                 /* a length beyond the frame */
+		{"\x01\x0b", 2},                     /* a group */
+		{"\x02\x50\x01", 3},                 /* an unknown field alone: an empty frame */
 		{"\x06\x1a\x04\x12\x02\xff\xff", 7}, /* a topic that is not UTF-8 */
-		{"\x02\x12\x00", 3},             /* a response without id and outcome */
-		{"\x04\x12\x02\x08\x00", 5},     /* an answer to request 0 */
+		{"\x02\x12\x00", 3},                 /* a response without id and outcome */
+		{"\x04\x12\x02\x08\x00", 5},         /* an answer to request 0 */
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

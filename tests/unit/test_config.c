@@ -54,8 +54,10 @@ UNIT(every_key_can_be_set)
 
 	memset(&c, 0, sizeof(c));
 	put("# all of them\n"
-	    "vsock=yes\n vsock_port = 1\nready_port\t=\t2\nsocket = /a\n\nrun_dir=/b\nstate_dir = /c \n"
-	    "policy_dir = /d\r\nlibexec_dir = /e\nuser = nobody\nsample_interval = 3\nhistory = 60\n"
+	    "vsock=yes\n vsock_port = 1\nready_port\t=\t2\nsocket = /a\n\nrun_dir=/b\nstate_dir = "
+	    "/c \n"
+	    "policy_dir = /d\r\nlibexec_dir = /e\nuser = nobody\nsample_interval = 3\nhistory = "
+	    "60\n"
 	    "save_interval = 4\nlog_level = debug\n");
 	assert_int_equal(config_read_file(&c, path, problem, sizeof(problem)), 0);
 	assert_true(c.vsock);
@@ -93,8 +95,8 @@ UNIT(numbers_have_their_range)
 		{"history", "60", "604800", "59", "604801"},
 		{"save_interval", "0", "86400", "-1", "86401"},
 	};
-	static const char *const never[] = {"", "x", "5x", "5 5", "1.5", "0x10", "18446744073709551617",
-		"99999999999999999999999"};
+	static const char *const never[] = {"", "x", "5x", "5 5", "1.5", "0x10",
+		"18446744073709551617", "99999999999999999999999"};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		assert_int_equal(set(cases[i].key, cases[i].least), 0);
@@ -205,10 +207,12 @@ UNIT(a_missing_file_is_told_as_such)
 	struct config config;
 
 	config_init(&config);
-	assert_int_equal(config_read_file(&config, "/nonexistent", problem, sizeof(problem)), -ENOENT);
+	assert_int_equal(
+		config_read_file(&config, "/nonexistent", problem, sizeof(problem)), -ENOENT);
 	assert_non_null(strstr(problem, "/nonexistent"));
 	assert_int_equal(config_read_file(&config, "/", problem, sizeof(problem)), -EIO);
-	assert_int_equal(config_read_cmdline(&config, "/nonexistent", problem, sizeof(problem)), -EIO);
+	assert_int_equal(
+		config_read_cmdline(&config, "/nonexistent", problem, sizeof(problem)), -EIO);
 }
 
 UNIT(the_command_line_is_read_for_our_words_only)
@@ -216,7 +220,8 @@ UNIT(the_command_line_is_read_for_our_words_only)
 	struct config config;
 
 	config_init(&config);
-	put("BOOT_IMAGE=/vmlinuz root=/dev/vda1 xpostern.vsock=no postern=1 posternx.vsock=no quiet "
+	put("BOOT_IMAGE=/vmlinuz root=/dev/vda1 xpostern.vsock=no postern=1 posternx.vsock=no "
+	    "quiet "
 	    "postern.vsock=no\tpostern.socket= postern.user=daemon");
 	assert_int_equal(config_read_cmdline(&config, path, problem, sizeof(problem)), 0);
 	assert_false(config.vsock);
@@ -226,8 +231,8 @@ UNIT(the_command_line_is_read_for_our_words_only)
 
 UNIT(mistakes_on_the_command_line_are_errors)
 {
-	static const char *const lines[] = {"postern.vsock", "postern.nope=1", "postern.vsock=maybe",
-		"postern.=1", "postern.vsock_port=0"};
+	static const char *const lines[] = {"postern.vsock", "postern.nope=1",
+		"postern.vsock=maybe", "postern.=1", "postern.vsock_port=0"};
 
 	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
 		struct config config;

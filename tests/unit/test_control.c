@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The supervisor's control socket against clients of all kinds. */
+/* needs: host/supervisor/control.c */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -198,8 +198,9 @@ UNIT(time_runs_only_while_a_frame_is_incomplete)
 	size_t len;
 
 	assert_int_equal(p.reader.started_ns, 0);
-	feed(&p, "\x03"
-		 "a",
+	feed(&p,
+		"\x03"
+		"a",
 		2);
 	started = p.reader.started_ns;
 	assert_true(started >= before && started <= monotonic_ns());

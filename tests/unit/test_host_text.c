@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Names, tags, sizes and lists as people type them; the command line of QEMU. */
+/* needs: host/cli/split.c */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -186,7 +186,7 @@ UNIT(a_full_socket_is_told)
 
 #define INNER_TEST(name)                                                                           \
 	{                                                                                          \
-		#name, test_##name, set_up, tear_down, NULL                                        \
+#name, test_##name, set_up, tear_down, NULL                                        \
 	}
 
 int main(void)

@@ -96,8 +96,11 @@ UNIT(every_kind_of_field_comes_back)
 		struct buffer bytes = {0};
 
 		random_message(&how, &bytes,
-			round % 2 ? &verify_test__tree__descriptor : &verify_test__every__descriptor, 1);
-		round_trip(round % 2 ? &verify_test__tree__descriptor : &verify_test__every__descriptor,
+			round % 2 ? &verify_test__tree__descriptor
+				  : &verify_test__every__descriptor,
+			1);
+		round_trip(round % 2 ? &verify_test__tree__descriptor
+				     : &verify_test__every__descriptor,
 			&bytes);
 		buffer_clear(&bytes);
 	}
@@ -150,7 +153,8 @@ UNIT(ids_are_shown_as_uuid)
 	struct buffer bytes = {0};
 	char *text;
 
-	put_bytes(&bytes, 5, "\x01\x23\x45\x67\x89\xab\xcd\xef\x01\x23\x45\x67\x89\xab\xcd\xef", 16);
+	put_bytes(
+		&bytes, 5, "\x01\x23\x45\x67\x89\xab\xcd\xef\x01\x23\x45\x67\x89\xab\xcd\xef", 16);
 	text = shown(&postern__v1__system_info_reply__descriptor, &bytes);
 	assert_non_null(strstr(text, "\"boot_id\":\"01234567-89ab-cdef-0123-456789abcdef\""));
 	free(text);
@@ -163,7 +167,8 @@ UNIT(numbers_of_64_bits_stay_exact)
 	put_number(&bytes, 4, INT64_MAX);
 	put_number(&bytes, 2, (uint64_t)INT64_MIN);
 	expect_json(&verify_test__every__descriptor, &bytes,
-		"{\"b\":-9223372036854775808,\"d\":9223372036854775807,\"ra\":[],\"rb\":[],\"rc\":[],"
+		"{\"b\":-9223372036854775808,\"d\":9223372036854775807,\"ra\":[],\"rb\":[],\"rc\":["
+		"],"
 		"\"rd\":[],\"re\":[],\"rf\":[],\"rg\":[],\"rh\":[],\"ri\":[],\"rj\":[],\"rk\":[],"
 		"\"rl\":[],\"rm\":[],\"pg\":[],\"ph\":[],\"pl\":[],\"pm\":[]}");
 	put_number(&bytes, 1, UINT64_MAX);
@@ -174,13 +179,14 @@ UNIT(numbers_of_64_bits_stay_exact)
 UNIT(what_no_json_number_can_say_is_null)
 {
 	struct buffer bytes = {0};
-	static const uint64_t bits[] = {
-		UINT64_C(0x7ff8000000000000), UINT64_C(0x7ff0000000000000), UINT64_C(0xfff0000000000000)};
+	static const uint64_t bits[] = {UINT64_C(0x7ff8000000000000), UINT64_C(0x7ff0000000000000),
+		UINT64_C(0xfff0000000000000)};
 
 	for (size_t i = 0; i < 3; i++) {
 		put_tag(&bytes, 1, WIRE64);
 		put_raw(&bytes, &bits[i], 8);
-		expect_json(&postern__v1__load_threshold__descriptor, &bytes, "{\"load1_above\":null}");
+		expect_json(
+			&postern__v1__load_threshold__descriptor, &bytes, "{\"load1_above\":null}");
 	}
 }
 
@@ -189,7 +195,8 @@ UNIT(enums_are_names_and_unknown_ones_numbers)
 	struct buffer bytes = {0};
 
 	put_number(&bytes, 1, 2);
-	expect_json(&postern__v1__power_shutdown_request__descriptor, &bytes, "{\"mode\":\"REBOOT\"}");
+	expect_json(
+		&postern__v1__power_shutdown_request__descriptor, &bytes, "{\"mode\":\"REBOOT\"}");
 	put_number(&bytes, 1, 77);
 	expect_json(&postern__v1__power_shutdown_request__descriptor, &bytes, "{\"mode\":77}");
 }
@@ -207,7 +214,8 @@ UNIT(hostile_bytes_are_refused_with_a_reason)
 }
 
 /* 0, or -EINVAL with the words in problem. */
-static int take(const ProtobufCMessageDescriptor *type, const char *text, char *problem, size_t size)
+static int take(
+	const ProtobufCMessageDescriptor *type, const char *text, char *problem, size_t size)
 {
 	json_t *json = json_loads(text, JSON_ALLOW_NUL, NULL);
 	uint8_t *bytes = NULL;
@@ -258,7 +266,8 @@ UNIT(refusals_name_field_and_expectation)
 	refused(mount, "{\"create_target\":\"true\"}", "create_target: expected true or false");
 	refused(mount, "{\"options\":{}}", "options: expected an array");
 	refused(mount, "{\"options\":[1]}", "MountOption: expected an object");
-	refused(mount, "{\"options\":[{\"key\":\"a\"},{\"x\":1}]}", "x: MountOption has no such field");
+	refused(mount, "{\"options\":[{\"key\":\"a\"},{\"x\":1}]}",
+		"x: MountOption has no such field");
 	refused(&postern__v1__load_threshold__descriptor, "{\"load1_above\":\"1\"}",
 		"load1_above: expected a number");
 	refused(&postern__v1__power_shutdown_request__descriptor, "{\"mode\":\"reboot\"}",
@@ -272,7 +281,8 @@ UNIT(long_keys_are_cut_in_refusals)
 	char text[600], problem[256], small[16];
 
 	(void)snprintf(text, sizeof(text), "{\"%0500d\":1}", 0);
-	assert_int_equal(take(&postern__v1__mount_option__descriptor, text, problem, sizeof(problem)),
+	assert_int_equal(
+		take(&postern__v1__mount_option__descriptor, text, problem, sizeof(problem)),
 		-EINVAL);
 	assert_true(strlen(problem) < 120);
 	assert_int_equal(
@@ -303,9 +313,11 @@ UNIT(whole_numbers_stay_in_their_range)
 		(void)snprintf(words, sizeof(words), "%s: expected a whole number from %s to %s",
 			cases[i].field, cases[i].least, cases[i].most);
 		for (int j = 0; j < 2; j++) {
-			(void)snprintf(text, sizeof(text), "{\"%s\":\"%s\"}", cases[i].field, good[j]);
+			(void)snprintf(
+				text, sizeof(text), "{\"%s\":\"%s\"}", cases[i].field, good[j]);
 			accepted(type, text);
-			(void)snprintf(text, sizeof(text), "{\"%s\":\"%s\"}", cases[i].field, bad[j]);
+			(void)snprintf(
+				text, sizeof(text), "{\"%s\":\"%s\"}", cases[i].field, bad[j]);
 			refused(type, text, words);
 			/* As numbers too, where JSON's own are large enough. */
 			if (strlen(bad[j]) > 15)
@@ -320,15 +332,17 @@ UNIT(whole_numbers_stay_in_their_range)
 
 UNIT(only_whole_numbers_are_whole_numbers)
 {
-	static const char *const cases[] = {"1.0", "1e3", "\"\"", "\" 1\"", "\"1 \"", "\"+1\"", "\"0x1\"",
-		"\"1.0\"", "\"-\"", "\" -1\"", "\"--1\"", "true", "null", "[]", "{}", "\"1\\u00002\""};
+	static const char *const cases[] = {"1.0", "1e3", "\"\"", "\" 1\"", "\"1 \"", "\"+1\"",
+		"\"0x1\"", "\"1.0\"", "\"-\"", "\" -1\"", "\"--1\"", "true", "null", "[]", "{}",
+		"\"1\\u00002\""};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		for (int field = 0; field < 4; field++) {
 			char text[64], problem[256];
 
 			(void)snprintf(text, sizeof(text), "{\"%c\":%s}", 'a' + field, cases[i]);
-			if (take(&verify_test__every__descriptor, text, problem, sizeof(problem)) != -EINVAL)
+			if (take(&verify_test__every__descriptor, text, problem, sizeof(problem)) !=
+				-EINVAL)
 				fail_msg("accepted: %s", text);
 		}
 }
@@ -341,8 +355,8 @@ UNIT(one_member_of_a_oneof_is_set)
 	uint8_t *bytes;
 	size_t len;
 
-	assert_int_equal(json_to_message(&verify_test__tree__descriptor, json, &bytes, &len, problem,
-				 sizeof(problem)),
+	assert_int_equal(json_to_message(&verify_test__tree__descriptor, json, &bytes, &len,
+				 problem, sizeof(problem)),
 		0);
 	tree = verify_test__tree__unpack(NULL, len, bytes);
 	assert_int_equal(tree->one_case, VERIFY_TEST__TREE__ONE_ONE_TEXT);
@@ -360,15 +374,16 @@ UNIT(deep_json_ends_in_a_refusal)
 	uint8_t *bytes = NULL;
 	size_t len;
 
-	/* Jansson parses 2048 levels; the schema ends the way at the first that it does not know. */
+	/* Jansson parses 2048 levels; the schema ends the way at the first that it does not know.
+	 */
 	for (int i = 0; i < LEVELS; i++) {
 		json_t *outer = json_object();
 
 		assert_int_equal(json_object_set_new(outer, "mount", json), 0);
 		json = outer;
 	}
-	assert_int_equal(json_to_message(&postern__v1__notify_mounts_mount__descriptor, json, &bytes,
-				 &len, problem, sizeof(problem)),
+	assert_int_equal(json_to_message(&postern__v1__notify_mounts_mount__descriptor, json,
+				 &bytes, &len, problem, sizeof(problem)),
 		-EINVAL);
 	assert_string_equal(problem, "mount: MountEntry has no such field");
 	json_decref(json);
@@ -385,8 +400,8 @@ UNIT(messages_over_the_memory_are_refused)
 	for (int i = 0; i < 8; i++)
 		assert_int_equal(json_array_append_new(array, json_stringn(text, 9 << 20)), 0);
 	assert_int_equal(json_object_set_new(json, "names", array), 0);
-	assert_int_equal(json_to_message(&verify_test__tree__descriptor, json, &bytes, &len, problem,
-				 sizeof(problem)),
+	assert_int_equal(json_to_message(&verify_test__tree__descriptor, json, &bytes, &len,
+				 problem, sizeof(problem)),
 		-ENOMEM);
 	json_decref(json);
 	free(text);
@@ -411,7 +426,8 @@ UNIT(errors_as_json)
 	json = json_from_error(&error);
 	assert_string_equal(json_string_value(json_object_get(json, "failure")), "refused");
 	assert_string_equal(json_string_value(json_object_get(json, "code")), "PERMISSION_DENIED");
-	assert_string_equal(json_string_value(json_object_get(json, "rule")), "50-default.policy:3");
+	assert_string_equal(
+		json_string_value(json_object_get(json, "rule")), "50-default.policy:3");
 	json_decref(json);
 	buffer_clear(&bytes);
 }

@@ -17,9 +17,10 @@ static int set_up(void **state)
 {
 	(void)state;
 	private_etc = (unshare(CLONE_NEWNS) == 0 || unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0) &&
-		mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-		mount("none", "/etc", "tmpfs", 0, NULL) == 0 && mkdir("/etc/postern", 0755) == 0 &&
-		mkdir("/etc/postern/modules.d", 0755) == 0;
+		      mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+		      mount("none", "/etc", "tmpfs", 0, NULL) == 0 &&
+		      mkdir("/etc/postern", 0755) == 0 &&
+		      mkdir("/etc/postern/modules.d", 0755) == 0;
 	return 0;
 }
 
@@ -39,11 +40,12 @@ static void put(const char *name, const char *text)
 
 UNIT(names_are_names_and_not_paths)
 {
-	static const char *const bad[] = {"", "-a", "a/b", "../a", "/a", "a.ko", "a b", "a\n", "a=b",
-		"\xc3\xa4", "a\x1b", "a*",
+	static const char *const bad[] = {"", "-a", "a/b", "../a", "/a", "a.ko", "a b", "a\n",
+		"a=b", "\xc3\xa4", "a\x1b", "a*",
 		"0123456789012345678901234567890123456789012345678901234567890123"};
 	static const char *const good[] = {"a", "vsock", "vmw_vsock_virtio_transport", "9p", "_x",
-		"nls-utf8", "crc32-pclmul", "012345678901234567890123456789012345678901234567890123456789012"};
+		"nls-utf8", "crc32-pclmul",
+		"012345678901234567890123456789012345678901234567890123456789012"};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_false(module_name_is_clean(bad[i]));

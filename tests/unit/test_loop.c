@@ -336,7 +336,7 @@ UNIT(milliseconds_round_up_and_stop_at_an_hour)
 
 #define LOOP_TEST(name)                                                                            \
 	{                                                                                          \
-		#name, test_##name, set_up, tear_down, NULL                                        \
+#name, test_##name, set_up, tear_down, NULL                                        \
 	}
 
 int main(void)

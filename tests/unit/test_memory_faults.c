@@ -146,8 +146,8 @@ static int run_frames(void)
 		ssize_t n;
 
 		if (at < buffer_len(&out)) {
-			n = write(fds[1], buffer_front(&out) + at, 4096 < buffer_len(&out) - at
-					? 4096 : buffer_len(&out) - at);
+			n = write(fds[1], buffer_front(&out) + at,
+				4096 < buffer_len(&out) - at ? 4096 : buffer_len(&out) - at);
 			at += (size_t)n;
 		}
 		n = frame_read(&reader, fds[0]);
@@ -179,8 +179,8 @@ static int run_unpack(void)
 	bool ok;
 
 	arena_init(&arena, ARENA_REQUEST_MAX);
-	ok = verify_unpack(&verify_test__tree__descriptor, buffer_front(&message), buffer_len(&message),
-		&verify_agent_limits, &arena, &why);
+	ok = verify_unpack(&verify_test__tree__descriptor, buffer_front(&message),
+		buffer_len(&message), &verify_agent_limits, &arena, &why);
 	arena_done(&arena);
 	return ok ? 0 : -ENOMEM;
 }
@@ -195,7 +195,8 @@ static int run_json_out(void)
 	if (r == 0)
 		json_decref(json);
 	/* Too little memory to decode is told as a message that needs too much. */
-	return r == -EBADMSG && strcmp(why, "more memory than a message may need") == 0 ? -ENOMEM : r;
+	return r == -EBADMSG && strcmp(why, "more memory than a message may need") == 0 ? -ENOMEM
+											: r;
 }
 
 static json_t *json_of_message;
@@ -205,8 +206,8 @@ static int run_json_in(void)
 	char problem[256];
 	uint8_t *bytes;
 	size_t len;
-	int r = json_to_message(
-		&verify_test__tree__descriptor, json_of_message, &bytes, &len, problem, sizeof(problem));
+	int r = json_to_message(&verify_test__tree__descriptor, json_of_message, &bytes, &len,
+		problem, sizeof(problem));
 
 	if (r == 0)
 		free(bytes);
@@ -223,9 +224,9 @@ UNIT(messages_and_json)
 	json_set_alloc_funcs(__wrap_malloc, free);
 	for (int round = 0; round < 5; round++) {
 		random_message(&how, &message, &verify_test__tree__descriptor, 1);
-		assert_int_equal(json_from_message(&verify_test__tree__descriptor,
-					 buffer_front(&message), buffer_len(&message),
-					 &json_of_message, &why),
+		assert_int_equal(
+			json_from_message(&verify_test__tree__descriptor, buffer_front(&message),
+				buffer_len(&message), &json_of_message, &why),
 			0);
 		each_fault(run_unpack, false);
 		each_fault(run_json_out, false);
@@ -275,7 +276,8 @@ static int run_client(void)
 		uint64_t id;
 
 		/* The hello's bytes first, the answers to the call later. */
-		if (write(fds[1], buffer_front(&said), buffer_len(&said)) != (ssize_t)buffer_len(&said))
+		if (write(fds[1], buffer_front(&said), buffer_len(&said)) !=
+			(ssize_t)buffer_len(&said))
 			abort();
 		while (r == 0 && !postern_client_ready(client))
 			r = postern_client_dispatch(client, &error);
@@ -303,7 +305,8 @@ UNIT(clients)
 	put_varint(&said, buffer_len(&body));
 	put_raw(&said, buffer_front(&body), buffer_len(&body));
 	buffer_clear(&body);
-	/* Without memory a client ends in one way or another, or does without an error's details. */
+	/* Without memory a client ends in one way or another, or does without an error's details.
+	 */
 	each_fault(run_client, true);
 	buffer_clear(&said);
 }

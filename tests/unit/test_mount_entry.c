@@ -93,7 +93,8 @@ UNIT(propagation_is_in_words)
 
 	for (size_t i = 0; i < 3; i++)
 		assert_string_equal(
-			mount_entry_new(&arena, mount_table_find(table, cases[i].target))->propagation,
+			mount_entry_new(&arena, mount_table_find(table, cases[i].target))
+				->propagation,
 			cases[i].words);
 	mnt_unref_table(table);
 	table = table_of("31 25 0:27 / /mnt/a ro - tmpfs none rw\n");
@@ -132,7 +133,8 @@ UNIT(option_lists_are_split)
 		const char *list;
 		size_t n;
 		const char *last;
-	} cases[] = {{"a", 1, "a"}, {"a,b=c", 2, "b=c"}, {"a,,b", 3, "b"}, {"a,", 1, "a"}, {",a", 2, "a"}};
+	} cases[] = {{"a", 1, "a"}, {"a,b=c", 2, "b=c"}, {"a,,b", 3, "b"}, {"a,", 1, "a"},
+		{",a", 2, "a"}};
 	ProtobufCBinaryData *parts = NULL;
 	size_t n = 7;
 
@@ -182,27 +184,30 @@ UNIT(samples_become_points)
 	assert_true(point.load1 == 1.5 && point.load5 == 0.75 && point.load15 == 0.05);
 	assert_true(point.cpu_percent == 12.34);
 	assert_true(point.memory_total == UINT64_C(1) << 40 && point.memory_available == 5 &&
-		point.swap_used == 6);
-	assert_true(point.cpu_pressure == 0.01 && point.memory_pressure == 2 && point.io_pressure == 100);
+		    point.swap_used == 6);
+	assert_true(point.cpu_pressure == 0.01 && point.memory_pressure == 2 &&
+		    point.io_pressure == 100);
 	assert_true(point.disk_read == 1.5 && point.disk_write == 2.5 && point.link_rx == 3.5 &&
-		point.link_tx == 4.5);
+		    point.link_tx == 4.5);
 	/* Every field is there, and the array holds each at the same place both ways. */
 	for (unsigned int i = 0; i < point.base.descriptor->n_fields; i++)
 		assert_true(*((const protobuf_c_boolean *)((const char *)&point +
-			point.base.descriptor->fields[i].quantifier_offset)));
+							   point.base.descriptor->fields[i]
+								   .quantifier_offset)));
 	point_values(&point, values);
 	back = point;
 	for (int i = 0; i < POINT_VALUES; i++)
 		values[i] += 1;
 	point_set_values(&back, values);
 	point_values(&back, values);
-	assert_true(back.load1 == 2.5 && back.link_tx == 5.5 && values[4] == (double)back.memory_total);
+	assert_true(
+		back.load1 == 2.5 && back.link_tx == 5.5 && values[4] == (double)back.memory_total);
 	assert_true(back.memory_total == point.memory_total + 1);
 }
 
 #define ENTRY_TEST(name)                                                                           \
 	{                                                                                          \
-		#name, test_##name, set_up, tear_down, NULL                                        \
+#name, test_##name, set_up, tear_down, NULL                                        \
 	}
 
 int main(void)

@@ -137,13 +137,14 @@ UNIT(numbers_are_the_identity)
 	assert_false(allows("allow local:* *\ndeny local:5 *", &local, "system.ping"));
 	assert_false(allows("allow host *", &guest, "system.ping"));
 	assert_false(allows("allow guest:* *", &host, "system.ping"));
-	assert_true(allows("allow local:4294967294 *", &(struct identity){IDENTITY_LOCAL, 4294967294},
-		"system.ping"));
+	assert_true(allows("allow local:4294967294 *",
+		&(struct identity){IDENTITY_LOCAL, 4294967294}, "system.ping"));
 }
 
 UNIT(comments_and_blanks_are_nothing)
 {
-	assert_true(allows("  # x\n\tallow\thost  system.ping # deny host *\r\n", &host, "system.ping"));
+	assert_true(allows(
+		"  # x\n\tallow\thost  system.ping # deny host *\r\n", &host, "system.ping"));
 	assert_true(allows("allow host system.ping", &host, "system.ping"));
 }
 
@@ -163,8 +164,8 @@ static void refused(const char *text, const char *words)
 UNIT(mistakes_are_told_by_line)
 {
 	static const char *const identities[] = {"hosts", "Host", "guest", "guest:", "guest:x",
-		"guest:-1", "guest:+1", "guest:5x", "guest:4294967295", "guest:99999999999999999999",
-		"local:", "local:**", "*", "host:5"};
+		"guest:-1", "guest:+1", "guest:5x", "guest:4294967295",
+		"guest:99999999999999999999", "local:", "local:**", "*", "host:5"};
 
 	refused("permit host *\n", "1: expected allow or deny");
 	refused("allow host *\nALLOW host *\n", "2: expected allow or deny");
@@ -173,7 +174,8 @@ UNIT(mistakes_are_told_by_line)
 	refused("\n\nallow host # mounts.*\n", "3: expected at least one method or topic");
 	refused("allow host mounts.list,mounts.mount\n",
 		"1: a method is made of a-z, 0-9, '_', '.', '-' and '*'");
-	refused("allow host Mounts.list\n", "1: a method is made of a-z, 0-9, '_', '.', '-' and '*'");
+	refused("allow host Mounts.list\n",
+		"1: a method is made of a-z, 0-9, '_', '.', '-' and '*'");
 	refused("allow host ok bad?\n", "1: a method is made of a-z, 0-9, '_', '.', '-' and '*'");
 	refused("allow host [a]\n", "1: a method is made of a-z, 0-9, '_', '.', '-' and '*'");
 	for (size_t i = 0; i < sizeof(identities) / sizeof(identities[0]); i++) {
@@ -254,7 +256,8 @@ UNIT(files_are_read_in_lexical_order)
 	rule = policy_decide(&policy, &host, "system.ping", &allowed);
 	assert_true(allowed);
 	assert_string_equal(rule_place(rule), "10-a.policy:4");
-	rule = policy_decide(&policy, &(struct identity){IDENTITY_GUEST, 9}, "system.ping", &allowed);
+	rule = policy_decide(
+		&policy, &(struct identity){IDENTITY_GUEST, 9}, "system.ping", &allowed);
 	assert_false(allowed);
 	assert_string_equal(rule_place(rule), "20-b.policy:2");
 	assert_null(policy_decide(&policy, &host, "mounts.list", &allowed));
@@ -283,8 +286,8 @@ UNIT(verdicts_hold_every_row)
 
 	for (int i = 0; i < METHOD_COUNT; i++) {
 		const struct verdict *verdict = &verdicts.method[i];
-		bool expected = strncmp(method_rows[i].name, "system.", 7) == 0 &&
-			i != METHOD_system_info;
+		bool expected =
+			strncmp(method_rows[i].name, "system.", 7) == 0 && i != METHOD_system_info;
 
 		assert_int_equal(verdict->allowed, expected);
 		assert_string_equal(verdict->rule, i == METHOD_system_info ? "10-a.policy:2" : "");
@@ -297,7 +300,8 @@ UNIT(verdicts_hold_every_row)
 	}
 	assert_int_equal(n, allowed);
 	assert_true(n > 2);
-	assert_int_equal(policy_verdicts(&policy, &(struct identity){IDENTITY_GUEST, 3}, &verdicts), 0);
+	assert_int_equal(
+		policy_verdicts(&policy, &(struct identity){IDENTITY_GUEST, 3}, &verdicts), 0);
 	assert_int_equal(verdicts.method[METHOD_system_ping].allowed, 0);
 	policy_clear(&policy);
 }
@@ -318,7 +322,7 @@ UNIT(identities_are_printed_as_rules_name_them)
 
 #define POLICY_TEST(name)                                                                          \
 	{                                                                                          \
-		#name, test_##name, NULL, empty_dir, NULL                                          \
+#name, test_##name, NULL, empty_dir, NULL                                          \
 	}
 
 int main(void)

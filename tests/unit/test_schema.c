@@ -73,7 +73,8 @@ UNIT(no_field_is_required)
 	for (size_t i = 0; i < n_seen; i++)
 		for (unsigned int j = 0; j < seen[i]->n_fields; j++)
 			if (seen[i]->fields[j].label == PROTOBUF_C_LABEL_REQUIRED)
-				fail_msg("%s.%s is required", seen[i]->name, seen[i]->fields[j].name);
+				fail_msg("%s.%s is required", seen[i]->name,
+					seen[i]->fields[j].name);
 }
 
 UNIT(every_enum_has_a_zero_that_says_nothing)

@@ -43,7 +43,8 @@ UNIT(utf8_refuses_what_is_none)
 {
 	static const char *const cases[] = {"\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xe0\x9f\xbf",
 		"\xed\xa0\x80", "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
-		"\xf8\x88\x80\x80\x80", "\xfe", "\xff", "\xc2\x41", "\xe2\x82\x41", "\xf0\x9f\x98\x41"};
+		"\xf8\x88\x80\x80\x80", "\xfe", "\xff", "\xc2\x41", "\xe2\x82\x41",
+		"\xf0\x9f\x98\x41"};
 	uint32_t c;
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
@@ -133,8 +134,13 @@ UNIT(invalid_bytes_are_shown_one_by_one)
 UNIT(text_is_cut_at_whole_characters)
 {
 	const char *text = "a\xe2\x82\xac\x1b";
-	static const char *const fits[] = {[1] = "", [2] = "a", [3] = "a", [4] = "a",
-		[5] = "a\xe2\x82\xac", [8] = "a\xe2\x82\xac", [9] = "a\xe2\x82\xac\\x1b"};
+	static const char *const fits[] = {[1] = "",
+		[2] = "a",
+		[3] = "a",
+		[4] = "a",
+		[5] = "a\xe2\x82\xac",
+		[8] = "a\xe2\x82\xac",
+		[9] = "a\xe2\x82\xac\\x1b"};
 
 	for (size_t size = 1; size < sizeof(fits) / sizeof(fits[0]); size++) {
 		char out[16];
@@ -204,7 +210,8 @@ static const struct {
 UNIT(base64_of_the_standard)
 {
 	for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
-		char *text = base64_encode((const uint8_t *)vectors[i].bytes, strlen(vectors[i].bytes));
+		char *text =
+			base64_encode((const uint8_t *)vectors[i].bytes, strlen(vectors[i].bytes));
 		uint8_t *bytes;
 		size_t len;
 
@@ -239,9 +246,10 @@ UNIT(base64_carries_every_byte)
 
 UNIT(base64_refuses_what_is_none)
 {
-	static const char *const cases[] = {"Z", "Zg", "Zg=", "Zg===", "=", "==", "===", "====",
-		"Z===", "=Zg=", "Zg=g", "Zg==Zg==", "Zm9v=", "Zm9v====", "Zm 9", "Zm9v\n", "Zm-_",
-		"Zm9\xc3", "A=BC", "AA=A"};
+	static const char *const cases[] = {"Z", "Zg", "Zg=", "Zg===", "=",
+		"==", "===", "====", "Z===", "=Zg=", "Zg=g",
+		"Zg==Zg==", "Zm9v=", "Zm9v====", "Zm 9", "Zm9v\n", "Zm-_", "Zm9\xc3", "A=BC",
+		"AA=A"};
 	uint8_t *bytes;
 	size_t len;
 

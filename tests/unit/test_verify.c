@@ -15,8 +15,8 @@ static int verify_with(struct buffer *bytes, const struct verify_limits *limits)
 	int r;
 
 	why = NULL;
-	r = verify_message(
-		&verify_test__tree__descriptor, buffer_front(bytes), buffer_len(bytes), limits, &why);
+	r = verify_message(&verify_test__tree__descriptor, buffer_front(bytes), buffer_len(bytes),
+		limits, &why);
 	assert_true(r == 0 || (r == -EBADMSG && why && *why));
 	buffer_clear(bytes);
 	return r;
@@ -335,7 +335,8 @@ UNIT(an_inner_message_cannot_read_on_in_the_outer_one)
 
 UNIT(unknown_enum_values)
 {
-	static const uint64_t values[] = {2, 8, INT32_MAX, UINT32_MAX, UINT64_MAX, (uint64_t)1 << 32};
+	static const uint64_t values[] = {
+		2, 8, INT32_MAX, UINT32_MAX, UINT64_MAX, (uint64_t)1 << 32};
 	static const uint32_t fields[] = {6, 13};
 
 	for (size_t v = 0; v < 6; v++)
@@ -423,8 +424,8 @@ UNIT(unpacking_needs_both_checks_and_memory)
 
 	put_number(&bytes, 3, 42);
 	arena_init(&arena, 4096);
-	tree = (VerifyTest__Tree *)verify_unpack(&verify_test__tree__descriptor, buffer_front(&bytes),
-		buffer_len(&bytes), &verify_agent_limits, &arena, &why);
+	tree = (VerifyTest__Tree *)verify_unpack(&verify_test__tree__descriptor,
+		buffer_front(&bytes), buffer_len(&bytes), &verify_agent_limits, &arena, &why);
 	assert_non_null(tree);
 	assert_int_equal(tree->value, 42);
 	arena_reset(&arena);

@@ -151,7 +151,7 @@ UNIT(mutated_messages_never_surprise_the_decoder)
 		}
 		buffer_clear(&valid);
 	}
-	print_message("%u of %d accepted\n", accepted, MUTATIONS);
+	print_message("# %u of %d accepted\n", accepted, MUTATIONS);
 	/* Both ways must have been taken often for this to say anything. */
 	assert_in_range(accepted, MUTATIONS / 100, MUTATIONS - MUTATIONS / 100);
 }

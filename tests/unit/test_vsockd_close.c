@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The ends of streams: half-close and close from either side, and bytes still on their way. */
+/* needs: host/vsockd */
 #include "tests/unit/vsockd_bytes.h"
 
 MOCK_TEST(half_close_of_the_host)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What a hostile or unusual VMM says, and in which order. */
+/* needs: host/vsockd */
 #include "tests/unit/vsockd_mock.h"
 
 #include <dirent.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* needs: host/vsockd */
 /* Credit arithmetic, without a device. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Data of streams, both ways: slow readers, credit, fairness, and streams of the guest. */
+/* needs: host/vsockd */
 #include "tests/unit/vsockd_bytes.h"
 
 MOCK_TEST(slow_host_client_gets_every_byte)

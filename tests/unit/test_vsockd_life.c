@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The life of the device: pause, reset, new memory, the end of the VMM, socket files. */
+/* needs: host/vsockd */
 #include "tests/unit/vsockd_bytes.h"
 
 MOCK_TEST(streams_outlive_a_pause)

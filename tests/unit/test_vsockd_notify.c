@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Kicks and interrupts: when they are asked for and given. */
+/* needs: host/vsockd */
 #include "tests/unit/vsockd_mock.h"
 
 static uint16_t *used_event(struct mock *m, uint32_t index)

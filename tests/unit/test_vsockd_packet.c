@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What a hostile or unusual guest says in its packets. */
+/* needs: host/vsockd */
 #include "tests/unit/vsockd_bytes.h"
 
 /* Sends a header as it is, with so many bytes behind it. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The hybrid socket: the CONNECT line, the answer, and what it takes to be refused. */
+/* needs: host/vsockd */
 #include "tests/unit/vsockd_mock.h"
 
 static int parse(const char *text, size_t len, struct proxy_request *request)

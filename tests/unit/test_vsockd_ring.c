@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What a hostile or unusual driver writes into its rings and descriptors. */
+/* needs: host/vsockd */
 #include "tests/unit/vsockd_mock.h"
 
 #define GPA(offset) (MOCK_GPA + (offset))

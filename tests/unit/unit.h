@@ -30,7 +30,7 @@
 
 #define RUN(name)                                                                                  \
 	{                                                                                          \
-		#name, test_##name, NULL, NULL, NULL                                               \
+#name, test_##name, NULL, NULL, NULL                                               \
 	}
 
 /* Numbers that look random and come again from the same seed (xorshift64*). */
@@ -64,7 +64,7 @@ static inline struct dice dice_new(const char *what)
 		abort();
 	if (seed == 0)
 		seed = 1;
-	print_message("%s: POSTERN_SEED=%llu\n", what, (unsigned long long)seed);
+	print_message("# %s: POSTERN_SEED=%llu\n", what, (unsigned long long)seed);
 	return (struct dice){seed};
 }
 

@@ -8,8 +8,8 @@
 
 struct wire_random {
 	struct dice *dice;
-	int depth;           /* levels below which nothing is nested any more */
-	unsigned int most;   /* elements of a repeated field */
+	int depth;         /* levels below which nothing is nested any more */
+	unsigned int most; /* elements of a repeated field */
 	bool (*leave_out)(const ProtobufCFieldDescriptor *field);
 	size_t (*bytes_len)(struct dice *dice, const ProtobufCFieldDescriptor *field);
 };
@@ -17,8 +17,8 @@ struct wire_random {
 /* Characters of one to four bytes, no NUL. */
 static inline size_t random_text(struct dice *dice, char *text, size_t characters)
 {
-	static const char *const some[] = {"a", "Z", " ", "\\", "\"", "/", "\x01", "\x7f", "\xc3\xa4",
-		"\xe2\x82\xac", "\xe2\x80\xae", "\xf0\x9f\x9a\xaa", "\xef\xbf\xbf"};
+	static const char *const some[] = {"a", "Z", " ", "\\", "\"", "/", "\x01", "\x7f",
+		"\xc3\xa4", "\xe2\x82\xac", "\xe2\x80\xae", "\xf0\x9f\x9a\xaa", "\xef\xbf\xbf"};
 	size_t n = 0;
 
 	for (size_t i = 0; i < characters; i++) {
@@ -77,7 +77,8 @@ static inline void random_scalar(
 		put_varint(out, number & 1);
 		break;
 	case PROTOBUF_C_TYPE_ENUM:
-		put_varint(out, (uint64_t)values->values[dice_below(how->dice, values->n_values)].value);
+		put_varint(out,
+			(uint64_t)values->values[dice_below(how->dice, values->n_values)].value);
 		break;
 	case PROTOBUF_C_TYPE_INT32:
 		put_varint(out, (uint64_t)(int64_t)(int32_t)number);
@@ -105,7 +106,8 @@ static inline void random_value(struct wire_random *how, struct buffer *out,
 		put_message(out, field->id, &inner);
 		return;
 	case PROTOBUF_C_TYPE_STRING:
-		put_bytes(out, field->id, text, random_text(how->dice, text, dice_below(how->dice, 20)));
+		put_bytes(out, field->id, text,
+			random_text(how->dice, text, dice_below(how->dice, 20)));
 		return;
 	case PROTOBUF_C_TYPE_BYTES:
 		n = how->bytes_len ? how->bytes_len(how->dice, field) : dice_below(how->dice, 40);

@@ -1,0 +1,285 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Figures of Postern in a real guest; tests/bench/README.md says how each is measured.
+
+usage: bench.py [--build DIR] [--rounds N] [PART...]     parts: speed memory boot vsockd (default: all)
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, f"{HERE}/../lib"]
+
+PARTS = ("speed", "memory", "boot", "vsockd")
+IDLE_SECONDS = 30
+WAKEUP_SECONDS = 60
+SAMPLER_WAKEUPS = 6  # of postern-watch in 60 s, by sample_interval
+CONNECTIONS = 10
+BOOTS = 5
+PAYLOAD = b"0123456789abcdef" * 4
+
+
+def say(text):
+    print(f"bench: {text}", flush=True)
+
+
+# ---- round trips ---------------------------------------------------------------------------------
+
+
+class Loop:
+    """One compared program: what is sent to it, and what its answers must be."""
+
+    def __init__(self, name, port, count, mode, request, prelude=b"", undo=b"", check=None):
+        self.name = name
+        self.words = [str(port), str(count), mode, prelude.hex() or "-", request.hex()]
+        self.words += [undo.hex()] if undo else []
+        self.check = check
+
+    def run(self, uds):
+        """One round: the p50 in microseconds."""
+        out = subprocess.run([f"{guest.BENCH}/roundtrip", uds, *self.words], check=True,
+                             stdout=subprocess.PIPE, timeout=300).stdout
+        times, _, answers = out.partition(b"\n")
+        self.check(answers)
+        return statistics.median(map(float, times.split()))
+
+
+def frames(data):
+    """The FromAgent messages of a stream, which must end with one."""
+    while data:
+        length = shift = at = 0
+        while True:
+            byte = data[at]
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            at += 1
+            if byte < 0x80:
+                break
+        assert len(data) >= at + length, "a frame is cut"
+        yield wire.pb.FromAgent.FromString(data[at:at + length])
+        data = data[at + length:]
+
+
+def check_frames(data):
+    seen = 0
+    for message in frames(data):
+        response = message.response
+        assert response.id == 1 and response.WhichOneof("outcome") == "result" and not response.more, message
+        seen += 1
+    assert seen
+
+
+def check_lines(data):
+    lines = data.splitlines()
+    assert lines and all("return" in json.loads(line) for line in lines), lines[:1]
+
+
+def check_echo(data):
+    assert data and data == PAYLOAD * (len(data) // len(PAYLOAD))
+
+
+def request(method, **fields):
+    params = wire.message(method, "Request")(**fields).SerializeToString()
+    to_agent = wire.pb.ToAgent(request=wire.pb.Request(id=1, method=method, params=params))
+    return wire.frame(to_agent.SerializeToString())
+
+
+def qga(command):
+    """Padded to the payload's size: white space is JSON's own."""
+    return json.dumps({"execute": command}).encode().ljust(len(PAYLOAD) - 1) + b"\n"
+
+
+def loops():
+    hello = wire.frame(wire.pb.ToAgent(hello=wire.pb.Hello(major=1, client="bench")).SerializeToString())
+    agent = dict(port=767, mode="frame", prelude=hello, check=check_frames)
+    daemon = dict(port=guest.QGA_PORT, mode="line", check=check_lines)
+    return [
+        Loop("raw_p50_us", guest.ECHO_PORT, 2000, "exact", PAYLOAD, check=check_echo),
+        Loop("ping_p50_us", count=2000, request=request("system.ping", payload=PAYLOAD), **agent),
+        Loop("qga_ping_p50_us", count=2000, request=qga("guest-ping"), **daemon),
+        Loop("mounts_list_p50_us", count=200, request=request("mounts.list"), **agent),
+        Loop("qga_fsinfo_p50_us", count=200, request=qga("guest-get-fsinfo"), **daemon),
+        Loop("mounts_mount_p50_us", count=30,
+             request=request("mounts.mount", target=b"/mnt/bench", type="tmpfs", create_target=True),
+             undo=request("mounts.unmount", target=b"/mnt/bench"), **agent),
+    ]
+
+
+def measure_speed(results, uds, rounds):
+    programs = loops()
+    for number in range(rounds):
+        say(f"round {number + 1} of {rounds}: {sum(int(loop.words[1]) for loop in programs)} round trips")
+        # Every other round backwards: what the machine does meanwhile hits each in turn.
+        for loop in programs if number % 2 == 0 else programs[::-1]:
+            results.add(loop.name, loop.run(uds))
+        results.ratio("ping_over_raw_ratio", "ping_p50_us", "raw_p50_us")
+        results.ratio("qga_ping_over_ping_ratio", "qga_ping_p50_us", "ping_p50_us")
+        results.ratio("mounts_list_over_qga_fsinfo_ratio", "mounts_list_p50_us", "qga_fsinfo_p50_us")
+        results.ratio("mounts_list_over_raw_ratio", "mounts_list_p50_us", "raw_p50_us")
+        results.ratio("mounts_mount_over_raw_ratio", "mounts_mount_p50_us", "raw_p50_us")
+
+
+# ---- memory and wake-ups -------------------------------------------------------------------------
+
+
+def agent_only(found):
+    return [process for process in found if process[1].startswith("postern")]
+
+
+def measure_idle(results, uds, when):
+    say(f"{IDLE_SECONDS} s idle, then memory ({when})")
+    time.sleep(IDLE_SECONDS)
+    found = guest.processes(uds)
+    ours, theirs = agent_only(found), [process for process in found if process[1] == "qemu-ga"]
+    assert len(theirs) == 1 and len(ours) >= 2, found
+    for column, name in ((2, "pss"), (3, "private_dirty")):
+        results.add(f"{when}_{name}_kib", sum(process[column] for process in ours))
+        results.add(f"{when}_qga_{name}_kib", theirs[0][column])
+        results.ratio(f"{when}_{name}_over_qga_ratio", f"{when}_{name}_kib", f"{when}_qga_{name}_kib")
+    for pid, command, pss, dirty, _ in sorted(found):
+        say(f"  {command} (pid {pid}): Pss {pss} KiB, Private_Dirty {dirty} KiB")
+    results.add(f"{when}_processes", len(ours))
+
+
+def measure_wakeups(results, uds):
+    say(f"wake-ups in {WAKEUP_SECONDS} s without a connection")
+    before = {process[0]: process for process in agent_only(guest.processes(uds))}
+    time.sleep(WAKEUP_SECONDS)
+    after = {process[0]: process for process in agent_only(guest.processes(uds))}
+    assert before.keys() == after.keys(), "a process of the idle agent came or went"
+    total = 0
+    for pid, process in sorted(after.items()):
+        switches = process[4] - before[pid][4]
+        total += switches
+        say(f"  {process[1]} (pid {pid}): {switches}")
+    results.add("idle_wakeups", total)
+    results.add("idle_wakeups_besides_sampler", total - SAMPLER_WAKEUPS)
+
+
+def measure_connections(results, vm):
+    say(f"Pss with 1 and with {1 + CONNECTIONS} open connections")
+    clients = [vm.client(timeout=60)]
+    clients[0].call("system.ping")
+    time.sleep(3)  # spares are made anew a moment after they were taken
+    before = sum(process[2] for process in agent_only(guest.processes(vm.vsock)))
+    clients += [vm.client(timeout=60) for _ in range(CONNECTIONS)]
+    for client in clients:
+        client.call("system.ping")
+    time.sleep(3)
+    after = sum(process[2] for process in agent_only(guest.processes(vm.vsock)))
+    for client in clients:
+        client.close()
+    results.add("connection_pss_kib", (after - before) / CONNECTIONS)
+
+
+def in_the_systemd_guest(results, host, parts, rounds):
+    image = f"{host.dir}/bench.img"
+    say("making the image and booting the systemd guest")
+    guest.make_image(image)
+    vm = host.launch("bench", *debian.launch_options(image), "--cid", str(guest.CID), witness=False)
+    guest.wait_for(vm.vsock)
+    if "memory" in parts:
+        measure_idle(results, vm.vsock, "idle")
+        measure_wakeups(results, vm.vsock)
+    if "speed" in parts:
+        measure_speed(results, vm.vsock, rounds)
+    if "memory" in parts:
+        if "speed" in parts:
+            measure_idle(results, vm.vsock, "used")
+        measure_connections(results, vm)
+    vm.stop()
+    os.unlink(image)
+
+
+# ---- launch to ready -----------------------------------------------------------------------------
+
+
+def pack_bare_init(path):
+    """An initramfs with one program."""
+    folder = f"{guest.BENCH}/bare"
+    os.makedirs(folder, exist_ok=True)
+    subprocess.run(["cp", f"{guest.BENCH}/init", f"{folder}/init"], check=True)
+    with open(path, "wb") as file:
+        subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], cwd=folder, input=b"init\n", stdout=file,
+                       check=True)
+
+
+def bare_boot(host, initrd, number):
+    """From the start of QEMU to the line that init writes; the options are those of the other boot."""
+    name = f"bare{number}"
+    host.run("launch", name, "--detach", "--initrd", initrd, "--cmdline-add", "console=ttyS0 quiet panic=-1")
+    console = host.file(name, "console.log")
+    deadline = time.monotonic() + 60
+    while b"bare init" not in (open(console, "rb").read() if os.path.exists(console) else b""):
+        assert time.monotonic() < deadline, "the bare kernel did not start init"
+        time.sleep(0.005)
+    end = time.clock_gettime(time.CLOCK_BOOTTIME)
+    pid, = (pid for command, pids in host.children(name).items() if command.startswith("qemu") for pid in pids)
+    with open(f"/proc/{pid}/stat") as file:
+        start = int(file.read().rsplit(")", 1)[1].split()[19]) / os.sysconf("SC_CLK_TCK")
+    host.run("stop", "-f", name)
+    return end - start
+
+
+def measure_boot(results, host):
+    initrd = f"{host.dir}/bare.cpio"
+    pack_bare_init(initrd)
+    host.run("launch", "warm")  # fills the cache: the initramfs is packed once for a build
+    host.run("stop", "warm")
+    for number in range(BOOTS):
+        say(f"boot {number + 1} of {BOOTS}")
+        start = time.monotonic()
+        host.run("launch", f"ready{number}")
+        results.add("launch_to_ready_s", time.monotonic() - start)
+        host.run("stop", "-f", f"ready{number}")
+        results.add("bare_boot_s", bare_boot(host, initrd, number))
+        results.ratio("ready_over_bare_boot_ratio", "launch_to_ready_s", "bare_boot_s")
+
+
+# ---- all -----------------------------------------------------------------------------------------
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Figures of Postern in a real guest.")
+    parser.add_argument("--build", default=os.path.abspath(f"{HERE}/../../build"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; default all")
+    options = parser.parse_args()
+    parts = options.parts or PARTS
+    if set(parts) - set(PARTS):
+        parser.error(f"the parts are {', '.join(PARTS)}")
+    os.environ["POSTERN_BUILD"] = options.build
+
+    global debian, guest, wire
+    import debian
+    import guest
+    import wire
+    from machine import Host
+    from peer import measure_vsockd
+    from results import Results
+
+    results = Results()
+    host = Host()
+    try:
+        if "boot" in parts:
+            measure_boot(results, host)
+        if "vsockd" in parts:
+            measure_vsockd(results, host, say)
+        if "speed" in parts or "memory" in parts:
+            in_the_systemd_guest(results, host, parts, options.rounds)
+    finally:
+        host.close()
+        if results.samples:
+            results.write(f"{options.build}/bench/results.json")
+            print(results.table(), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The benchmark's guest, a Debian with systemd: the agent, a raw echo server, qemu-ga on vsock, and a
+program that tells what processes take."""
+
+import os
+import shutil
+import socket
+import time
+
+import debian
+from wire import BUILD
+
+BENCH = f"{os.path.abspath(BUILD)}/bench"
+ECHO_PORT, QGA_PORT, MEMORY_PORT = 1001, 1234, 1100
+CID = 3
+
+UNIT = """[Unit]
+DefaultDependencies=no
+Wants=modprobe@vmw_vsock_virtio_transport.service
+After=modprobe@vmw_vsock_virtio_transport.service systemd-remount-fs.service
+[Service]
+ExecStart={command}
+Restart=always
+RestartSec=1
+[Install]
+WantedBy=multi-user.target
+"""
+UNITS = {
+    "bench-echo": f"/usr/bin/vsock_server {ECHO_PORT} 1002 1003",
+    "bench-qga": f"/usr/sbin/qemu-ga -m vsock-listen -p {CID}:{QGA_PORT}",
+    "bench-memory": f"/usr/bin/memory {MEMORY_PORT} postern qemu-ga",
+}
+PROGRAMS = ("vsock_server", "memory")
+
+
+def add_to(tree):
+    for program in PROGRAMS:
+        shutil.copy(f"{BENCH}/{program}", f"{tree}/usr/bin/{program}")
+    for name, command in UNITS.items():
+        with open(f"{tree}/etc/systemd/system/{name}.service", "w") as unit:
+            unit.write(UNIT.format(command=command))
+    debian.chroot("systemctl", "enable", *UNITS)
+
+
+def remove_from(tree):
+    """The tree is also the tests'."""
+    debian.chroot("systemctl", "disable", *UNITS)
+    for path in [f"usr/bin/{program}" for program in PROGRAMS] + \
+            [f"etc/systemd/system/{name}.service" for name in UNITS]:
+        if os.path.exists(f"{tree}/{path}"):
+            os.unlink(f"{tree}/{path}")
+
+
+def make_image(path):
+    try:
+        debian.make_image(path, add_to)
+    finally:
+        remove_from(debian.TREE)
+
+
+def read_port(uds, port, send=b"", until=None):
+    """What a server of the guest says: up to the end of data, or to the first `until`."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(20)
+        sock.connect(uds)
+        sock.sendall(b"CONNECT %d\n" % port + send)
+        data = rest = b""
+        while until is None or until not in rest:
+            more = sock.recv(65536)
+            if not more:
+                break
+            data += more
+            rest = data.partition(b"\n")[2]
+    if not data.startswith(b"OK "):
+        raise ConnectionError(f"port {port}")
+    return rest
+
+
+def wait_for(uds, seconds=90):
+    """Until every server answers."""
+    deadline = time.monotonic() + seconds
+    for port, send, until in ((ECHO_PORT, b"x", b"x"), (MEMORY_PORT, b"", None),
+                              (QGA_PORT, b'{"execute":"guest-ping"}\n', b"}\n")):
+        while True:
+            try:
+                if read_port(uds, port, send, until):
+                    break
+            except OSError:
+                pass
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"port {port} of the guest does not answer")
+            time.sleep(0.2)
+
+
+def processes(uds):
+    """[(pid, command, pss_kib, private_dirty_kib, switches)] of the agent's and qemu-ga."""
+    lines = read_port(uds, MEMORY_PORT).decode().splitlines()
+    return [(int(pid), command, int(pss), int(dirty), int(switches))
+            for pid, command, pss, dirty, switches in map(str.split, lines)]
