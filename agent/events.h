@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Between a session and the watcher: one SOCK_SEQPACKET pair that the broker made for the topics the
- * policy allows. The session sends commands; the watcher answers each and sends events. The watcher
- * believes only what it checks; topics beyond the allowed ones are refused.
+ * Between a session and the watcher: one SOCK_SEQPACKET pair that the broker made for the topics
+ * the policy allows. The session sends commands; the watcher answers each and sends events. The
+ * watcher believes only what it checks; topics beyond the allowed ones are refused.
  */
 #pragma once
 
@@ -40,8 +40,8 @@ struct events_command {
 	uint32_t interval_ms; /* of load events; 0: the sampler's */
 	uint32_t reserved;
 	double load1_above;
-	uint64_t memory_below;      /* bytes */
-	double pressure_above[3];   /* percent: cpu, memory, io */
+	uint64_t memory_below;    /* bytes */
+	double pressure_above[3]; /* percent: cpu, memory, io */
 };
 
 /* A packet to the session, and a record of a snapshot: payload follows. */

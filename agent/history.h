@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Two small files in the run folder that the watcher writes and sessions read with pread(): the load
- * history, a ring of 64-byte samples after a 64-byte head, and the latest rates. Byte order and
- * layout are the machine's own; a file of another layout is started anew.
+ * Two small files in the run folder that the watcher writes and sessions read with pread(): the
+ * load history, a ring of 64-byte samples after a 64-byte head, and the latest rates. Byte order
+ * and layout are the machine's own; a file of another layout is started anew.
  */
 #pragma once
 
@@ -12,10 +12,10 @@
 #define RATES_MAGIC   0x31524c50u
 
 struct load_sample {
-	uint32_t time_s;       /* since 1970 */
-	uint16_t load[3];      /* load averages, hundredths */
-	uint16_t cpu;          /* busy share, hundredths of a percent */
-	uint16_t pressure[3];  /* some avg10 of cpu, memory, io, hundredths of a percent */
+	uint32_t time_s;      /* since 1970 */
+	uint16_t load[3];     /* load averages, hundredths */
+	uint16_t cpu;         /* busy share, hundredths of a percent */
+	uint16_t pressure[3]; /* some avg10 of cpu, memory, io, hundredths of a percent */
 	uint16_t reserved[3];
 	uint64_t memory_total; /* bytes */
 	uint64_t memory_available;

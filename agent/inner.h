@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the agent's programs say to each other: one SOCK_SEQPACKET pair between the broker and each
- * child, one fixed-layout message a packet, descriptors by SCM_RIGHTS. All programs are of one build
- * and installed together, so there is no version in here.
+ * child, one fixed-layout message a packet, descriptors by SCM_RIGHTS. All programs are of one
+ * build and installed together, so there is no version in here.
  *
  * The broker believes nothing that a child says beyond the fields it checks: a method row below
  * METHOD_COUNT, a request id of that child's own, lengths and descriptors that it only passes on.
@@ -21,26 +21,28 @@
 enum inner_kind {
 	/* broker -> session */
 	INNER_START = 1, /* struct session_facts; fds: session_fd, in order of the bits in arg */
-	INNER_ANNOUNCE,  /* struct session_facts; fd: a connection on which to say Ready and leave */
-	INNER_ENDED,     /* id; arg: enum ended_why: its worker wrote no whole answer */
+	INNER_ANNOUNCE, /* struct session_facts; fd: a connection on which to say Ready and leave */
+	INNER_ENDED,    /* id; arg: enum ended_why: its worker wrote no whole answer */
 	INNER_FOOTPRINT, /* id; struct footprint */
 	INNER_EVENTS,    /* fd: the pair's end whose other end the watcher has; arg: 0 or errno */
 	INNER_STOP,      /* say goodbye and leave */
 	/* session -> broker */
-	INNER_CALL,           /* id, method, deadline, arg: the caller's max_frame; fds: body, reply */
-	INNER_CANCEL,         /* id */
+	INNER_CALL,   /* id, method, deadline, arg: the caller's max_frame; fds: body, reply */
+	INNER_CANCEL, /* id */
 	INNER_WANT_FOOTPRINT, /* id */
 	INNER_WANT_EVENTS,
 	/* broker -> worker; struct worker_facts */
-	INNER_RUN,     /* id, method, deadline, arg: max_frame; fds: body, reply, verdicts, quarantine */
+	INNER_RUN, /* id, method, deadline, arg: max_frame; fds: body, reply, verdicts, quarantine
+		    */
 	INNER_SETTLE,  /* the same; aux: enum ended_why */
 	INNER_SAVE,    /* fd: the load history, to be written to the state folder */
 	INNER_RESTORE, /* mount the persistent shares again */
 	INNER_KMOD,    /* no facts; fd: a connection to postern-kmod; arg: 0 or errno */
 	/* worker -> broker */
-	INNER_DONE,      /* all of the answer is written; arg: shares that INNER_RESTORE could not mount */
-	INNER_TOUCH,     /* arg: device number of the file system that is touched next; 0: none */
-	INNER_HUNG,      /* arg: device number; aux: pid of a child of the reader that hangs on it */
+	INNER_DONE,  /* all of the answer is written; arg: shares that INNER_RESTORE could not mount
+		      */
+	INNER_TOUCH, /* arg: device number of the file system that is touched next; 0: none */
+	INNER_HUNG,  /* arg: device number; aux: pid of a child of the reader that hangs on it */
 	INNER_WANT_KMOD, /* answered by INNER_KMOD */
 	INNER_SHARE,     /* arg: topic; fd: memfd with the packed notification for the watcher */
 	/* broker -> watcher */
@@ -65,12 +67,12 @@ struct inner_message {
 };
 
 enum ended_why {
-	ENDED_CRASHED = 1,  /* it left without an answer */
-	ENDED_DEADLINE,     /* it was killed at the deadline */
-	ENDED_CANCELLED,    /* it was killed since the caller asked for it */
-	ENDED_DENIED,       /* the policy says no (a session of ours never asks then) */
-	ENDED_BUSY,         /* too many workers */
-	ENDED_NO_WORKER,    /* it could not be started */
+	ENDED_CRASHED = 1,   /* it left without an answer */
+	ENDED_DEADLINE,      /* it was killed at the deadline */
+	ENDED_CANCELLED,     /* it was killed since the caller asked for it */
+	ENDED_DENIED,        /* the policy says no (a session of ours never asks then) */
+	ENDED_BUSY,          /* too many workers */
+	ENDED_NO_WORKER,     /* it could not be started */
 	ENDED_STUCK = 0x100, /* or-ed in: it was killed and the kernel does not let go of it */
 };
 

@@ -17,15 +17,14 @@ const struct method_row method_rows[METHOD_COUNT] = {
 		.default_ms = default_ms_,                                                         \
 		.max_ms = max_ms_,                                                                 \
 		.flags = flags_,                                                                   \
-		.settles = settle,                                                        \
+		.settles = settle,                                                                 \
 		.summary = summary_},
 #include "methods.rows"
 #undef METHOD
 };
 
 const struct topic_row topic_rows[TOPIC_COUNT] = {
-#define TOPIC(name_, text, summary_)                                                               \
-	[TOPIC_##name_] = {.name = text, .summary = summary_},
+#define TOPIC(name_, text, summary_) [TOPIC_##name_] = {.name = text, .summary = summary_},
 #include "agent/methods/topics.rows"
 #undef TOPIC
 };
@@ -33,7 +32,8 @@ const struct topic_row topic_rows[TOPIC_COUNT] = {
 enum method method_find(const char *name, size_t len)
 {
 	for (int i = 0; i < METHOD_COUNT; i++)
-		if (strlen(method_rows[i].name) == len && memcmp(method_rows[i].name, name, len) == 0)
+		if (strlen(method_rows[i].name) == len &&
+			memcmp(method_rows[i].name, name, len) == 0)
 			return (enum method)i;
 	return METHOD_COUNT;
 }

@@ -21,8 +21,8 @@
  *
  * TOPIC(name, text, summary) rows in agent/methods/topics.rows are the notifications.
  *
- * Each program expands the rows to its own part: the broker (agent/row.c) to what it decides by, the
- * session and the worker also to descriptors and handlers (agent/methods/handlers.h).
+ * Each program expands the rows to its own part: the broker (agent/row.c) to what it decides by,
+ * the session and the worker also to descriptors and handlers (agent/methods/handlers.h).
  */
 #pragma once
 
@@ -45,8 +45,8 @@ enum row_flags {
 
 #define CAP(name) (UINT64_C(1) << CAP_##name)
 
-/* What a mount may need. An overlay keeps its mounter's capabilities for all that it does in its upper
- * folder as long as it is mounted, so those of a file's owner are among them. */
+/* What a mount may need. An overlay keeps its mounter's capabilities for all that it does in its
+ * upper folder as long as it is mounted, so those of a file's owner are among them. */
 #define MOUNT_CAPS                                                                                 \
 	(CAP(SYS_ADMIN) | CAP(DAC_READ_SEARCH) | CAP(DAC_OVERRIDE) | CAP(CHOWN) | CAP(FOWNER) |    \
 		CAP(FSETID))

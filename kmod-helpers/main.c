@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * postern-kmod: the only program of Postern that may load kernel modules. It answers one connection,
- * which it was started with as descriptor 3 (by posternd, or by its socket unit with Accept=yes), and
- * ends; or it loads the boot list. All it keeps is CAP_SYS_MODULE.
+ * postern-kmod: the only program of Postern that may load kernel modules. It answers one
+ * connection, which it was started with as descriptor 3 (by posternd, or by its socket unit with
+ * Accept=yes), and ends; or it loads the boot list. All it keeps is CAP_SYS_MODULE.
  */
 #include <errno.h>
 #include <linux/capability.h>
@@ -25,7 +25,8 @@ static int give_up_the_rest(void)
 		{.permitted = 1u << CAP_SYS_MODULE, .effective = 1u << CAP_SYS_MODULE}, {0}};
 
 	for (int cap = 0; cap <= 63; cap++)
-		if (cap != CAP_SYS_MODULE && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno == EINVAL)
+		if (cap != CAP_SYS_MODULE && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 &&
+			errno == EINVAL)
 			break;
 	if (syscall(SYS_capset, &head, data) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
@@ -73,7 +74,8 @@ int main(int argc, char **argv)
 	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "--version") == 0)) {
 		puts(argv[1][2] == 'v' ? "postern-kmod " POSTERN_VERSION
 				       : "Usage: postern-kmod [--boot]\n\n"
-					 "Answers a connection on descriptor 3; --boot loads the boot list.");
+					 "Answers a connection on descriptor 3; --boot loads the "
+					 "boot list.");
 		return 0;
 	}
 	r = give_up_the_rest();

@@ -39,8 +39,8 @@ static bool is_in_kernel(struct kmod_module *module, bool *ret_builtin)
 }
 
 /* "name=value" of each allowed parameter, as the kernel takes them. */
-static int join_parameters(const struct kmod_request *request, char *options, size_t size,
-	struct kmod_reply *reply)
+static int join_parameters(
+	const struct kmod_request *request, char *options, size_t size, struct kmod_reply *reply)
 {
 	size_t n = 0;
 
@@ -49,13 +49,15 @@ static int join_parameters(const struct kmod_request *request, char *options, si
 		const char *name = request->parameter[i].name, *value = request->parameter[i].value;
 
 		if (!module_name_is_clean(name) || !allow_parameter(request->name, name)) {
-			refuse(reply, EPERM, "the parameter %.63s of %.63s is not on the allow list", name,
+			refuse(reply, EPERM,
+				"the parameter %.63s of %.63s is not on the allow list", name,
 				request->name);
 			return -EPERM;
 		}
 		for (const char *at = value; *at; at++)
 			if (*at <= ' ' || *at == '"' || *at == 0x7f) {
-				refuse(reply, EINVAL, "a parameter's value holds no blanks and no quotes");
+				refuse(reply, EINVAL,
+					"a parameter's value holds no blanks and no quotes");
 				return -EINVAL;
 			}
 		n += (size_t)snprintf(options + n, size - n, "%s%s=%s", n ? " " : "", name, value);
@@ -77,7 +79,8 @@ static void load(struct kmod_module *module, const char *options, struct kmod_re
 	r = kmod_module_probe_insert_module(
 		module, KMOD_PROBE_IGNORE_COMMAND, options, NULL, NULL, NULL);
 	if (r < 0)
-		refuse(reply, -r, r == -ENOENT ? "no module of this name fits the running kernel" : "%s",
+		refuse(reply, -r,
+			r == -ENOENT ? "no module of this name fits the running kernel" : "%s",
 			strerror(-r));
 	else
 		reply->changed = 1;
@@ -126,7 +129,8 @@ static void take_parameter(struct kmod_reply *reply, const char *module, const c
 	reply->parameters++;
 }
 
-static void take_info(struct kmod_reply *reply, const char *module, const char *key, const char *value)
+static void take_info(
+	struct kmod_reply *reply, const char *module, const char *key, const char *value)
 {
 	if (strcmp(key, "description") == 0)
 		copy_text(reply->description, sizeof(reply->description), value);
@@ -149,15 +153,17 @@ static void describe(struct kmod_module *module, const char *name, struct kmod_r
 		return;
 	}
 	if (kmod_module_get_info(module, &list) > 0)
-		kmod_list_foreach(item, list)
-			take_info(reply, name, kmod_module_info_get_key(item), kmod_module_info_get_value(item));
+		kmod_list_foreach(item, list) take_info(reply, name, kmod_module_info_get_key(item),
+			kmod_module_info_get_value(item));
 	kmod_module_info_free_list(list);
 	list = kmod_module_get_dependencies(module);
-	kmod_list_foreach(item, list) {
+	kmod_list_foreach(item, list)
+	{
 		struct kmod_module *depend = kmod_module_get_module(item);
 
 		if (reply->depends < KMOD_DEPENDS_MAX)
-			copy_text(reply->depend[reply->depends++], KMOD_NAME_MAX, kmod_module_get_name(depend));
+			copy_text(reply->depend[reply->depends++], KMOD_NAME_MAX,
+				kmod_module_get_name(depend));
 		kmod_module_unref(depend);
 	}
 	kmod_module_unref_list(list);
@@ -178,7 +184,8 @@ static const char *module_of(const struct kmod_request *request, struct kmod_rep
 	if (!module_name_is_clean(request->name))
 		refuse(reply, EINVAL, "expected the name of a module, without path and suffix");
 	else if (request->kind != KMOD_INFO && !allow_module(request->name))
-		refuse(reply, EPERM, "%.63s is not on the allow list (/etc/postern/modules.d/*.allow)",
+		refuse(reply, EPERM,
+			"%.63s is not on the allow list (/etc/postern/modules.d/*.allow)",
 			request->name);
 	else
 		return request->name;

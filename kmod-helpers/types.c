@@ -10,7 +10,8 @@ static const struct fs_type types[] = {
 	{"tmpfs", NULL, SOURCE_NONE, true, false, true,
 		"size nr_blocks nr_inodes mode uid gid huge mpol inode32 inode64"},
 	{"overlay", "overlay", SOURCE_NONE, true, false, true,
-		"lowerdir upperdir workdir redirect_dir index metacopy nfs_export xino userxattr volatile"},
+		"lowerdir upperdir workdir redirect_dir index metacopy nfs_export xino userxattr "
+		"volatile"},
 	{"nfs4", "nfsv4", SOURCE_REMOTE, true, false, false,
 		"addr clientaddr proto port vers minorversion rsize wsize timeo retrans hard soft "
 		"softerr sec acregmin acregmax acdirmin acdirmax actimeo ac noac cto nocto "
@@ -18,17 +19,20 @@ static const struct fs_type types[] = {
 	{"cifs", "cifs", SOURCE_REMOTE, true, true, false,
 		"user username domain dom workgroup ip addr port vers sec uid gid forceuid "
 		"forcegid file_mode dir_mode cache seal sign nobrl mfsymlinks rsize wsize "
-		"actimeo acregmax acdirmax nocase noperm noserverino serverino soft hard echo_interval "
+		"actimeo acregmax acdirmax nocase noperm noserverino serverino soft hard "
+		"echo_interval "
 		"iocharset unc guest"},
 	{"ceph", "ceph", SOURCE_REMOTE, true, true, false,
 		"name fs mds_namespace mon_addr fsid rsize wsize rasize caps_max readdir_max_bytes "
 		"recover_session ms_mode noshare dcache nodcache"},
 	{"ext4", "ext4", SOURCE_DEVICE, false, false, false,
 		"errors data commit noload norecovery barrier nobarrier discard nodiscard "
-		"journal_checksum sb resgid resuid init_itable noinit_itable delalloc nodelalloc acl "
+		"journal_checksum sb resgid resuid init_itable noinit_itable delalloc nodelalloc "
+		"acl "
 		"noacl user_xattr nouser_xattr"},
 	{"xfs", "xfs", SOURCE_DEVICE, false, false, false,
-		"norecovery nouuid discard nodiscard logbufs logbsize allocsize inode64 inode32 noquota "
+		"norecovery nouuid discard nodiscard logbufs logbsize allocsize inode64 inode32 "
+		"noquota "
 		"largeio nolargeio"},
 	{"btrfs", "btrfs", SOURCE_DEVICE, false, false, false,
 		"subvol subvolid compress compress-force degraded discard nodiscard ssd nossd "

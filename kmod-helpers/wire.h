@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * One question and one answer on a SOCK_SEQPACKET connection to postern-kmod, both of fixed layout. It
- * is started with the connection as descriptor 3, or by its socket unit, and serves root only.
+ * One question and one answer on a SOCK_SEQPACKET connection to postern-kmod, both of fixed layout.
+ * It is started with the connection as descriptor 3, or by its socket unit, and serves root only.
  */
 #pragma once
 

@@ -30,8 +30,7 @@ static void allocator_free(void *arena, void *memory)
 
 void arena_init(struct arena *arena, size_t cap)
 {
-	*arena = (struct arena){
-		.cap = cap,
+	*arena = (struct arena){.cap = cap,
 		.allocator = {
 			.alloc = allocator_alloc, .free = allocator_free, .allocator_data = arena}};
 }

@@ -31,7 +31,7 @@
 #define ARENA_HOST_MAX    (64u << 20)
 
 /* A connection to the agent. */
-#define HELLO_DEADLINE_MS      5000  /* from accept to the first byte, and then to the hello */
+#define HELLO_DEADLINE_MS      5000 /* from accept to the first byte, and then to the hello */
 #define OPEN_REQUESTS_MAX      32
 #define OUTPUT_PAUSE           (1u << 20) /* bytes not taken yet: no new request is read */
 #define OUTPUT_STALLED_MS      30000      /* ... for so long: the connection ends */

@@ -66,13 +66,15 @@ void log_line(enum log_level level, const char *format, ...)
 	if (to_journal)
 		used = snprintf(line, sizeof(line), "<%d>%s: ", (int)level, program_name);
 	else
-		used = snprintf(line, sizeof(line), "%s: %s: ", program_name, log_level_name(level));
+		used = snprintf(
+			line, sizeof(line), "%s: %s: ", program_name, log_level_name(level));
 	va_start(args, format);
 	(void)vsnprintf(line + used, sizeof(line) - (size_t)used - 1, format, args);
 	va_end(args);
 	used = (int)strlen(line);
 	line[used++] = '\n';
-	/* Once, and without waiting where that can be had: the journal may be stuck on a frozen disk. */
+	/* Once, and without waiting where that can be had: the journal may be stuck on a frozen
+	 * disk. */
 	n = send(STDERR_FILENO, line, (size_t)used, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n < 0 && errno == ENOTSOCK)
 		n = write(STDERR_FILENO, line, (size_t)used);

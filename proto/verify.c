@@ -100,7 +100,8 @@ static unsigned int wire_of(ProtobufCType type)
 	}
 }
 
-static int check_enum(struct verifier *verifier, const ProtobufCFieldDescriptor *field, uint64_t value)
+static int check_enum(
+	struct verifier *verifier, const ProtobufCFieldDescriptor *field, uint64_t value)
 {
 	const ProtobufCEnumDescriptor *values = field->descriptor;
 

@@ -22,11 +22,11 @@ extern const struct verify_limits verify_agent_limits;
 extern const struct verify_limits verify_host_limits;
 
 /*
- * Accepts or refuses bytes[0..len) as a message of this type: wire types, tags and lengths of at most
- * 5 bytes, varints of at most 10, nesting of at most VERIFY_DEPTH, element counts, unknown fields,
- * known enum values, strings of valid UTF-8 without NUL. Does not allocate; its stack is bounded by
- * the depth.
- * Returns 0, or -EBADMSG with *ret_why set to a static phrase ("nested too deep").
+ * Accepts or refuses bytes[0..len) as a message of this type: wire types, tags and lengths of at
+ * most 5 bytes, varints of at most 10, nesting of at most VERIFY_DEPTH, element counts, unknown
+ * fields, known enum values, strings of valid UTF-8 without NUL. Does not allocate; its stack is
+ * bounded by the depth. Returns 0, or -EBADMSG with *ret_why set to a static phrase ("nested too
+ * deep").
  */
 int verify_message(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t len,
 	const struct verify_limits *limits, const char **ret_why);

@@ -26,13 +26,13 @@ struct child {
 	struct broker *broker;
 	struct list_node node; /* broker->children */
 	enum role role;
-	bool spare;       /* nobody has used it yet */
+	bool spare; /* nobody has used it yet */
 	pid_t pid;
-	int pidfd;        /* owned */
-	int socket;       /* owned; our end of the pair */
+	int pidfd;  /* owned */
+	int socket; /* owned; our end of the pair */
 	struct loop_io pid_io;
 	struct loop_io socket_io;
-	uint64_t touching; /* device that it said it touches, 0: none */
+	uint64_t touching;  /* device that it said it touches, 0: none */
 	uint64_t killed_ns; /* CLOCK_MONOTONIC; 0: not killed */
 	enum method method; /* what it runs, METHOD_COUNT: nothing */
 	/* Called once when the process is gone; frees whatever owns the child. */
@@ -101,6 +101,6 @@ struct broker {
 	unsigned int ready_tries;
 	struct loop_timer restore;
 	unsigned int restores; /* attempts after the first */
-	bool saving; /* a process writes the history */
+	bool saving;           /* a process writes the history */
 	bool stopping;
 };

@@ -55,7 +55,8 @@ static void call_fail(struct call *call, uint32_t why)
 
 static enum role role_of(const struct call *call)
 {
-	return method_rows[call->method].where == WORKER && !call->settling ? ROLE_WORKER : ROLE_READER;
+	return method_rows[call->method].where == WORKER && !call->settling ? ROLE_WORKER
+									    : ROLE_READER;
 }
 
 /* Gives the call to a process. 0 or -errno. */
@@ -167,8 +168,8 @@ static void kill_for(struct call *call, uint32_t why)
 	if (call->why == 0)
 		call->why = why;
 	child_kill(call->child);
-	loop_timer_set(&call->broker->loop, &call->timer,
-		monotonic_ns() + KILL_GRACE_MS * NSEC_PER_MSEC);
+	loop_timer_set(
+		&call->broker->loop, &call->timer, monotonic_ns() + KILL_GRACE_MS * NSEC_PER_MSEC);
 }
 
 static void on_timer(struct loop_timer *timer)
@@ -239,18 +240,20 @@ static void on_worker_message(struct child *child, const struct inner_message *m
 
 void call_cancel(struct session *session, uint64_t id)
 {
-	LIST_EACH(&session->broker->calls, node) {
+	LIST_EACH(&session->broker->calls, node)
+	{
 		struct call *call = container_of(node, struct call, node);
 
-		if (call->session == session && call->id == id && call->child &&
-			!call->answered && !call->settling && call->why == 0)
+		if (call->session == session && call->id == id && call->child && !call->answered &&
+			!call->settling && call->why == 0)
 			kill_for(call, ENDED_CANCELLED);
 	}
 }
 
 void call_end_all_of(struct session *session)
 {
-	LIST_EACH(&session->broker->calls, node) {
+	LIST_EACH(&session->broker->calls, node)
+	{
 		struct call *call = container_of(node, struct call, node);
 
 		if (call->session != session)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Requests that run in a reader or a worker. The broker passes on the sealed body and the reply pipe
- * and reads neither; it keeps the time, kills, and has the outcome of a killed change looked up.
+ * Requests that run in a reader or a worker. The broker passes on the sealed body and the reply
+ * pipe and reads neither; it keeps the time, kills, and has the outcome of a killed change looked
+ * up.
  */
 #pragma once
 
@@ -18,11 +19,11 @@ struct call {
 	enum method method;
 	uint64_t deadline;
 	uint64_t max_frame;
-	int body, reply;      /* owned; kept for rows with a settle function */
-	int verdicts_fd;      /* owned */
-	bool answered;        /* the worker said that the whole answer is written */
+	int body, reply; /* owned; kept for rows with a settle function */
+	int verdicts_fd; /* owned */
+	bool answered;   /* the worker said that the whole answer is written */
 	bool settling;
-	uint32_t why;         /* enum ended_why, once it was killed */
+	uint32_t why; /* enum ended_why, once it was killed */
 	struct loop_timer timer;
 };
 

@@ -93,7 +93,8 @@ static int spawn(struct broker *broker, enum role role, int socket, pid_t *ret_p
 {
 	const char *program = program_of(role);
 	char path[512], uid[16], gid[16];
-	char *argv[] = {(char *)program, (char *)role_name(role), uid, gid, broker->empty_dir, NULL};
+	char *argv[] = {
+		(char *)program, (char *)role_name(role), uid, gid, broker->empty_dir, NULL};
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
 	sigset_t none, all;

@@ -27,7 +27,8 @@ static void restore_again(struct broker *broker)
 	if (broker->restores++ == RESTORES_MAX || broker->stopping)
 		return;
 	broker->restore.fn = on_restore_timer;
-	loop_timer_set(&broker->loop, &broker->restore, monotonic_ns() + RESTORE_MS * NSEC_PER_MSEC);
+	loop_timer_set(
+		&broker->loop, &broker->restore, monotonic_ns() + RESTORE_MS * NSEC_PER_MSEC);
 }
 
 static void on_message(struct child *child, const struct inner_message *message, const void *body,

@@ -66,7 +66,8 @@ void footprint_take(const struct broker *broker, struct footprint *ret)
 	ret->calls = (uint32_t)broker->calls_n;
 	ret->log_dropped = log_dropped();
 	add(ret, getpid(), ROLE_BROKER, false);
-	LIST_EACH(&broker->children, node) {
+	LIST_EACH(&broker->children, node)
+	{
 		const struct child *child = container_of(node, struct child, node);
 
 		add(ret, child->pid, child->role, child->spare);
@@ -78,7 +79,8 @@ void footprint_take(const struct broker *broker, struct footprint *ret)
 			continue;
 		ret->stuck_process[ret->stuck].pid = stuck->pid;
 		ret->stuck_process[ret->stuck].method = (uint16_t)stuck->method;
-		ret->stuck_process[ret->stuck].age_ms = (monotonic_ns() - stuck->since_ns) / NSEC_PER_MSEC;
+		ret->stuck_process[ret->stuck].age_ms =
+			(monotonic_ns() - stuck->since_ns) / NSEC_PER_MSEC;
 		ret->stuck_process[ret->stuck].device = stuck->device;
 		ret->stuck++;
 	}

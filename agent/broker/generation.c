@@ -81,7 +81,7 @@ static bool read_record(const struct broker *broker, struct record *ret)
 	(void)snprintf(path, sizeof(path), "%s/generation", broker->config.run_dir);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	return fd >= 0 && read(fd, ret, sizeof(*ret)) == (ssize_t)sizeof(*ret) &&
-		memcmp(ret->boot_id, broker->facts.boot_id, sizeof(ret->boot_id)) == 0;
+	       memcmp(ret->boot_id, broker->facts.boot_id, sizeof(ret->boot_id)) == 0;
 }
 
 int generation_init(struct broker *broker)

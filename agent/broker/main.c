@@ -149,7 +149,8 @@ static int set_up(void)
 	find_user();
 	(void)umask(0022);
 	r = make_dir(broker.config.run_dir, 0755);
-	(void)snprintf(broker.empty_dir, sizeof(broker.empty_dir), "%s/empty", broker.config.run_dir);
+	(void)snprintf(
+		broker.empty_dir, sizeof(broker.empty_dir), "%s/empty", broker.config.run_dir);
 	if (r == 0)
 		r = make_dir(broker.empty_dir, 0555);
 	if (r == 0)
@@ -159,10 +160,12 @@ static int set_up(void)
 	if (r < 0)
 		return r;
 	memcpy(broker.worker_facts.run_dir, broker.config.run_dir, sizeof(broker.config.run_dir));
-	memcpy(broker.worker_facts.state_dir, broker.config.state_dir, sizeof(broker.config.state_dir));
+	memcpy(broker.worker_facts.state_dir, broker.config.state_dir,
+		sizeof(broker.config.state_dir));
 	(void)snprintf(broker.facts.agent_version, sizeof(broker.facts.agent_version), "%s",
 		POSTERN_VERSION);
-	(void)snprintf(broker.facts.init, sizeof(broker.facts.init), "%s", init_kind_name(init_kind()));
+	(void)snprintf(
+		broker.facts.init, sizeof(broker.facts.init), "%s", init_kind_name(init_kind()));
 	broker.facts.started_ns = clock_ns(CLOCK_BOOTTIME);
 	broker.facts.max_frame = FRAME_DEFAULT_MAX;
 	r = loop_init(&broker.loop);
@@ -180,13 +183,14 @@ static void end_children(void)
 
 	broker.stopping = true;
 	LIST_EACH(&broker.children, node)
-		child_kill(container_of(node, struct child, node));
+	child_kill(container_of(node, struct child, node));
 	broker.loop.stop = false;
 	while (!list_empty(&broker.children) && monotonic_ns() < until)
 		(void)loop_once(&broker.loop, 10);
 }
 
-/* Installed in libexec; in a build tree, and in a guest that was put together by hand, beside us. */
+/* Installed in libexec; in a build tree, and in a guest that was put together by hand, beside us.
+ */
 static int run_ctl(char **argv)
 {
 	char path[512], self[400];

@@ -77,7 +77,8 @@ static void make_room(struct broker *broker, const struct identity *identity)
 	struct pending *oldest = NULL, *oldest_same = NULL;
 	size_t same = 0;
 
-	LIST_EACH(&broker->pending, node) {
+	LIST_EACH(&broker->pending, node)
+	{
 		struct pending *pending = container_of(node, struct pending, node);
 
 		if (!oldest)
@@ -114,8 +115,8 @@ void peer_add(struct broker *broker, int fd, const struct identity *identity)
 	}
 	list_append(&broker->pending, &pending->node);
 	broker->pending_n++;
-	loop_timer_set(&broker->loop, &pending->timer,
-		monotonic_ns() + HELLO_DEADLINE_MS * NSEC_PER_MSEC);
+	loop_timer_set(
+		&broker->loop, &pending->timer, monotonic_ns() + HELLO_DEADLINE_MS * NSEC_PER_MSEC);
 }
 
 /* Who is at the other end, as far as the kernel proves it. -EACCES: nobody that can be served. */
@@ -194,8 +195,9 @@ static int listen_vsock(struct broker *broker, int *ret_fd)
 		int r = -errno;
 
 		log_error("vsock port %u: %s%s", broker->config.vsock_port, strerror(-r),
-			r == -EAFNOSUPPORT ? " (is the module vsock loaded? vsock = no does without)"
-					   : "");
+			r == -EAFNOSUPPORT
+				? " (is the module vsock loaded? vsock = no does without)"
+				: "");
 		return r;
 	}
 	*ret_fd = take_fd(&fd);
@@ -209,7 +211,8 @@ static int listen_unix(struct broker *broker, int *ret_fd)
 	const char *path = broker->config.socket;
 
 	if (strlen(path) >= sizeof(address.sun_path)) {
-		log_error("%s: a socket's path has at most %zu bytes", path, sizeof(address.sun_path) - 1);
+		log_error("%s: a socket's path has at most %zu bytes", path,
+			sizeof(address.sun_path) - 1);
 		return -ENAMETOOLONG;
 	}
 	strcpy(address.sun_path, path);
@@ -238,7 +241,8 @@ int peer_listen(struct broker *broker)
 		if (broker->listeners[i] < 0)
 			continue;
 		broker->listener_io[i].fn = on_accept;
-		r = loop_io_add(&broker->loop, &broker->listener_io[i], broker->listeners[i], EPOLLIN);
+		r = loop_io_add(
+			&broker->loop, &broker->listener_io[i], broker->listeners[i], EPOLLIN);
 	}
 	return r;
 }
@@ -252,5 +256,5 @@ void peer_stop(struct broker *broker)
 		broker->listeners[i] = fd_close(broker->listeners[i]);
 	}
 	LIST_EACH(&broker->pending, node)
-		(void)fd_close(pending_leave(container_of(node, struct pending, node)));
+	(void)fd_close(pending_leave(container_of(node, struct pending, node)));
 }

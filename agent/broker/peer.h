@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Listening sockets, and connections that have not said anything yet: those cost one descriptor and
- * no process. Each has 5 s for its first byte; at most 128 wait, at most half of them of one identity,
- * the oldest goes first.
+ * no process. Each has 5 s for its first byte; at most 128 wait, at most half of them of one
+ * identity, the oldest goes first.
  */
 #pragma once
 

@@ -41,7 +41,8 @@ static void notify_service_manager(void)
 		address.sun_path[0] = '\0';
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd >= 0)
-		(void)sendto(fd, "READY=1", 7, MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&address,
+		(void)sendto(fd, "READY=1", 7, MSG_NOSIGNAL | MSG_DONTWAIT,
+			(struct sockaddr *)&address,
 			(socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
 }
 
@@ -83,7 +84,8 @@ static void on_connected(struct loop_io *io, uint32_t events)
 	int error = 0;
 
 	(void)events;
-	if (getsockopt(broker->ready_socket, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error != 0) {
+	if (getsockopt(broker->ready_socket, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ||
+		error != 0) {
 		announce_again(broker);
 		return;
 	}
@@ -112,7 +114,8 @@ static void try_announce(struct broker *broker)
 	if (loop_io_add(&broker->loop, &broker->ready_io, fd, EPOLLOUT) < 0)
 		return;
 	broker->ready_socket = take_fd(&fd);
-	loop_timer_set(&broker->loop, &broker->ready_timer, monotonic_ns() + TRY_MS * NSEC_PER_MSEC);
+	loop_timer_set(
+		&broker->loop, &broker->ready_timer, monotonic_ns() + TRY_MS * NSEC_PER_MSEC);
 }
 
 void ready_all(struct broker *broker)

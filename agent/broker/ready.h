@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What happens once the agent can serve: it listens, tells the service manager, and tells the host. */
+/* What happens once the agent can serve: it listens, tells the service manager, and tells the host.
+ */
 #pragma once
 
 #include "agent/broker/broker.h"

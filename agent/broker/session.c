@@ -24,7 +24,8 @@ static int seal_verdicts(const struct verdicts *verdicts, int *ret_fd)
 	AUTO_CLOSE int fd = memfd_create("verdicts", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	if (fd < 0 || write(fd, verdicts, sizeof(*verdicts)) != (ssize_t)sizeof(*verdicts) ||
-		fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
+		fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) <
+			0)
 		return errno ? -errno : -EIO;
 	*ret_fd = take_fd(&fd);
 	return 0;
@@ -96,14 +97,15 @@ static void on_message(struct child *child, const struct inner_message *message,
 		send_events(session);
 		break;
 	default:
-		log_warning("session (pid %d) sent a message of kind %u", child->pid, message->kind);
+		log_warning(
+			"session (pid %d) sent a message of kind %u", child->pid, message->kind);
 		child_kill(child);
 	}
 }
 
 /*
- * The descriptors that this identity may read: its socket, its verdicts, and a kernel file only where
- * a method that needs it is allowed.
+ * The descriptors that this identity may read: its socket, its verdicts, and a kernel file only
+ * where a method that needs it is allowed.
  */
 static size_t choose_fds(const struct session *session, int socket, int fds[], uint64_t *ret_mask)
 {
@@ -153,7 +155,8 @@ static bool has_place(const struct broker *broker, const struct identity *identi
 {
 	size_t same = 0, most = allowed > 0 ? SESSIONS_EACH_MAX : SESSIONS_REFUSED_MAX;
 
-	LIST_EACH(&broker->sessions, node) {
+	LIST_EACH(&broker->sessions, node)
+	{
 		const struct session *other = container_of(node, struct session, node);
 
 		same += identity_equal(&other->identity, identity);
@@ -208,7 +211,8 @@ void session_stop_all(struct broker *broker)
 {
 	struct inner_message message = {.kind = INNER_STOP};
 
-	LIST_EACH(&broker->sessions, node) {
+	LIST_EACH(&broker->sessions, node)
+	{
 		struct session *session = container_of(node, struct session, node);
 
 		(void)child_send(session->child, &message, NULL, NULL, 0);

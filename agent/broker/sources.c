@@ -50,8 +50,8 @@ static bool history_fits(int fd, const struct history_head *want)
 	struct history_head head;
 
 	return pread(fd, &head, sizeof(head), 0) == (ssize_t)sizeof(head) &&
-		head.magic == want->magic && head.interval_s == want->interval_s &&
-		head.capacity == want->capacity;
+	       head.magic == want->magic && head.interval_s == want->interval_s &&
+	       head.capacity == want->capacity;
 }
 
 /* Copies the file that an earlier boot left. */
@@ -66,7 +66,8 @@ static void history_restore(const struct broker *broker, int fd, const struct hi
 	saved = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (saved < 0 || !history_fits(saved, want))
 		return;
-	while ((n = pread(saved, chunk, sizeof(chunk), at)) > 0 && pwrite(fd, chunk, (size_t)n, at) == n)
+	while ((n = pread(saved, chunk, sizeof(chunk), at)) > 0 &&
+		pwrite(fd, chunk, (size_t)n, at) == n)
 		at += n;
 }
 
@@ -91,7 +92,8 @@ static int open_history(struct broker *broker)
 		history_restore(broker, fd, &want);
 	}
 	if (!history_fits(fd, &want) &&
-		(ftruncate(fd, 0) < 0 || pwrite(fd, &want, sizeof(want), 0) != (ssize_t)sizeof(want)))
+		(ftruncate(fd, 0) < 0 ||
+			pwrite(fd, &want, sizeof(want), 0) != (ssize_t)sizeof(want)))
 		return errno ? -errno : -EIO;
 	broker->sources.session[SESSION_FD_HISTORY] = open_ro(path);
 	broker->sources.watch[WATCH_FD_HISTORY] = take_fd(&fd);
@@ -132,7 +134,8 @@ int sources_open(struct broker *broker)
 	r = open_shared("rates", sizeof(struct rates), &s->watch[WATCH_FD_RATES],
 		&s->session[SESSION_FD_RATES]);
 	if (r == 0)
-		r = open_shared("quarantine", sizeof(struct quarantine), &s->quarantine, &s->quarantine_ro);
+		r = open_shared(
+			"quarantine", sizeof(struct quarantine), &s->quarantine, &s->quarantine_ro);
 	if (r < 0)
 		log_error("files in memory: %s", strerror(-r));
 	return r;

@@ -35,9 +35,9 @@ static int start(struct broker *broker, enum role role, struct child **ret_child
 
 int spare_take(struct broker *broker, enum role role, struct child **ret_child)
 {
-	struct child **spare = role == ROLE_SESSION ? &broker->spare_session
-		: role == ROLE_WORKER               ? &broker->spare_worker
-						    : &broker->idle_reader;
+	struct child **spare = role == ROLE_SESSION  ? &broker->spare_session
+			       : role == ROLE_WORKER ? &broker->spare_worker
+						     : &broker->idle_reader;
 	int r = 0;
 
 	if (*spare)
@@ -69,7 +69,8 @@ static void on_refill(struct loop_timer *timer)
 	if (start(broker, role, empty) == 0)
 		loop_timer_set(&broker->loop, timer, monotonic_ns() + REFILL_MS * NSEC_PER_MSEC);
 	else
-		loop_timer_set(&broker->loop, timer, monotonic_ns() + REFILL_FAIL_MS * NSEC_PER_MSEC);
+		loop_timer_set(
+			&broker->loop, timer, monotonic_ns() + REFILL_FAIL_MS * NSEC_PER_MSEC);
 }
 
 void spare_refill(struct broker *broker)

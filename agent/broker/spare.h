@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Processes started ahead of need: one session always, one worker and one reader while somebody is
- * connected. Starting one takes 20 to 60 ms in a slow guest, handing over a ready one a few. Each is
- * fresh: it has read nothing but its arguments. They are refilled when nothing else is to do, at a
- * bounded rate.
+ * connected. Starting one takes 20 to 60 ms in a slow guest, handing over a ready one a few. Each
+ * is fresh: it has read nothing but its arguments. They are refilled when nothing else is to do, at
+ * a bounded rate.
  */
 #pragma once
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Processes that SIGKILL does not end: they wait in the kernel for a file system that does not
- * answer. They are listed and counted, and the device they hang on is quarantined: nobody touches it
- * again until they are gone.
+ * answer. They are listed and counted, and the device they hang on is quarantined: nobody touches
+ * it again until they are gone.
  */
 #pragma once
 

@@ -16,7 +16,7 @@ static const struct key {
 	const char *name;
 	enum kind kind;
 	size_t offset;
-	size_t size;         /* TEXT, PATH: of the buffer */
+	size_t size;          /* TEXT, PATH: of the buffer */
 	uint32_t least, most; /* NUMBER */
 	const char *meaning;
 } keys[] = {
@@ -58,7 +58,8 @@ void config_init(struct config *config)
 	};
 }
 
-static int set_number(const struct key *key, const char *value, uint32_t *ret, char *problem, size_t size)
+static int set_number(
+	const struct key *key, const char *value, uint32_t *ret, char *problem, size_t size)
 {
 	char *end;
 	unsigned long number;
@@ -75,7 +76,8 @@ static int set_number(const struct key *key, const char *value, uint32_t *ret, c
 	return 0;
 }
 
-static int set_switch(const struct key *key, const char *value, bool *ret, char *problem, size_t size)
+static int set_switch(
+	const struct key *key, const char *value, bool *ret, char *problem, size_t size)
 {
 	if (strcmp(value, "yes") == 0 || strcmp(value, "no") == 0) {
 		*ret = value[0] == 'y';
@@ -88,10 +90,12 @@ static int set_switch(const struct key *key, const char *value, bool *ret, char 
 static int set_text(const struct key *key, const char *value, char *ret, char *problem, size_t size)
 {
 	if (strlen(value) >= key->size) {
-		(void)snprintf(problem, size, "%s: longer than %zu bytes", key->name, key->size - 1);
+		(void)snprintf(
+			problem, size, "%s: longer than %zu bytes", key->name, key->size - 1);
 		return -EINVAL;
 	}
-	if (key->kind == PATH && value[0] != '/' && !(value[0] == '\0' && strcmp(key->name, "socket") == 0)) {
+	if (key->kind == PATH && value[0] != '/' &&
+		!(value[0] == '\0' && strcmp(key->name, "socket") == 0)) {
 		(void)snprintf(problem, size, "%s: expected an absolute path", key->name);
 		return -EINVAL;
 	}
@@ -99,7 +103,8 @@ static int set_text(const struct key *key, const char *value, char *ret, char *p
 	return 0;
 }
 
-int config_set(struct config *config, const char *name, const char *value, char *problem, size_t size)
+int config_set(
+	struct config *config, const char *name, const char *value, char *problem, size_t size)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		const struct key *key = &keys[i];
@@ -154,8 +159,8 @@ int config_read_file(struct config *config, const char *path, char *problem, siz
 		char *text = trim(line), *equals;
 
 		if (!whole) {
-			(void)snprintf(
-				problem, size, "%s:%u: a line is longer than 1022 bytes", path, number);
+			(void)snprintf(problem, size, "%s:%u: a line is longer than 1022 bytes",
+				path, number);
 			return -EINVAL;
 		}
 		if (text[0] == '#' || text[0] == '\0')
@@ -187,13 +192,15 @@ int config_read_cmdline(struct config *config, const char *path, char *problem, 
 		(void)snprintf(problem, size, "%s: cannot be read", path);
 		return -EIO;
 	}
-	for (char *word = strtok_r(line, " \t\n", &rest); word; word = strtok_r(NULL, " \t\n", &rest)) {
+	for (char *word = strtok_r(line, " \t\n", &rest); word;
+		word = strtok_r(NULL, " \t\n", &rest)) {
 		char *equals = strchr(word, '=');
 
 		if (strncmp(word, "postern.", 8) != 0)
 			continue;
 		if (!equals) {
-			(void)snprintf(problem, size, "%s: %.64s: expected postern.KEY=VALUE", path, word);
+			(void)snprintf(
+				problem, size, "%s: %.64s: expected postern.KEY=VALUE", path, word);
 			return -EINVAL;
 		}
 		*equals = '\0';
@@ -216,7 +223,8 @@ void config_print(const struct config *config)
 			(void)snprintf(value, sizeof(value), "%u", *(const uint32_t *)at);
 			break;
 		case SWITCH:
-			(void)snprintf(value, sizeof(value), "%s", *(const bool *)at ? "yes" : "no");
+			(void)snprintf(
+				value, sizeof(value), "%s", *(const bool *)at ? "yes" : "no");
 			break;
 		case LEVEL:
 			(void)snprintf(value, sizeof(value), "%s",

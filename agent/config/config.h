@@ -15,15 +15,15 @@
 #define CONFIG_DEFAULT_FILE "/etc/postern/postern.conf"
 
 struct config {
-	bool vsock;                 /* listen on AF_VSOCK */
-	uint32_t vsock_port;        /* 1 to 2^32-2 */
-	uint32_t ready_port;        /* of the host, told when the agent is ready; 0: nobody is told */
-	char socket[256];           /* guest-local UNIX socket; empty: none */
-	char run_dir[256];          /* state of this boot, a tmpfs */
-	char state_dir[256];        /* state that outlives a boot */
-	char policy_dir[256];       /* *.policy, in lexical order */
-	char libexec_dir[256];      /* the agent's other programs */
-	char user[64];              /* whom unprivileged roles run as */
+	bool vsock;            /* listen on AF_VSOCK */
+	uint32_t vsock_port;   /* 1 to 2^32-2 */
+	uint32_t ready_port;   /* of the host, told when the agent is ready; 0: nobody is told */
+	char socket[256];      /* guest-local UNIX socket; empty: none */
+	char run_dir[256];     /* state of this boot, a tmpfs */
+	char state_dir[256];   /* state that outlives a boot */
+	char policy_dir[256];  /* *.policy, in lexical order */
+	char libexec_dir[256]; /* the agent's other programs */
+	char user[64];         /* whom unprivileged roles run as */
 	uint32_t sample_interval_s; /* of the load sampler, 1 to 3600 */
 	uint32_t history_s;         /* how far back the load history goes, up to a week */
 	uint32_t save_interval_s;   /* between two writes of it to disk; 0: never */
@@ -35,7 +35,8 @@ void config_init(struct config *config);
 
 /* Sets one key. 0, or -EINVAL with problem[0..size) saying what was expected (also for a key that
  * does not exist). */
-int config_set(struct config *config, const char *key, const char *value, char *problem, size_t size);
+int config_set(
+	struct config *config, const char *key, const char *value, char *problem, size_t size);
 
 /* Reads a file. 0; -ENOENT where it does not exist; -EINVAL with problem as "FILE:LINE: ...";
  * -errno of reading with problem filled too. */

@@ -105,9 +105,10 @@ int ctl_methods(int argc, char **argv)
 		(void)json_dumpf(answer, stdout, JSON_INDENT(2));
 		putchar('\n');
 	} else {
-		json_array_foreach(json_object_get(answer, "methods"), i, method)
-			printf("%-28s %-16s %s\n", text(method, "name"), text(method, "availability"),
-				text(method, "reason")[0] ? text(method, "reason") : text(method, "summary"));
+		json_array_foreach(json_object_get(answer, "methods"), i, method) printf(
+			"%-28s %-16s %s\n", text(method, "name"), text(method, "availability"),
+			text(method, "reason")[0] ? text(method, "reason")
+						  : text(method, "summary"));
 	}
 	json_decref(answer);
 	return 0;

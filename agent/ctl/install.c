@@ -60,8 +60,8 @@ static const struct service openrc = {
 	{"rc-update", "del", "posternd"},
 };
 
-/* The service manager of this guest: the one that runs, else the one that is installed (an image that
- * is being built). */
+/* The service manager of this guest: the one that runs, else the one that is installed (an image
+ * that is being built). */
 static const struct service *find_service(bool *ret_running)
 {
 	enum init_kind kind = init_kind();
@@ -81,7 +81,8 @@ static int run(const char *const *command)
 
 	if (!command[0])
 		return 0;
-	printf("%s %s %s\n", command[0], command[1] ? command[1] : "", command[2] ? command[2] : "");
+	printf("%s %s %s\n", command[0], command[1] ? command[1] : "",
+		command[2] ? command[2] : "");
 	(void)fflush(stdout);
 	r = posix_spawnp(&pid, command[0], NULL, NULL, (char **)command, environ);
 	if (r != 0) {
@@ -161,7 +162,8 @@ int ctl_install(int argc, char **argv)
 	if (r == 0 && start && running)
 		r = run(service->start);
 	if (r == 0)
-		puts(start && running ? "the agent is enabled and started" : "the agent is enabled");
+		puts(start && running ? "the agent is enabled and started"
+				      : "the agent is enabled");
 	return r < 0 ? POSTERN_ANSWERED : 0;
 }
 

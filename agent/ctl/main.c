@@ -12,7 +12,8 @@
 static const struct ctl_command commands[] = {
 	{"call", "METHOD [JSON]", "call a method and print its answer as JSON", ctl_call},
 	{"methods", "[--json]", "what can be called here, and why not the rest", ctl_methods},
-	{"check-config", "[FILE]", "check settings and policy, and print what holds", ctl_check_config},
+	{"check-config", "[FILE]", "check settings and policy, and print what holds",
+		ctl_check_config},
 	{"install", "[--no-start]", "install, enable and start the service", ctl_install},
 	{"uninstall", "", "stop and remove the service", ctl_uninstall},
 };
@@ -21,7 +22,8 @@ static void usage(void)
 {
 	puts("Usage: posternd COMMAND [ARGUMENTS]\n\nCommands:");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		printf("  %-12s %-14s %s\n", commands[i].name, commands[i].arguments, commands[i].summary);
+		printf("  %-12s %-14s %s\n", commands[i].name, commands[i].arguments,
+			commands[i].summary);
 	puts("\nExit codes: 0 done, 1 the agent answered with an error, 2 usage, 3 refused,\n"
 	     "4 no agent, 5 timed out, 6 the protocol was broken. See posternd(8).");
 }

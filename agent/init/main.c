@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * postern-init: process 1 of a guest that has nothing else. It mounts the basics, has the boot modules
- * loaded, starts posternd and starts it again whenever it ends, starts the programs of
+ * postern-init: process 1 of a guest that has nothing else. It mounts the basics, has the boot
+ * modules loaded, starts posternd and starts it again whenever it ends, starts the programs of
  * /etc/postern/start.d, reaps, and powers off. It meets no peer's data.
  */
 #include <errno.h>

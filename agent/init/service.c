@@ -10,9 +10,9 @@
 #include "proto/log.h"
 
 #define PROGRAM   "/usr/sbin/posternd"
-#define QUICK_NS  (5 * NSEC_PER_SEC)   /* an end before that counts as a failed start */
+#define QUICK_NS  (5 * NSEC_PER_SEC)    /* an end before that counts as a failed start */
 #define LEAST_NS  (100 * NSEC_PER_MSEC) /* to the next start; doubled for each quick end */
-#define DOUBLINGS 8                    /* at most 25 s */
+#define DOUBLINGS 8                     /* at most 25 s */
 
 extern char **environ;
 
@@ -29,7 +29,8 @@ void service_start(struct service *service)
 	service->again_ns = 0;
 	r = posix_spawnattr_init(&attributes);
 	if (r == 0) {
-		(void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+		(void)posix_spawnattr_setflags(
+			&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 		(void)posix_spawnattr_setsigmask(&attributes, &none);
 		(void)posix_spawnattr_setsigdefault(&attributes, &all);
 		r = posix_spawn(&service->pid, PROGRAM, NULL, &attributes, argv, environ);

@@ -31,8 +31,8 @@ static void start(const char *path)
 	sigemptyset(&none);
 	sigfillset(&all);
 	if (r == 0) {
-		(void)posix_spawnattr_setflags(
-			&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+		(void)posix_spawnattr_setflags(&attributes,
+			POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
 		(void)posix_spawnattr_setsigmask(&attributes, &none);
 		(void)posix_spawnattr_setsigdefault(&attributes, &all);
 		r = posix_spawn(&pid, path, NULL, &attributes, argv, environ);

@@ -144,7 +144,8 @@ char *call_string(struct call *call, bool has, const ProtobufCBinaryData *bytes,
 		call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, ENAMETOOLONG,
 			"%s: longer than %zu bytes", field, most);
 	else if (memchr(bytes->data, '\0', bytes->len))
-		call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0, "%s: holds a NUL byte", field);
+		call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0, "%s: holds a NUL byte",
+			field);
 	else
 		return arena_copy(call->arena, bytes->data, bytes->len);
 	return NULL;
@@ -193,8 +194,8 @@ char *call_path(struct call *call, bool has, const ProtobufCBinaryData *bytes, c
 	return NULL;
 }
 
-int reply_result(struct buffer *out, struct arena *arena, uint64_t id, const ProtobufCMessage *result,
-	bool more, size_t limit)
+int reply_result(struct buffer *out, struct arena *arena, uint64_t id,
+	const ProtobufCMessage *result, bool more, size_t limit)
 {
 	Postern__V1__FromAgent from = POSTERN__V1__FROM_AGENT__INIT;
 	Postern__V1__Response response = POSTERN__V1__RESPONSE__INIT;
@@ -276,7 +277,8 @@ int dispatch(struct call *call, const uint8_t *params, size_t len)
 	const char *why;
 	int r;
 
-	request = verify_unpack(handler->request, params, len, &verify_agent_limits, call->arena, &why);
+	request = verify_unpack(
+		handler->request, params, len, &verify_agent_limits, call->arena, &why);
 	if (!request) {
 		(void)call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0, "params of %s: %s",
 			method_rows[call->method].name, why);
@@ -296,7 +298,8 @@ int dispatch(struct call *call, const uint8_t *params, size_t len)
 	r = emit(call, reply, false);
 	if (r == -EMSGSIZE) {
 		(void)call_fail(call, POSTERN__V1__CODE__RESOURCE_EXHAUSTED, EMSGSIZE,
-			"the answer does not fit into a frame of %zu bytes: ask for less, or for larger frames",
+			"the answer does not fit into a frame of %zu bytes: ask for less, or for "
+			"larger frames",
 			call->max_frame);
 		return dispatch_error(call, r);
 	}

@@ -68,8 +68,8 @@ ProtobufCBinaryData call_bytes(struct call *call, const void *data, size_t len);
 ProtobufCBinaryData call_text(struct call *call, const char *text);
 
 /*
- * A path or another kernel string that came as bytes: NUL-terminated copy in the arena, or NULL with
- * call_fail() done when it is absent, empty, holds a NUL byte or is longer than most.
+ * A path or another kernel string that came as bytes: NUL-terminated copy in the arena, or NULL
+ * with call_fail() done when it is absent, empty, holds a NUL byte or is longer than most.
  */
 char *call_string(struct call *call, bool has, const ProtobufCBinaryData *bytes, size_t most,
 	const char *field);
@@ -79,8 +79,8 @@ char *call_string(struct call *call, bool has, const ProtobufCBinaryData *bytes,
 char *call_path(struct call *call, bool has, const ProtobufCBinaryData *bytes, const char *field);
 
 /* Packs one FromAgent frame with a result or an error at the end of out. 0, -EMSGSIZE, -ENOMEM. */
-int reply_result(struct buffer *out, struct arena *arena, uint64_t id, const ProtobufCMessage *result,
-	bool more, size_t limit);
+int reply_result(struct buffer *out, struct arena *arena, uint64_t id,
+	const ProtobufCMessage *result, bool more, size_t limit);
 int reply_error(struct buffer *out, uint64_t id, Postern__V1__Error *error, size_t limit);
 
 /* One row as session and worker know it. */
@@ -90,7 +90,8 @@ struct handler {
 	/* NULL where the program does not run this row. */
 	int (*run)(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
 	/* Worker only: what became of a killed call. */
-	int (*settle)(struct call *call, const ProtobufCMessage *request, Postern__V1__Outcome *ret);
+	int (*settle)(
+		struct call *call, const ProtobufCMessage *request, Postern__V1__Outcome *ret);
 	/* Worker only: 0, or a reason why the method cannot work here. */
 	Postern__V1__Availability (*needs)(char *reason, size_t size);
 };
@@ -99,9 +100,9 @@ struct handler {
 extern const struct handler handlers[METHOD_COUNT];
 
 /*
- * Carries a request from its bytes to its last frame: check, decode into the arena, prepare, handler,
- * encode, emit. Emits exactly one last frame unless the handler deferred. Returns 0, CALL_DEFERRED, or
- * -errno when the frame could not be emitted.
+ * Carries a request from its bytes to its last frame: check, decode into the arena, prepare,
+ * handler, encode, emit. Emits exactly one last frame unless the handler deferred. Returns 0,
+ * CALL_DEFERRED, or -errno when the frame could not be emitted.
  */
 int dispatch(struct call *call, const uint8_t *params, size_t len);
 

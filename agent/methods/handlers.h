@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The rows as handlers: thunks from the generic to the typed form. A program defines RUNS_SESSION, RUNS_READER and RUNS_WORKER as 1 or 0
- * before it includes this, and gets its handlers[].
+ * The rows as handlers: thunks from the generic to the typed form. A program defines RUNS_SESSION,
+ * RUNS_READER and RUNS_WORKER as 1 or 0 before it includes this, and gets its handlers[].
  */
 #pragma once
 
@@ -26,8 +26,8 @@
 #undef METHOD
 
 #if RUNS_WORKER
-#define SETTLE(function) function
-#define NO_SETTLE        NULL
+#define SETTLE(function)             function
+#define NO_SETTLE                    NULL
 #define WORKER_ONLY(settle_, needs_) .settle = settle_, .needs = needs_,
 #else
 #define WORKER_ONLY(settle_, needs_)

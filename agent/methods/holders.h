@@ -11,9 +11,9 @@ struct holders {
 };
 
 /*
- * Who keeps this mount busy: processes by the mount ids of their descriptors and by the device number
- * of their mappings, the kernel by nested mounts, loop devices and swap, other mount namespaces by
- * their tables. Reads /proc and /sys only, never the file system itself. 0 or -errno.
+ * Who keeps this mount busy: processes by the mount ids of their descriptors and by the device
+ * number of their mappings, the kernel by nested mounts, loop devices and swap, other mount
+ * namespaces by their tables. Reads /proc and /sys only, never the file system itself. 0 or -errno.
  */
 int holders_find(struct call *call, const Postern__V1__MountEntry *mount, struct holders *ret);
 

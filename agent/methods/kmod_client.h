@@ -10,6 +10,6 @@
  * through call_fail(). */
 int kmod_need(struct call *call, const struct fs_type *type);
 
-/* Sends one request and waits for its answer. 0, or -errno of reaching postern-kmod (the answer's own
- * error is in reply->error). */
+/* Sends one request and waits for its answer. 0, or -errno of reaching postern-kmod (the answer's
+ * own error is in reply->error). */
 int kmod_ask(struct call *call, const struct kmod_request *request, struct kmod_reply *ret_reply);

@@ -22,8 +22,8 @@ struct mount_wish {
  * program. *ret_entry is the new line of the table. 0, or -errno through call_fail(). */
 int mount_do(struct call *call, const struct mount_wish *wish, Postern__V1__MountEntry **ret_entry);
 
-/* Everything of mount_do() but the last step: creates the file system and lets it go again. For errors
- * in the kernel's own words before somebody else mounts. */
+/* Everything of mount_do() but the last step: creates the file system and lets it go again. For
+ * errors in the kernel's own words before somebody else mounts. */
 int mount_try(struct call *call, const struct mount_wish *wish);
 
 /*

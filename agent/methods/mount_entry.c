@@ -45,7 +45,8 @@ int mount_table_read(int fd, struct libmnt_table **ret_table)
 	return 0;
 }
 
-int mount_options_split(struct arena *arena, const char *list, ProtobufCBinaryData **ret, size_t *ret_n)
+int mount_options_split(
+	struct arena *arena, const char *list, ProtobufCBinaryData **ret, size_t *ret_n)
 {
 	size_t n = 1;
 
@@ -114,8 +115,8 @@ Postern__V1__MountEntry *mount_entry_new(struct arena *arena, struct libmnt_fs *
 	entry->source = bytes(arena, mnt_fs_get_source(fs), &entry->has_source);
 	entry->target = bytes(arena, mnt_fs_get_target(fs), &entry->has_target);
 	entry->type = bytes(arena, mnt_fs_get_fstype(fs), &entry->has_type);
-	if (mount_options_split(arena, mnt_fs_get_vfs_options(fs), &entry->options,
-		    &entry->n_options) < 0 ||
+	if (mount_options_split(
+		    arena, mnt_fs_get_vfs_options(fs), &entry->options, &entry->n_options) < 0 ||
 		mount_options_split(arena, mnt_fs_get_fs_options(fs), &entry->fs_options,
 			&entry->n_fs_options) < 0)
 		return NULL;

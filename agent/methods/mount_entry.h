@@ -19,4 +19,5 @@ Postern__V1__MountEntry *mount_entry_new(struct arena *arena, struct libmnt_fs *
 struct libmnt_fs *mount_table_find(struct libmnt_table *table, const char *target);
 
 /* The options of the comma-separated list, each as an element in the arena. 0 or -ENOMEM. */
-int mount_options_split(struct arena *arena, const char *list, ProtobufCBinaryData **ret, size_t *ret_n);
+int mount_options_split(
+	struct arena *arena, const char *list, ProtobufCBinaryData **ret, size_t *ret_n);

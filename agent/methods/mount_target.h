@@ -15,5 +15,6 @@ bool target_is_protected(const char *path);
  */
 int target_open(struct call *call, const char *path, bool create, int *ret_fd);
 
-/* Opens the folder above the path in the same way; *ret_name is the last part (borrowed from path). */
+/* Opens the folder above the path in the same way; *ret_name is the last part (borrowed from path).
+ */
 int target_open_parent(struct call *call, const char *path, int *ret_fd, const char **ret_name);

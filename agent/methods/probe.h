@@ -5,8 +5,8 @@
 #include "messages.h"
 
 /*
- * Asks the file systems of the entries for their usage, one question a device. The questions are put
- * by a process that can be given up: a mount that does not answer within a second becomes
+ * Asks the file systems of the entries for their usage, one question a device. The questions are
+ * put by a process that can be given up: a mount that does not answer within a second becomes
  * NOT_RESPONDING, its device is quarantined, and the rest goes on. 0 or -errno.
  */
 int probe_usage(struct call *call, Postern__V1__MountEntry **entries, size_t n);

@@ -6,7 +6,7 @@
 
 struct process {
 	pid_t pid;
-	int dir;          /* borrowed; /proc/PID */
+	int dir; /* borrowed; /proc/PID */
 	uid_t uid;
 	char command[32]; /* the task's name, as the kernel has it; not escaped */
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A prototype for each row: a handler that takes other messages than its rpc does not compile. Every
- * file with a handler includes this. */
+/* A prototype for each row: a handler that takes other messages than its rpc does not compile.
+ * Every file with a handler includes this. */
 #pragma once
 
 #include "agent/methods/call.h"

@@ -7,8 +7,8 @@
 
 /* ---- share_record.c: what is remembered, as packed Share messages in small files ---- */
 
-/* The file name that stands for a target, as systemd escapes paths: "/mnt/a-b" is "mnt-a\x2db". NULL
- * through call_fail() when it is too long. */
+/* The file name that stands for a target, as systemd escapes paths: "/mnt/a-b" is "mnt-a\x2db".
+ * NULL through call_fail() when it is too long. */
 char *share_key(struct call *call, const char *target);
 
 /* Writes the record to the run folder, and to the state folder when it is persistent. */
@@ -22,7 +22,8 @@ int share_record_remove(struct call *call, const char *key);
 
 /* Calls fn for each record: of this boot, or (persistent) those that outlive it. */
 int share_record_each(struct call *call, bool persistent,
-	int (*fn)(struct call *call, const char *key, Postern__V1__Share *share, void *ctx), void *ctx);
+	int (*fn)(struct call *call, const char *key, Postern__V1__Share *share, void *ctx),
+	void *ctx);
 
 /* The secret of a persistent share, in a file of its own that only root reads. */
 int share_secret_write(struct call *call, const char *key, const ProtobufCBinaryData *secret);
@@ -46,5 +47,7 @@ void share_unit_remove(const char *key, const Postern__V1__Share *share);
  * many failed. */
 size_t shares_restore(struct call *call);
 
-int settle_share_mount(struct call *call, const ProtobufCMessage *request, Postern__V1__Outcome *ret);
-int settle_share_unmount(struct call *call, const ProtobufCMessage *request, Postern__V1__Outcome *ret);
+int settle_share_mount(
+	struct call *call, const ProtobufCMessage *request, Postern__V1__Outcome *ret);
+int settle_share_unmount(
+	struct call *call, const ProtobufCMessage *request, Postern__V1__Outcome *ret);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Process 1, where it is systemd, through its private socket: no message bus is needed for that. The
- * library (sd-bus of libsystemd) is opened only when it is used, so that a guest without systemd needs
- * none of it. All functions block, and return 0 or -errno (-ENOPKG: no library).
+ * Process 1, where it is systemd, through its private socket: no message bus is needed for that.
+ * The library (sd-bus of libsystemd) is opened only when it is used, so that a guest without
+ * systemd needs none of it. All functions block, and return 0 or -errno (-ENOPKG: no library).
  */
 #pragma once
 
@@ -16,7 +16,7 @@ int systemd_available(void);
 int systemd_manager_call(const char *method);
 
 struct mount_unit {
-	const char *name;    /* "mnt-data.mount" */
+	const char *name; /* "mnt-data.mount" */
 	const char *what;
 	const char *type;
 	const char *options; /* comma-separated; NULL: none */

@@ -120,7 +120,8 @@ static int parse_line(char *line, struct rule *rule, const char **ret_why)
 			*ret_why = "a method is made of a-z, 0-9, '_', '.', '-' and '*'";
 			return -EINVAL;
 		}
-		len += (size_t)snprintf(rule->methods + len, LINE_MAX_ - len, "%s%s", len ? " " : "", word);
+		len += (size_t)snprintf(
+			rule->methods + len, LINE_MAX_ - len, "%s%s", len ? " " : "", word);
 	}
 	return len > 0 ? 1 : -EINVAL;
 }
@@ -139,7 +140,8 @@ static int add_rule(struct policy *policy, const struct rule *rule)
 	return 0;
 }
 
-static int read_file(struct policy *policy, const char *dir, const char *name, char *problem, size_t size)
+static int read_file(
+	struct policy *policy, const char *dir, const char *name, char *problem, size_t size)
 {
 	char path[PATH_MAX], line[LINE_MAX_];
 	AUTO_FILE FILE *file = NULL;
@@ -176,7 +178,8 @@ static int is_policy_file(const struct dirent *entry)
 {
 	size_t len = strlen(entry->d_name);
 
-	return entry->d_name[0] != '.' && len > 7 && strcmp(entry->d_name + len - 7, ".policy") == 0;
+	return entry->d_name[0] != '.' && len > 7 &&
+	       strcmp(entry->d_name + len - 7, ".policy") == 0;
 }
 
 int policy_read(struct policy *policy, const char *dir, char *problem, size_t size)
@@ -191,7 +194,8 @@ int policy_read(struct policy *policy, const char *dir, char *problem, size_t si
 	}
 	if (n == 0) {
 		r = -ENOENT;
-		(void)snprintf(problem, size, "%s: holds no *.policy file; without one nobody may do anything", dir);
+		(void)snprintf(problem, size,
+			"%s: holds no *.policy file; without one nobody may do anything", dir);
 	}
 	for (int i = 0; i < n; i++) {
 		if (r == 0)
@@ -218,7 +222,8 @@ static bool rule_covers(const struct rule *rule, const struct identity *identity
 		return rule->kind == IDENTITY_HOST_ROOT || rule->kind == IDENTITY_HOST;
 	if (rule->kind != identity->kind)
 		return false;
-	return identity->kind == IDENTITY_HOST || rule->any_number || rule->number == identity->number;
+	return identity->kind == IDENTITY_HOST || rule->any_number ||
+	       rule->number == identity->number;
 }
 
 static bool rule_names(const struct rule *rule, const char *name)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Who may call what. A policy is text, one rule a line, in the *.policy files of a folder in lexical
- * order:
+ * Who may call what. A policy is text, one rule a line, in the *.policy files of a folder in
+ * lexical order:
  *
  *   allow|deny IDENTITY METHOD...      # comment
  *
- * IDENTITY is host, host-root, guest:CID, local:UID, with * for any CID or UID. METHOD is a method or
- * topic name, where * stands for any characters ("mounts.*", "notify.*", "*").
+ * IDENTITY is host, host-root, guest:CID, local:UID, with * for any CID or UID. METHOD is a method
+ * or topic name, where * stands for any characters ("mounts.*", "notify.*", "*").
  *
  * No rule, no access; a deny that matches beats every allow. A rule for host covers host-root.
  */
@@ -58,8 +58,8 @@ const char *rule_place(const struct rule *rule);
 #define VERDICT_PLACE_MAX 64
 
 /*
- * What one identity may do, as a sealed memfd for the processes that serve it: one entry a row. Where
- * allowed is 0, rule says which rule of FILE:LINE decided, or is empty where there is none.
+ * What one identity may do, as a sealed memfd for the processes that serve it: one entry a row.
+ * Where allowed is 0, rule says which rule of FILE:LINE decided, or is empty where there is none.
  */
 struct verdict {
 	uint8_t allowed;
@@ -72,5 +72,5 @@ struct verdicts {
 };
 
 /* Fills in the verdicts. Returns how many entries are allowed. */
-size_t policy_verdicts(
-	const struct policy *policy, const struct identity *identity, struct verdicts *ret_verdicts);
+size_t policy_verdicts(const struct policy *policy, const struct identity *identity,
+	struct verdicts *ret_verdicts);

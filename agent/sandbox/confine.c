@@ -39,7 +39,8 @@ static int set_caps(uint64_t permitted, uint64_t effective)
 	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[2] = {
 		{.permitted = (uint32_t)permitted, .effective = (uint32_t)effective},
-		{.permitted = (uint32_t)(permitted >> 32), .effective = (uint32_t)(effective >> 32)},
+		{.permitted = (uint32_t)(permitted >> 32),
+			.effective = (uint32_t)(effective >> 32)},
 	};
 
 	return syscall(SYS_capset, &head, data) < 0 ? -errno : 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How each of the agent's programs gives up what it does not need, first thing in its main(): before
- * that it has read nothing but its own arguments.
+ * How each of the agent's programs gives up what it does not need, first thing in its main():
+ * before that it has read nothing but its own arguments.
  *
  *   session  empty root, unprivileged user, no capability, nothing can be gained back
  *   watch    the same but in the guest's own root and mount namespace

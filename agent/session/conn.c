@@ -125,7 +125,8 @@ void conn_goodbye(struct session *session, Postern__V1__GoodbyeReason reason, co
 	(void)conn_send_message(session, &from);
 	/* Closing at once with bytes unread would cut off what is still on its way. */
 	session->timer.fn = on_closing;
-	loop_timer_set(&session->loop, &session->timer, monotonic_ns() + CLOSING_MS * NSEC_PER_MSEC);
+	loop_timer_set(
+		&session->loop, &session->timer, monotonic_ns() + CLOSING_MS * NSEC_PER_MSEC);
 }
 
 static void take_frame(struct session *session, const uint8_t *body, size_t len)
@@ -140,7 +141,8 @@ static void take_frame(struct session *session, const uint8_t *body, size_t len)
 		conn_goodbye(session, POSTERN__V1__GOODBYE_REASON__GOODBYE_REASON_BAD_FRAME, why);
 		return;
 	}
-	if (session->phase == BEFORE_HELLO || frame->kind_case == POSTERN__V1__TO_AGENT__KIND_HELLO) {
+	if (session->phase == BEFORE_HELLO ||
+		frame->kind_case == POSTERN__V1__TO_AGENT__KIND_HELLO) {
 		hello_take(session, frame);
 		return;
 	}
@@ -188,7 +190,8 @@ static void on_slow(struct loop_timer *timer)
 	struct session *session = container_of(timer, struct session, timer);
 
 	conn_goodbye(session, POSTERN__V1__GOODBYE_REASON__GOODBYE_REASON_TOO_SLOW,
-		session->phase == BEFORE_HELLO ? "no hello in time" : "the rest of a frame is missing");
+		session->phase == BEFORE_HELLO ? "no hello in time"
+					       : "the rest of a frame is missing");
 	conn_update(session);
 }
 

@@ -159,7 +159,8 @@ static ssize_t receive(int fd, struct events_packet *packet, uint8_t *payload, i
 		return -errno;
 	if (cmsg && cmsg->cmsg_type == SCM_RIGHTS)
 		memcpy(ret_fd, CMSG_DATA(cmsg), sizeof(*ret_fd));
-	if (n > 0 && ((size_t)n < sizeof(*packet) || packet->payload_len != (size_t)n - sizeof(*packet)))
+	if (n > 0 &&
+		((size_t)n < sizeof(*packet) || packet->payload_len != (size_t)n - sizeof(*packet)))
 		return -EBADMSG;
 	return n;
 }
@@ -238,7 +239,8 @@ void events_connected(struct session *session, int fd, int error)
 			send_command(session, &session->subscriptions[i]);
 }
 
-int events_subscribe(struct session *session, struct call *call, const struct events_command *command)
+int events_subscribe(
+	struct session *session, struct call *call, const struct events_command *command)
 {
 	struct inner_message want = {.kind = INNER_WANT_EVENTS};
 	struct subscription *subscription = find(session, 0);

@@ -55,7 +55,8 @@ void hello_take(struct session *session, const Postern__V1__ToAgent *frame)
 {
 	const Postern__V1__Hello *hello = frame->hello;
 
-	if (session->phase != BEFORE_HELLO || frame->kind_case != POSTERN__V1__TO_AGENT__KIND_HELLO) {
+	if (session->phase != BEFORE_HELLO ||
+		frame->kind_case != POSTERN__V1__TO_AGENT__KIND_HELLO) {
 		conn_goodbye(session, POSTERN__V1__GOODBYE_REASON__GOODBYE_REASON_HELLO_EXPECTED,
 			session->phase == BEFORE_HELLO ? "the first frame must be a hello"
 						       : "a second hello");

@@ -26,14 +26,15 @@ static int take_start(const struct inner_message *message, int fds[INNER_FDS_MAX
 		if (message->arg >> i & 1 && n < n_fds)
 			session.fds[i] = take_fd(&fds[n++]);
 	session.socket = take_fd(&session.fds[SESSION_FD_SOCKET]);
-	if (session.socket < 0 || pread(session.fds[SESSION_FD_VERDICTS], &session.verdicts,
-					  sizeof(session.verdicts), 0) != (ssize_t)sizeof(session.verdicts))
+	if (session.socket < 0 ||
+		pread(session.fds[SESSION_FD_VERDICTS], &session.verdicts, sizeof(session.verdicts),
+			0) != (ssize_t)sizeof(session.verdicts))
 		return -EBADMSG;
 	return conn_start(&session);
 }
 
-static int take_message(const struct inner_message *message, void *body, int fds[INNER_FDS_MAX],
-	size_t n_fds)
+static int take_message(
+	const struct inner_message *message, void *body, int fds[INNER_FDS_MAX], size_t n_fds)
 {
 	switch (message->kind) {
 	case INNER_START:

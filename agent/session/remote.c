@@ -77,7 +77,8 @@ void request_resume_pipes(struct session *session)
 {
 	if (conn_paused(session))
 		return;
-	LIST_EACH(&session->requests, node) {
+	LIST_EACH(&session->requests, node)
+	{
 		struct request *request = container_of(node, struct request, node);
 
 		if (request->io.loop)
@@ -159,7 +160,8 @@ void request_ended(struct session *session, uint64_t id, uint32_t why)
 		Postern__V1__Code code;
 		const char *message;
 	} reasons[] = {
-		[ENDED_CRASHED] = {POSTERN__V1__CODE__INTERNAL, "the worker ended without an answer"},
+		[ENDED_CRASHED] = {POSTERN__V1__CODE__INTERNAL,
+			"the worker ended without an answer"},
 		[ENDED_DEADLINE] = {POSTERN__V1__CODE__DEADLINE_EXCEEDED, "not done in time"},
 		[ENDED_CANCELLED] = {POSTERN__V1__CODE__CANCELLED, "cancelled by the caller"},
 		[ENDED_DENIED] = {POSTERN__V1__CODE__PERMISSION_DENIED, "denied by the policy"},

@@ -4,7 +4,8 @@
 
 #include "agent/session/session.h"
 
-/* Checks the parameters and hands the request to the broker; fails it where that is not possible. */
+/* Checks the parameters and hands the request to the broker; fails it where that is not possible.
+ */
 void remote_start(struct session *session, const Postern__V1__Request *request, enum method method,
 	uint64_t deadline);
 

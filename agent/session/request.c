@@ -13,7 +13,8 @@
 
 struct request *request_find(struct session *session, uint64_t id)
 {
-	LIST_EACH(&session->requests, node) {
+	LIST_EACH(&session->requests, node)
+	{
 		struct request *request = container_of(node, struct request, node);
 
 		if (request->id == id)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The session: the only program that meets a peer's bytes. It serves one connection, in an empty root,
- * as an unprivileged user; what it cannot do itself it asks the broker for, which decides by method
- * without trusting it.
+ * The session: the only program that meets a peer's bytes. It serves one connection, in an empty
+ * root, as an unprivileged user; what it cannot do itself it asks the broker for, which decides by
+ * method without trusting it.
  */
 #pragma once
 
@@ -33,12 +33,13 @@ struct request {
 };
 
 struct subscription {
-	uint64_t number;  /* 0: free slot */
-	uint64_t topics;  /* mask */
-	uint64_t request; /* id of the subscribe call that still waits for its answer; 0: answered */
+	uint64_t number; /* 0: free slot */
+	uint64_t topics; /* mask */
+	uint64_t
+		request; /* id of the subscribe call that still waits for its answer; 0: answered */
 	struct events_command command;
-	bool sent;        /* the watcher was asked */
-	int snapshot;     /* owned; current state still to be sent, -EBADF: none */
+	bool sent;    /* the watcher was asked */
+	int snapshot; /* owned; current state still to be sent, -EBADF: none */
 	off_t snapshot_at;
 };
 
@@ -119,7 +120,8 @@ void request_close(struct request *request);
 
 /* Answers an open or a new request and forgets it. */
 void request_reply(struct session *session, uint64_t id, const ProtobufCMessage *result);
-void request_fail(struct session *session, uint64_t id, Postern__V1__Code code, const char *message);
+void request_fail(
+	struct session *session, uint64_t id, Postern__V1__Code code, const char *message);
 
 /* INNER_ENDED */
 void request_ended(struct session *session, uint64_t id, uint32_t why);
@@ -139,7 +141,8 @@ void events_connected(struct session *session, int fd, int error);
 
 /* A checked subscribe call; its request stays open until the watcher answers. 0, CALL_DEFERRED or
  * -errno through call_fail(). */
-int events_subscribe(struct session *session, struct call *call, const struct events_command *command);
+int events_subscribe(
+	struct session *session, struct call *call, const struct events_command *command);
 
 /* 0 or -ENOENT. */
 int events_unsubscribe(struct session *session, uint64_t number);

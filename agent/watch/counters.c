@@ -18,7 +18,8 @@ static const char *read_text(int fd, char *text, size_t size)
 	size_t len = 0;
 	ssize_t n;
 
-	while (fd >= 0 && len < size - 1 && (n = pread(fd, text + len, size - 1 - len, (off_t)len)) > 0)
+	while (fd >= 0 && len < size - 1 &&
+		(n = pread(fd, text + len, size - 1 - len, (off_t)len)) > 0)
 		len += (size_t)n;
 	text[len] = '\0';
 	return text;
@@ -29,9 +30,11 @@ static void parse_stat(const char *text, struct counters *c)
 {
 	uint64_t ticks[8] = {0};
 
-	(void)sscanf(text, "cpu %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64
-			   " %" SCNu64 " %" SCNu64,
-		&ticks[0], &ticks[1], &ticks[2], &ticks[3], &ticks[4], &ticks[5], &ticks[6], &ticks[7]);
+	(void)sscanf(text,
+		"cpu %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64
+		" %" SCNu64 " %" SCNu64,
+		&ticks[0], &ticks[1], &ticks[2], &ticks[3], &ticks[4], &ticks[5], &ticks[6],
+		&ticks[7]);
 	for (int i = 0; i < 8; i++)
 		c->cpu_total += ticks[i];
 	c->cpu_busy = c->cpu_total - ticks[3] - ticks[4];
@@ -50,8 +53,9 @@ static void parse_disks(const char *text, struct counters *c)
 	while (*text && c->disks < RATES_MAX) {
 		struct disk_counters *disk = &c->disk[c->disks];
 
-		if (sscanf(text, "%*u %*u %31s %" SCNu64 " %*u %" SCNu64 " %*u %" SCNu64 " %*u %" SCNu64
-				 " %*u %*u %" SCNu64,
+		if (sscanf(text,
+			    "%*u %*u %31s %" SCNu64 " %*u %" SCNu64 " %*u %" SCNu64 " %*u %" SCNu64
+			    " %*u %*u %" SCNu64,
 			    disk->name, &disk->reads, &disk->read_sectors, &disk->writes,
 			    &disk->write_sectors, &disk->busy_ms) == 6 &&
 			disk->reads + disk->writes > 0)
@@ -68,8 +72,9 @@ static void parse_links(const char *text, struct counters *c)
 		struct link_counters *link = &c->link[c->links];
 		uint64_t rx_errors, tx_errors;
 
-		if (sscanf(text, " %15[^: ]: %" SCNu64 " %" SCNu64 " %" SCNu64
-				 " %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64 " %" SCNu64,
+		if (sscanf(text,
+			    " %15[^: ]: %" SCNu64 " %" SCNu64 " %" SCNu64
+			    " %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64 " %" SCNu64,
 			    link->name, &link->rx_bytes, &link->rx_packets, &rx_errors,
 			    &link->tx_bytes, &link->tx_packets, &tx_errors) == 7) {
 			link->errors = rx_errors + tx_errors;
@@ -161,5 +166,6 @@ bool counters_is_whole_disk(const char *name)
 	/* vda1, sda1 are partitions; nvme0n1, mmcblk0 are disks, nvme0n1p1, mmcblk0p1 are not. */
 	if (strncmp(name, "nvme", 4) == 0 || strncmp(name, "mmcblk", 6) == 0)
 		return strrchr(name, 'p') == NULL;
-	return len > 0 && (name[len - 1] < '0' || name[len - 1] > '9' || strncmp(name, "sr", 2) == 0);
+	return len > 0 &&
+	       (name[len - 1] < '0' || name[len - 1] > '9' || strncmp(name, "sr", 2) == 0);
 }

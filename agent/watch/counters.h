@@ -9,7 +9,7 @@
 
 struct disk_counters {
 	char name[32];
-	uint64_t reads, writes;             /* requests */
+	uint64_t reads, writes;               /* requests */
 	uint64_t read_sectors, write_sectors; /* of 512 bytes */
 	uint64_t busy_ms;
 };
@@ -22,9 +22,9 @@ struct link_counters {
 struct counters {
 	uint64_t taken_ns; /* CLOCK_MONOTONIC */
 	double load[3];
-	uint64_t cpu_busy, cpu_total; /* ticks of all cores */
+	uint64_t cpu_busy, cpu_total;                       /* ticks of all cores */
 	uint64_t memory_total, memory_available, swap_used; /* bytes */
-	double pressure[3]; /* some avg10: cpu, memory, io */
+	double pressure[3];                                 /* some avg10: cpu, memory, io */
 	uint32_t disks, links;
 	struct disk_counters disk[RATES_MAX];
 	struct link_counters link[RATES_MAX];

@@ -12,7 +12,8 @@
 
 static struct watch watch;
 
-static int start(const struct inner_message *message, const void *body, int fds[INNER_FDS_MAX], size_t n_fds)
+static int start(
+	const struct inner_message *message, const void *body, int fds[INNER_FDS_MAX], size_t n_fds)
 {
 	struct inner_message watching = {.kind = INNER_WATCHING};
 	size_t n = 0;

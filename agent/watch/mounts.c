@@ -34,14 +34,14 @@ static bool same_text(const char *a, const char *b)
 static bool same_mount(struct libmnt_fs *a, struct libmnt_fs *b)
 {
 	return mnt_fs_get_id(a) == mnt_fs_get_id(b) &&
-		mnt_fs_get_parent_id(a) == mnt_fs_get_parent_id(b) &&
-		mnt_fs_get_devno(a) == mnt_fs_get_devno(b) &&
-		same_text(mnt_fs_get_root(a), mnt_fs_get_root(b)) &&
-		same_text(mnt_fs_get_target(a), mnt_fs_get_target(b)) &&
-		same_text(mnt_fs_get_source(a), mnt_fs_get_source(b)) &&
-		same_text(mnt_fs_get_fstype(a), mnt_fs_get_fstype(b)) &&
-		same_text(mnt_fs_get_options(a), mnt_fs_get_options(b)) &&
-		same_text(mnt_fs_get_optional_fields(a), mnt_fs_get_optional_fields(b));
+	       mnt_fs_get_parent_id(a) == mnt_fs_get_parent_id(b) &&
+	       mnt_fs_get_devno(a) == mnt_fs_get_devno(b) &&
+	       same_text(mnt_fs_get_root(a), mnt_fs_get_root(b)) &&
+	       same_text(mnt_fs_get_target(a), mnt_fs_get_target(b)) &&
+	       same_text(mnt_fs_get_source(a), mnt_fs_get_source(b)) &&
+	       same_text(mnt_fs_get_fstype(a), mnt_fs_get_fstype(b)) &&
+	       same_text(mnt_fs_get_options(a), mnt_fs_get_options(b)) &&
+	       same_text(mnt_fs_get_optional_fields(a), mnt_fs_get_optional_fields(b));
 }
 
 static int by_id(const void *a, const void *b)
@@ -139,9 +139,11 @@ void mounts_each(struct watch *watch,
 		arena_init(&arena, ENTRY_ARENA_MAX);
 		mount.mount = mount_entry_new(&arena, fs);
 		if (mount.mount)
-			payload = arena_alloc(&arena, protobuf_c_message_get_packed_size(&mount.base) + 1);
+			payload = arena_alloc(
+				&arena, protobuf_c_message_get_packed_size(&mount.base) + 1);
 		if (payload)
-			fn(ctx, TOPIC_mounts_mount, payload, protobuf_c_message_pack(&mount.base, payload));
+			fn(ctx, TOPIC_mounts_mount, payload,
+				protobuf_c_message_pack(&mount.base, payload));
 		arena_done(&arena);
 	}
 	mnt_free_iter(iter);

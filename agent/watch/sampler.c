@@ -50,8 +50,8 @@ static void make_sample(const struct counters *then, const struct counters *now,
 	*ret = (struct load_sample){
 		.time_s = (uint32_t)(clock_ns(CLOCK_REALTIME) / NSEC_PER_SEC),
 		.cpu = then->taken_ns && total > 0
-			? hundredths(100.0 * (double)busy / (double)total)
-			: 0,
+			       ? hundredths(100.0 * (double)busy / (double)total)
+			       : 0,
 		.memory_total = now->memory_total,
 		.memory_available = now->memory_available,
 		.swap_used = now->swap_used,
@@ -80,7 +80,8 @@ static void add_to_history(const struct watch *watch, const struct load_sample *
 	struct history_head head;
 	off_t at;
 
-	if (fd < 0 || pread(fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head) || head.capacity == 0)
+	if (fd < 0 || pread(fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head) ||
+		head.capacity == 0)
 		return;
 	at = (off_t)(sizeof(head) + head.written % head.capacity * sizeof(*sample));
 	/* A full tmpfs costs the sample, nothing else: the head only counts what was written. */

@@ -62,7 +62,8 @@ static int send_packet(struct subscriber *subscriber, struct events_packet *pack
 	return sendmsg(subscriber->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
-static int send_gap(struct subscriber *subscriber, const struct subscription *subscription, uint64_t missed)
+static int send_gap(
+	struct subscriber *subscriber, const struct subscription *subscription, uint64_t missed)
 {
 	Postern__V1__NotifyGap gap = POSTERN__V1__NOTIFY_GAP__INIT;
 	uint8_t payload[32];
@@ -75,7 +76,8 @@ static int send_gap(struct subscriber *subscriber, const struct subscription *su
 
 	gap.has_missed = true;
 	gap.missed = missed;
-	return send_packet(subscriber, &packet, payload, protobuf_c_message_pack(&gap.base, payload), -EBADF);
+	return send_packet(
+		subscriber, &packet, payload, protobuf_c_message_pack(&gap.base, payload), -EBADF);
 }
 
 static bool threshold_holds(const struct events_command *wish, const struct load_sample *sample)
@@ -94,13 +96,14 @@ static bool threshold_holds(const struct events_command *wish, const struct load
 }
 
 /* By interval, or by threshold: at once when one begins to hold, then at the interval. */
-static bool wants_load(const struct watch *watch, struct subscription *subscription, const struct event *event)
+static bool wants_load(
+	const struct watch *watch, struct subscription *subscription, const struct event *event)
 {
 	const struct events_command *wish = &subscription->wish;
 	uint64_t interval = wish->interval_ms ? wish->interval_ms * NSEC_PER_MSEC
 					      : watch->facts.sample_interval_s * NSEC_PER_SEC;
 	bool due = subscription->load_sent_ns == 0 ||
-		event->at_ns + EARLY_NS >= subscription->load_sent_ns + interval;
+		   event->at_ns + EARLY_NS >= subscription->load_sent_ns + interval;
 	bool held = subscription->holds;
 
 	if (wish->flags & (EVENTS_LOAD1 | EVENTS_MEMORY | EVENTS_CPU_PRESSURE |
@@ -114,7 +117,8 @@ static bool wants_load(const struct watch *watch, struct subscription *subscript
 	return true;
 }
 
-static int send_event(struct subscriber *subscriber, struct subscription *subscription, const struct event *event)
+static int send_event(
+	struct subscriber *subscriber, struct subscription *subscription, const struct event *event)
 {
 	struct events_packet packet = {.kind = EVENTS_EVENT,
 		.topic = event->topic,
@@ -127,7 +131,8 @@ static int send_event(struct subscriber *subscriber, struct subscription *subscr
 
 	if (!(subscription->wish.topics >> event->topic & 1))
 		return 0;
-	if (event->topic == TOPIC_system_load && !wants_load(subscriber->watch, subscription, event))
+	if (event->topic == TOPIC_system_load &&
+		!wants_load(subscriber->watch, subscription, event))
 		return 0;
 	r = send_packet(subscriber, &packet, event->payload, event->len, -EBADF);
 	if (r < 0)
@@ -172,21 +177,22 @@ static void pump(struct subscriber *subscriber)
 void subscribers_pump(struct watch *watch)
 {
 	LIST_EACH(&watch->subscribers, node)
-		pump(container_of(node, struct subscriber, node));
+	pump(container_of(node, struct subscriber, node));
 }
 
 uint64_t subscribers_load_interval(const struct watch *watch)
 {
 	uint64_t least = 0;
 
-	LIST_EACH(&watch->subscribers, node) {
+	LIST_EACH(&watch->subscribers, node)
+	{
 		const struct subscriber *subscriber = container_of(node, struct subscriber, node);
 
 		for (size_t i = 0; i < SUBSCRIPTIONS_MAX; i++) {
 			const struct events_command *wish = &subscriber->subscriptions[i].wish;
 			uint64_t interval = wish->interval_ms
-				? wish->interval_ms * NSEC_PER_MSEC
-				: watch->facts.sample_interval_s * NSEC_PER_SEC;
+						    ? wish->interval_ms * NSEC_PER_MSEC
+						    : watch->facts.sample_interval_s * NSEC_PER_SEC;
 
 			if (wish->subscription != 0 && wish->topics >> TOPIC_system_load & 1 &&
 				(least == 0 || interval < least))
@@ -205,7 +211,8 @@ struct snapshot {
 static void add_to_snapshot(void *ctx, enum topic topic, const uint8_t *payload, size_t len)
 {
 	struct snapshot *snapshot = ctx;
-	struct iovec iov[] = {{&snapshot->packet, sizeof(snapshot->packet)}, {(void *)payload, len}};
+	struct iovec iov[] = {
+		{&snapshot->packet, sizeof(snapshot->packet)}, {(void *)payload, len}};
 
 	if (len > EVENT_PAYLOAD_MAX)
 		return;

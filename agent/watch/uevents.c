@@ -123,5 +123,6 @@ int uevents_start(struct watch *watch)
 	(void)nl_socket_set_buffer_size(watch->uevents, BUFFER_SIZE, 0);
 	(void)nl_socket_set_nonblocking(watch->uevents);
 	watch->uevents_io.fn = on_uevent;
-	return loop_io_add(&watch->loop, &watch->uevents_io, nl_socket_get_fd(watch->uevents), EPOLLIN);
+	return loop_io_add(
+		&watch->loop, &watch->uevents_io, nl_socket_get_fd(watch->uevents), EPOLLIN);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The watcher: sees mounts, devices and load change, and owns the order of events. Unprivileged, in
- * the guest's own namespaces. It keeps the last events in a bounded ring; each subscription is a place
- * in that ring, so one that reads slowly costs nothing and is told what it missed.
+ * the guest's own namespaces. It keeps the last events in a bounded ring; each subscription is a
+ * place in that ring, so one that reads slowly costs nothing and is told what it missed.
  */
 #pragma once
 
@@ -36,7 +36,8 @@ struct ring {
 	uint64_t next;   /* seq of the next event; the first is 1 */
 	uint64_t oldest; /* seq of the oldest one kept; next when there is none */
 	size_t bytes;    /* of payloads */
-	struct event *events; /* EVENT_RING_ENTRIES, by seq modulo; allocated with the first event */
+	struct event
+		*events; /* EVENT_RING_ENTRIES, by seq modulo; allocated with the first event */
 };
 
 struct nl_sock;
@@ -64,8 +65,8 @@ struct watch {
 
 int ring_init(struct ring *ring);
 
-/* Adds an event with a packed payload (copied) and wakes the subscribers. Lost without memory, which
- * leaves a gap. */
+/* Adds an event with a packed payload (copied) and wakes the subscribers. Lost without memory,
+ * which leaves a gap. */
 void ring_add(struct watch *watch, enum topic topic, const uint8_t *payload, size_t len,
 	const struct load_sample *sample);
 

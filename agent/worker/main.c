@@ -146,7 +146,8 @@ static int serve(void)
 	int fds[INNER_FDS_MAX], r;
 	size_t n_fds;
 
-	r = inner_receive(worker.broker, &message, &worker.facts, sizeof(worker.facts), fds, &n_fds);
+	r = inner_receive(
+		worker.broker, &message, &worker.facts, sizeof(worker.facts), fds, &n_fds);
 	if (r <= 0)
 		return r;
 	if (message.body_len != sizeof(worker.facts))

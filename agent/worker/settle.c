@@ -41,7 +41,8 @@ int settle(struct call *call, const uint8_t *params, size_t len, uint32_t why)
 	Postern__V1__Code code;
 	const char *problem, *happened;
 
-	request = verify_unpack(handler->request, params, len, &verify_agent_limits, call->arena, &problem);
+	request = verify_unpack(
+		handler->request, params, len, &verify_agent_limits, call->arena, &problem);
 	if (!request || handler->settle(call, request, &outcome) < 0)
 		outcome = POSTERN__V1__OUTCOME__OUTCOME_UNKNOWN;
 	/* A process that still hangs in the kernel may yet do it. */
@@ -49,8 +50,8 @@ int settle(struct call *call, const uint8_t *params, size_t len, uint32_t why)
 		outcome = POSTERN__V1__OUTCOME__OUTCOME_UNKNOWN;
 	happened = what_happened(why, &code);
 	call->error = NULL;
-	(void)call_fail(call, code, code == POSTERN__V1__CODE__DEADLINE_EXCEEDED ? ETIMEDOUT : 0, "%s: %s; %s",
-		method_rows[call->method].name, happened, in_words(outcome));
+	(void)call_fail(call, code, code == POSTERN__V1__CODE__DEADLINE_EXCEEDED ? ETIMEDOUT : 0,
+		"%s: %s; %s", method_rows[call->method].name, happened, in_words(outcome));
 	if (call->error) {
 		call->error->has_outcome = true;
 		call->error->outcome = outcome;

@@ -38,7 +38,8 @@ bool worker_is_quarantined(struct call *call, dev_t device)
 	const struct worker *worker = call->program;
 	struct quarantine quarantine = {0};
 
-	if (pread(worker->quarantine, &quarantine, sizeof(quarantine), 0) != (ssize_t)sizeof(quarantine))
+	if (pread(worker->quarantine, &quarantine, sizeof(quarantine), 0) !=
+		(ssize_t)sizeof(quarantine))
 		return false;
 	for (uint32_t i = 0; i < quarantine.n && i < QUARANTINE_MAX; i++)
 		if (quarantine.device[i] == device)

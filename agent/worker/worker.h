@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The worker program: as a reader it answers requests without any capability, one after another; as a
- * worker it answers one with the capabilities of its row, and ends.
+ * The worker program: as a reader it answers requests without any capability, one after another; as
+ * a worker it answers one with the capabilities of its row, and ends.
  */
 #pragma once
 

@@ -105,8 +105,8 @@ static int run_mount(struct cli *cli)
 	if (source)
 		(void)json_object_set_new(params, "source", json_string(cli->words[1]));
 	(void)json_object_set_new(params, "options", mount_options_from(cli));
-	r = agent_call(cli, "mounts.mount", params, wait ? (uint32_t)(wait * 1000 + BEYOND_WAIT_MS) : 0,
-		&answer);
+	r = agent_call(cli, "mounts.mount", params,
+		wait ? (uint32_t)(wait * 1000 + BEYOND_WAIT_MS) : 0, &answer);
 	if (r != POSTERN_DONE)
 		return r;
 	if (cli->json)

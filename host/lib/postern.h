@@ -60,7 +60,8 @@ struct postern_launch {
 	size_t n_shares;
 	const struct postern_add *adds;
 	size_t n_adds;
-	const char *const *add_modules; /* kernel modules that the small guest has besides its own */
+	const char *const
+		*add_modules; /* kernel modules that the small guest has besides its own */
 	size_t n_add_modules;
 	bool detach;         /* return when the VMM runs, and keep a guest without an agent */
 	uint32_t timeout_ms; /* until the agent answers; 0: 60 s */

@@ -23,7 +23,7 @@
 #define PAUSE_MAX_MS 1000
 #define TRY_MS       1500 /* of one hello without a hint: the guest may not listen yet; doubled for a */
 #define TRY_MAX_MS   24000 /* guest that is slower than that, up to this */
-#define HELLO_MS     5000 /* of one after a hint */
+#define HELLO_MS     5000  /* of one after a hint */
 
 static void hello(struct ready *ready, uint32_t within_ms);
 

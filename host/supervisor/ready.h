@@ -36,7 +36,7 @@ struct ready {
 	struct loop_timer client_deadline;
 	struct loop_timer next_try;
 	uint32_t pause_ms;
-	uint32_t try_ms; /* of the next hello */
+	uint32_t try_ms;    /* of the next hello */
 	bool trying;        /* hellos without a hint */
 	uint64_t hinted_at; /* the last hello for a hint; 0: none yet */
 	char last_problem[256];

@@ -39,7 +39,8 @@ static void add_machine(const struct vm_config *config, const char *name, struct
 	argv_add(argv, "q35,accel=%s,memory-backend=ram0,vmport=off,smm=off,graphics=off",
 		config->kvm ? "kvm" : "tcg");
 	argv_add(argv, "-cpu");
-	/* Emulated string instructions (erms, fsrm) are slower than the loops a kernel uses without. */
+	/* Emulated string instructions (erms, fsrm) are slower than the loops a kernel uses
+	 * without. */
 	argv_add(argv, config->kvm ? "host" : "max,-erms,-fsrm");
 	argv_add(argv, "-smp");
 	argv_add(argv, "%u", config->cpus);

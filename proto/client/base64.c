@@ -15,8 +15,9 @@ char *base64_encode(const uint8_t *bytes, size_t len)
 		return NULL;
 	for (size_t i = 0; i < len; i += 3) {
 		size_t left = len - i;
-		uint32_t v = (uint32_t)bytes[i] << 16 | (left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) |
-			(left > 2 ? bytes[i + 2] : 0);
+		uint32_t v = (uint32_t)bytes[i] << 16 |
+			     (left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) |
+			     (left > 2 ? bytes[i + 2] : 0);
 
 		*to++ = digits[v >> 18];
 		*to++ = digits[v >> 12 & 63];
@@ -39,7 +40,8 @@ int base64_decode(const char *text, uint8_t **ret_bytes, size_t *ret_len)
 		uint32_t v = 0;
 
 		for (int j = 0; j < 4; j++) {
-			const char *digit = j >= 4 - pad ? digits : strchr(digits, text[i + (size_t)j]);
+			const char *digit =
+				j >= 4 - pad ? digits : strchr(digits, text[i + (size_t)j]);
 
 			if (!digit)
 				goto fail;

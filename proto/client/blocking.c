@@ -75,14 +75,15 @@ static void keep_error(struct postern_error *to, const struct postern_error *fro
 		to->packed_len = 0;
 }
 
-static void on_reply(void *ctx, const struct postern_error *error, const uint8_t *result,
-	size_t len, bool more)
+static void on_reply(
+	void *ctx, const struct postern_error *error, const uint8_t *result, size_t len, bool more)
 {
 	struct blocking_call *call = ctx;
 
 	if (error) {
 		keep_error(call->error, error);
-		call->r = error->failure == POSTERN_TIMED_OUT && !error->packed ? -ETIMEDOUT : -EREMOTEIO;
+		call->r = error->failure == POSTERN_TIMED_OUT && !error->packed ? -ETIMEDOUT
+										: -EREMOTEIO;
 	} else if (call->fn) {
 		call->fn(call->ctx, NULL, result, len, more);
 	}
@@ -90,15 +91,18 @@ static void on_reply(void *ctx, const struct postern_error *error, const uint8_t
 }
 
 int postern_call(struct postern_client *client, const char *method, const uint8_t *params,
-	size_t len, uint32_t timeout_ms, postern_reply_fn fn, void *ctx, struct postern_error *error)
+	size_t len, uint32_t timeout_ms, postern_reply_fn fn, void *ctx,
+	struct postern_error *error)
 {
 	struct blocking_call call = {.fn = fn, .ctx = ctx, .error = error};
 	uint64_t id;
 	int r = postern_call_start(client, method, params, len, timeout_ms, on_reply, &call, &id);
 
 	if (r < 0) {
-		error_set(error, r == -ENOTCONN ? POSTERN_ABSENT : POSTERN_USAGE, -r, "%s: %s", method,
-			r == -EMSGSIZE ? "the request is larger than the agent takes" : strerror(-r));
+		error_set(error, r == -ENOTCONN ? POSTERN_ABSENT : POSTERN_USAGE, -r, "%s: %s",
+			method,
+			r == -EMSGSIZE ? "the request is larger than the agent takes"
+				       : strerror(-r));
 		return r;
 	}
 	while (!call.done) {

@@ -27,7 +27,8 @@ int client_end(struct postern_client *client, int negative_errno, struct postern
 	if (error->failure == POSTERN_DONE)
 		error_set(error, POSTERN_ABSENT, -negative_errno, "the connection ended: %s",
 			strerror(-negative_errno));
-	LIST_EACH(&client->calls, node) {
+	LIST_EACH(&client->calls, node)
+	{
 		struct client_call *call = container_of(node, struct client_call, node);
 
 		list_remove(&call->node);
@@ -73,10 +74,10 @@ static int take_hello(struct postern_client *client, const Postern__V1__HelloRep
 		return broke(client, "a second hello", error);
 	if (reply->major != POSTERN_MAJOR)
 		return broke(client, "it speaks another version", error);
-	client->peer_version = postern_escape_dup(
-		reply->agent_version ? reply->agent_version : "", reply->agent_version ? strlen(reply->agent_version) : 0);
-	client->peer_identity = postern_escape_dup(
-		reply->identity ? reply->identity : "", reply->identity ? strlen(reply->identity) : 0);
+	client->peer_version = postern_escape_dup(reply->agent_version ? reply->agent_version : "",
+		reply->agent_version ? strlen(reply->agent_version) : 0);
+	client->peer_identity = postern_escape_dup(reply->identity ? reply->identity : "",
+		reply->identity ? strlen(reply->identity) : 0);
 	if (!client->peer_version || !client->peer_identity)
 		return client_end(client, -ENOMEM, error);
 	client->peer = (struct postern_peer){.major = reply->major,
@@ -88,8 +89,8 @@ static int take_hello(struct postern_client *client, const Postern__V1__HelloRep
 	if (reply->boot_id.len == sizeof(client->peer.boot_id))
 		memcpy(client->peer.boot_id, reply->boot_id.data, sizeof(client->peer.boot_id));
 	client->agent_max_frame = reply->max_frame && reply->max_frame < FRAME_CEILING
-		? reply->max_frame
-		: FRAME_DEFAULT_MAX;
+					  ? reply->max_frame
+					  : FRAME_DEFAULT_MAX;
 	client->reader.limit = client->options.max_frame;
 	client->phase = CLIENT_READY;
 	return 0;
@@ -97,7 +98,8 @@ static int take_hello(struct postern_client *client, const Postern__V1__HelloRep
 
 static struct client_call *find_call(struct postern_client *client, uint64_t id)
 {
-	LIST_EACH(&client->calls, node) {
+	LIST_EACH(&client->calls, node)
+	{
 		struct client_call *call = container_of(node, struct client_call, node);
 
 		if (call->id == id)
@@ -115,12 +117,13 @@ static int take_response(struct postern_client *client, const Postern__V1__Respo
 	/* One that was given up may still answer: ids are never used twice. */
 	if (!call)
 		return response->id != 0 && response->id < client->next_id
-			? 0
-			: broke(client, "an answer to no request", error);
+			       ? 0
+			       : broke(client, "an answer to no request", error);
 	if (response->outcome_case == POSTERN__V1__RESPONSE__OUTCOME_RESULT) {
 		if (!response->more)
 			list_remove(&call->node);
-		call->fn(call->ctx, NULL, response->result.data, response->result.len, response->more);
+		call->fn(call->ctx, NULL, response->result.data, response->result.len,
+			response->more);
 		if (!response->more)
 			free(call);
 		return 0;
@@ -139,11 +142,11 @@ static int take_response(struct postern_client *client, const Postern__V1__Respo
 static bool topic_is_clean(const char *topic)
 {
 	return topic && topic[0] != '\0' && strlen(topic) < 64 &&
-		topic[strspn(topic, "abcdefghijklmnopqrstuvwxyz0123456789_.")] == '\0';
+	       topic[strspn(topic, "abcdefghijklmnopqrstuvwxyz0123456789_.")] == '\0';
 }
 
-static int take_notification(struct postern_client *client,
-	const Postern__V1__Notification *from, struct postern_error *error)
+static int take_notification(struct postern_client *client, const Postern__V1__Notification *from,
+	struct postern_error *error)
 {
 	struct postern_notification notification = {.subscription = from->subscription,
 		.topic = from->topic,
@@ -184,8 +187,8 @@ int client_take_frame(
 	const char *why;
 
 	arena_reset(&client->arena);
-	from = (Postern__V1__FromAgent *)verify_unpack(&postern__v1__from_agent__descriptor, body, len,
-		&verify_host_limits, &client->arena, &why);
+	from = (Postern__V1__FromAgent *)verify_unpack(&postern__v1__from_agent__descriptor, body,
+		len, &verify_host_limits, &client->arena, &why);
 	if (!from)
 		return broke(client, why, error);
 	switch (from->kind_case) {
@@ -210,7 +213,8 @@ int postern_call_start(struct postern_client *client, const char *method, const 
 {
 	Postern__V1__ToAgent to = POSTERN__V1__TO_AGENT__INIT;
 	Postern__V1__Request request = POSTERN__V1__REQUEST__INIT;
-	uint64_t wait_ms = (timeout_ms ? timeout_ms : TIMEOUT_DEFAULT_MS) + client->options.call_grace_ms;
+	uint64_t wait_ms =
+		(timeout_ms ? timeout_ms : TIMEOUT_DEFAULT_MS) + client->options.call_grace_ms;
 	struct client_call *call;
 	int r;
 

@@ -69,7 +69,8 @@ static int start_connect(struct postern_client *client)
 	if (client->fd < 0)
 		return -errno;
 	client->phase = CLIENT_CONNECTING;
-	if (connect(client->fd, (struct sockaddr *)&client->address.socket, client->address.len) == 0)
+	if (connect(client->fd, (struct sockaddr *)&client->address.socket, client->address.len) ==
+		0)
 		return connected(client);
 	return errno == EINPROGRESS ? 0 : -errno;
 }
@@ -77,8 +78,8 @@ static int start_connect(struct postern_client *client)
 static enum postern_failure failure_of_connect(int r)
 {
 	return r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -EACCES || r == -EPERM
-		? POSTERN_REFUSED
-		: POSTERN_ABSENT;
+		       ? POSTERN_REFUSED
+		       : POSTERN_ABSENT;
 }
 
 int postern_client_start(const char *address, const struct postern_options *options,
@@ -96,7 +97,8 @@ int postern_client_start(const char *address, const struct postern_options *opti
 	} else {
 		r = start_connect(client);
 		if (r < 0)
-			error_set(error, failure_of_connect(r), -r, "%.200s: %s", address, strerror(-r));
+			error_set(error, failure_of_connect(r), -r, "%.200s: %s", address,
+				strerror(-r));
 	}
 	if (r < 0) {
 		postern_client_close(client);
@@ -135,7 +137,7 @@ void postern_client_close(struct postern_client *client)
 	if (!client)
 		return;
 	LIST_EACH(&client->calls, node)
-		free(container_of(node, struct client_call, node));
+	free(container_of(node, struct client_call, node));
 	client->fd = fd_close(client->fd);
 	frame_reader_done(&client->reader);
 	buffer_clear(&client->out);
@@ -169,7 +171,8 @@ uint64_t postern_client_deadline(const struct postern_client *client)
 
 	if (client->reader.started_ns != 0 && frame_deadline(client) < earliest)
 		earliest = frame_deadline(client);
-	LIST_EACH(&client->calls, node) {
+	LIST_EACH(&client->calls, node)
+	{
 		const struct client_call *call = container_of(node, struct client_call, node);
 
 		if (call->deadline < earliest)
@@ -299,15 +302,16 @@ static int check_times(struct postern_client *client, struct postern_error *erro
 	uint64_t now = monotonic_ns();
 
 	if (client->phase < CLIENT_READY && now >= client->deadline) {
-		error_set(error, POSTERN_TIMED_OUT, ETIMEDOUT, "no hello from the agent within %u ms",
-			client->options.connect_ms);
+		error_set(error, POSTERN_TIMED_OUT, ETIMEDOUT,
+			"no hello from the agent within %u ms", client->options.connect_ms);
 		return client_end(client, -ETIMEDOUT, error);
 	}
 	if (client->reader.started_ns != 0 && now >= frame_deadline(client)) {
 		error_set(error, POSTERN_PROTOCOL, 0, "the rest of a frame did not come in time");
 		return client_end(client, -ETIMEDOUT, error);
 	}
-	LIST_EACH(&client->calls, node) {
+	LIST_EACH(&client->calls, node)
+	{
 		struct client_call *call = container_of(node, struct client_call, node);
 		struct postern_error late = {0};
 
@@ -337,7 +341,7 @@ int postern_client_dispatch(struct postern_client *client, struct postern_error 
 	if (client->phase >= CLIENT_HELLO) {
 		r = flush(client);
 		/* What the agent said before it closed is still to be read. */
-		if (r == 0 || r == -EPIPE)
+		if (r == 0 || r == -EPIPE || r == -ENOTCONN || r == -ECONNRESET)
 			r = receive(client, error);
 		if (r < 0)
 			return client_end(client, r, error);

@@ -6,9 +6,9 @@
  * The core never blocks: it has a descriptor, wants events, and is dispatched, so that it fits into
  * any event loop. The blocking functions at the end run that same core in a poll() of their own.
  *
- * The agent is not trusted: every frame is bounded and checked before it is decoded, an answer to
- * no open request ends the connection, and text is handed over as it came (use postern_escape()
- * before a terminal sees it).
+ * The agent is not trusted: every frame is bounded and checked before it is decoded, an answer with
+ * an id that was never used ends the connection (a late or second one is dropped), and text is
+ * handed over as it came (use postern_escape() before a terminal sees it).
  *
  * A client belongs to one thread at a time.
  */
@@ -122,7 +122,8 @@ short postern_client_events(const struct postern_client *client);
 uint64_t postern_client_deadline(const struct postern_client *client);
 
 /* Does what can be done without blocking and calls the functions of what happened. Returns 0, or
- * -errno once the connection has ended; *error then tells why, and every open call has been told. */
+ * -errno once the connection has ended; *error then tells why, and every open call has been told.
+ */
 int postern_client_dispatch(struct postern_client *client, struct postern_error *error);
 
 /* True once the hello is through. */
@@ -156,7 +157,8 @@ int postern_client_open(const char *address, const struct postern_options *optio
  * *error. 0, or -errno: -EREMOTEIO when the agent answered with an error.
  */
 int postern_call(struct postern_client *client, const char *method, const uint8_t *params,
-	size_t len, uint32_t timeout_ms, postern_reply_fn fn, void *ctx, struct postern_error *error);
+	size_t len, uint32_t timeout_ms, postern_reply_fn fn, void *ctx,
+	struct postern_error *error);
 
 /* Dispatches for at most timeout_ms (-1: for ever), or until fd (-1: none) can be read: then 1.
  * 0 after something was dispatched or the time is over; -errno when the connection has ended. */

@@ -52,8 +52,8 @@ struct postern_client {
 int client_end(struct postern_client *client, int negative_errno, struct postern_error *error);
 
 /* Takes one frame. 0, or -errno through client_end(). */
-int client_take_frame(
-	struct postern_client *client, const uint8_t *body, size_t len, struct postern_error *error);
+int client_take_frame(struct postern_client *client, const uint8_t *body, size_t len,
+	struct postern_error *error);
 
 /* Queues a Hello. */
 int client_say_hello(struct postern_client *client);

@@ -49,10 +49,11 @@ void error_from_agent(struct postern_error *error, const Postern__V1__Error *fro
 	error->failure = failure_of(from);
 	error->sys_errno = from->sys_errno;
 	error->outcome = from->outcome <= POSTERN__V1__OUTCOME__OUTCOME_UNKNOWN
-		? (enum postern_outcome)from->outcome
-		: POSTERN_UNKNOWN;
+				 ? (enum postern_outcome)from->outcome
+				 : POSTERN_UNKNOWN;
 	if (from->message)
-		postern_escape(from->message, strlen(from->message), error->message, sizeof(error->message));
+		postern_escape(from->message, strlen(from->message), error->message,
+			sizeof(error->message));
 	if (from->rule)
 		postern_escape(from->rule, strlen(from->rule), error->rule, sizeof(error->rule));
 	error->packed = malloc(protobuf_c_message_get_packed_size(&from->base) + 1);

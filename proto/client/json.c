@@ -32,16 +32,14 @@ static bool is_text(const uint8_t *bytes, size_t len)
 
 static bool is_id(const ProtobufCFieldDescriptor *field, size_t len)
 {
-	size_t n = strlen(field->name);
-
-	return len == 16 && n > 3 && strcmp(field->name + n - 3, "_id") == 0;
+	return len == 16 && strcmp(field->name, "boot_id") == 0;
 }
 
 static json_t *uuid(const uint8_t *b)
 {
-	return json_sprintf("%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0],
-		b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14],
-		b[15]);
+	return json_sprintf("%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+		b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12],
+		b[13], b[14], b[15]);
 }
 
 static json_t *from_bytes(const ProtobufCFieldDescriptor *field, const ProtobufCBinaryData *bytes)
@@ -88,12 +86,14 @@ static json_t *from_value(const ProtobufCFieldDescriptor *field, const void *at)
 	case PROTOBUF_C_TYPE_FIXED64: {
 		uint64_t value = *(const uint64_t *)at;
 
-		/* jansson's integers are signed; larger numbers are text, as in proto's own JSON. */
+		/* jansson's integers are signed; larger numbers are text, as in proto's own JSON.
+		 */
 		return value <= INT64_MAX ? json_integer((json_int_t)value)
 					  : json_sprintf("%" PRIu64, value);
 	}
 	case PROTOBUF_C_TYPE_FLOAT:
-		return isfinite(*(const float *)at) ? json_real((double)*(const float *)at) : json_null();
+		return isfinite(*(const float *)at) ? json_real((double)*(const float *)at)
+						    : json_null();
 	case PROTOBUF_C_TYPE_DOUBLE:
 		return isfinite(*(const double *)at) ? json_real(*(const double *)at) : json_null();
 	case PROTOBUF_C_TYPE_BOOL:
@@ -141,7 +141,8 @@ static bool is_present(const ProtobufCMessage *message, const ProtobufCFieldDesc
 	if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)
 		return *(const uint32_t *)quantifier == field->id;
 	if (field->type == PROTOBUF_C_TYPE_STRING || field->type == PROTOBUF_C_TYPE_MESSAGE)
-		return *(const void *const *)value && *(const void *const *)value != field->default_value;
+		return *(const void *const *)value &&
+		       *(const void *const *)value != field->default_value;
 	return *(const protobuf_c_boolean *)quantifier;
 }
 
@@ -158,7 +159,8 @@ static json_t *from_field(const ProtobufCMessage *message, const ProtobufCFieldD
 	elements = *(const char *const *)value;
 	array = json_array();
 	for (size_t i = 0; array && i < n; i++)
-		if (json_array_append_new(array, from_value(field, elements + i * size_of(field->type))) < 0) {
+		if (json_array_append_new(
+			    array, from_value(field, elements + i * size_of(field->type))) < 0) {
 			json_decref(array);
 			array = NULL;
 		}

@@ -2,7 +2,7 @@
 /*
  * Messages as JSON by their descriptors. Names are those of the .proto; 64-bit numbers are JSON
  * integers; enumerations their names; absent fields are left out; bytes are a string when they are
- * valid UTF-8 without NUL, else {"base64": "..."} (16-byte ids named *_id: as UUID text).
+ * valid UTF-8 without NUL, else {"base64": "..."} (a boot_id: as UUID text).
  */
 #pragma once
 
@@ -20,8 +20,8 @@ struct method_schema {
 int schema_find(const char *method, struct method_schema *ret_schema);
 
 /* Calls fn for each rpc of each service that can be called (topics are not), in .proto order. */
-void schema_each(void (*fn)(void *ctx, const char *method, const struct method_schema *schema),
-	void *ctx);
+void schema_each(
+	void (*fn)(void *ctx, const char *method, const struct method_schema *schema), void *ctx);
 
 /* bytes[0..len) as a new JSON object (the caller decrefs). -EBADMSG with *ret_why where they are
  * not such a message within the host's limits; -ENOMEM. */

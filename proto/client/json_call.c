@@ -17,16 +17,19 @@ struct answer {
 	int r;
 };
 
-/* Adds a further part: what is an array in both grows, anything else is taken from the later one. */
+/* Adds a further part: what is an array in both grows, anything else is taken from the later one.
+ */
 static int merge(json_t *into, json_t *part)
 {
 	const char *key;
 	json_t *value;
 
-	json_object_foreach(part, key, value) {
+	json_object_foreach(part, key, value)
+	{
 		json_t *there = json_object_get(into, key);
-		int r = json_is_array(there) && json_is_array(value) ? json_array_extend(there, value)
-								      : json_object_set(into, key, value);
+		int r = json_is_array(there) && json_is_array(value)
+				? json_array_extend(there, value)
+				: json_object_set(into, key, value);
 
 		if (r < 0)
 			return -ENOMEM;
@@ -34,8 +37,8 @@ static int merge(json_t *into, json_t *part)
 	return 0;
 }
 
-static void on_part(void *ctx, const struct postern_error *error, const uint8_t *result, size_t len,
-	bool more)
+static void on_part(
+	void *ctx, const struct postern_error *error, const uint8_t *result, size_t len, bool more)
 {
 	struct answer *answer = ctx;
 	json_t *part;
@@ -71,7 +74,8 @@ int json_call_object(struct postern_client *client, const char *method, const js
 	}
 	r = json_to_message(schema.request, params, &bytes, &len, problem, sizeof(problem));
 	if (r < 0) {
-		error_set(error, POSTERN_USAGE, 0, "%s: %s", method, r == -EINVAL ? problem : strerror(-r));
+		error_set(error, POSTERN_USAGE, 0, "%s: %s", method,
+			r == -EINVAL ? problem : strerror(-r));
 		return r;
 	}
 	answer.type = schema.reply;
@@ -110,12 +114,12 @@ json_t *json_from_error(const struct postern_error *error)
 {
 	static const char *const failures[] = {
 		"done", "answered", "usage", "refused", "absent", "timed out", "protocol"};
-	const char *why, *failure = error->failure <= POSTERN_PROTOCOL ? failures[error->failure] : "";
+	const char *why,
+		*failure = error->failure <= POSTERN_PROTOCOL ? failures[error->failure] : "";
 	json_t *json = json_object(), *packed = NULL;
 
-	if (error->packed &&
-		json_from_message(&postern__v1__error__descriptor, error->packed, error->packed_len,
-			&packed, &why) == 0) {
+	if (error->packed && json_from_message(&postern__v1__error__descriptor, error->packed,
+				     error->packed_len, &packed, &why) == 0) {
 		(void)json_object_update(json, packed);
 		json_decref(packed);
 	}

@@ -32,8 +32,8 @@ static int refuse(struct builder *builder, const char *format, ...)
 	return -EINVAL;
 }
 
-static int build(struct builder *builder, const ProtobufCMessageDescriptor *type, const json_t *json,
-	ProtobufCMessage **ret);
+static int build(struct builder *builder, const ProtobufCMessageDescriptor *type,
+	const json_t *json, ProtobufCMessage **ret);
 
 /* The text of a string that holds no NUL; else NULL. */
 static const char *text_of(const json_t *json)
@@ -58,7 +58,7 @@ static bool parse_number(const char *text, int64_t least, uint64_t most, uint64_
 	if (errno != 0 || *end != '\0')
 		return false;
 	/* -(least + 1) + 1 is the magnitude of the least without its overflow. */
-	if (negative && (least == 0 ? magnitude > 0 : magnitude > (uint64_t)-(least + 1) + 1))
+	if (negative && (least == 0 ? magnitude > 0 : magnitude > (uint64_t) - (least + 1) + 1))
 		return false;
 	*ret = negative ? -magnitude : magnitude;
 	return negative || magnitude <= most;
@@ -77,8 +77,8 @@ static int take_number(struct builder *builder, const ProtobufCFieldDescriptor *
 	}
 	if (text && parse_number(text, least, most, ret))
 		return 0;
-	return refuse(builder, "%s: expected a whole number from %" PRId64 " to %" PRIu64, field->name,
-		least, most);
+	return refuse(builder, "%s: expected a whole number from %" PRId64 " to %" PRIu64,
+		field->name, least, most);
 }
 
 static int take_enum(struct builder *builder, const ProtobufCFieldDescriptor *field,
@@ -117,7 +117,8 @@ static int take_bytes(struct builder *builder, const ProtobufCFieldDescriptor *f
 	}
 	r = base64 ? base64_decode(base64, &decoded, &ret->len) : -EINVAL;
 	if (r == -EINVAL)
-		return refuse(builder, "%s: expected a string, or {\"base64\": \"...\"}", field->name);
+		return refuse(
+			builder, "%s: expected a string, or {\"base64\": \"...\"}", field->name);
 	if (r < 0)
 		return r;
 	ret->data = arena_copy(&builder->arena, decoded, ret->len);
@@ -246,8 +247,8 @@ static int take_field(struct builder *builder, const ProtobufCFieldDescriptor *f
 	return 0;
 }
 
-static int build(struct builder *builder, const ProtobufCMessageDescriptor *type, const json_t *json,
-	ProtobufCMessage **ret)
+static int build(struct builder *builder, const ProtobufCMessageDescriptor *type,
+	const json_t *json, ProtobufCMessage **ret)
 {
 	const char *key;
 	json_t *value;
@@ -259,12 +260,14 @@ static int build(struct builder *builder, const ProtobufCMessageDescriptor *type
 	if (!*ret)
 		return -ENOMEM;
 	protobuf_c_message_init(type, *ret);
-	json_object_foreach((json_t *)json, key, value) {
+	json_object_foreach((json_t *)json, key, value)
+	{
 		const ProtobufCFieldDescriptor *field =
 			protobuf_c_message_descriptor_get_field_by_name(type, key);
 
 		if (!field)
-			return refuse(builder, "%.64s: %s has no such field", key, type->short_name);
+			return refuse(
+				builder, "%.64s: %s has no such field", key, type->short_name);
 		r = take_field(builder, field, value, *ret);
 		if (r < 0)
 			break;

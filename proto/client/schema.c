@@ -52,7 +52,8 @@ int schema_find(const char *method, struct method_schema *ret_schema)
 	return -ENOENT;
 }
 
-void schema_each(void (*fn)(void *ctx, const char *method, const struct method_schema *schema), void *ctx)
+void schema_each(
+	void (*fn)(void *ctx, const char *method, const struct method_schema *schema), void *ctx)
 {
 	for (size_t i = 0; postern_services[i]; i++)
 		for (unsigned int j = 0; j < postern_services[i]->n_methods; j++) {

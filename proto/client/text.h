@@ -6,9 +6,9 @@
 #include <stdint.h>
 
 /*
- * Writes text[0..len) into out (size bytes, NUL-terminated, cut at a whole character) so that it can
- * be printed: printable UTF-8 stays; control characters, C1 bytes, invalid bytes, the backslash and
- * the characters that change direction or hide (U+200B to U+200F, U+2028 to U+202E, U+2066 to
+ * Writes text[0..len) into out (size bytes, NUL-terminated, cut at a whole character) so that it
+ * can be printed: printable UTF-8 stays; control characters, C1 bytes, invalid bytes, the backslash
+ * and the characters that change direction or hide (U+200B to U+200F, U+2028 to U+202E, U+2066 to
  * U+2069, U+FEFF) become \n, \t, \xNN or \u{NNNN}. Returns the length written.
  */
 size_t postern_escape(const void *text, size_t len, char *out, size_t size);

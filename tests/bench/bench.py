@@ -8,7 +8,6 @@ usage: bench.py [--build DIR] [--rounds N] [PART...]     parts: speed memory boo
 import argparse
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -143,7 +142,7 @@ def measure_idle(results, uds, when):
         results.add(f"{when}_{name}_kib", sum(process[column] for process in ours))
         results.add(f"{when}_qga_{name}_kib", theirs[0][column])
         results.ratio(f"{when}_{name}_over_qga_ratio", f"{when}_{name}_kib", f"{when}_qga_{name}_kib")
-    for pid, command, pss, dirty, _ in sorted(found):
+    for pid, command, pss, dirty, *_ in sorted(found):
         say(f"  {command} (pid {pid}): Pss {pss} KiB, Private_Dirty {dirty} KiB")
     results.add(f"{when}_processes", len(ours))
 
@@ -154,13 +153,16 @@ def measure_wakeups(results, uds):
     time.sleep(WAKEUP_SECONDS)
     after = {process[0]: process for process in agent_only(guest.processes(uds))}
     assert before.keys() == after.keys(), "a process of the idle agent came or went"
-    total = 0
+    wakeups = preemptions = 0
     for pid, process in sorted(after.items()):
-        switches = process[4] - before[pid][4]
-        total += switches
-        say(f"  {process[1]} (pid {pid}): {switches}")
-    results.add("idle_wakeups", total)
-    results.add("idle_wakeups_besides_sampler", total - SAMPLER_WAKEUPS)
+        # It goes to sleep as often as it is woken. A preemption is another's wish, not its own.
+        sleeps, taken = process[4] - before[pid][4], process[5] - before[pid][5]
+        say(f"  {process[1]} (pid {pid}): slept {sleeps} times, preempted {taken} times")
+        wakeups += sleeps
+        preemptions += taken
+    results.add("idle_wakeups", wakeups)
+    results.add("idle_preemptions", preemptions)
+    results.add("idle_wakeups_besides_sampler", wakeups - SAMPLER_WAKEUPS)
 
 
 def measure_connections(results, vm):

@@ -93,7 +93,6 @@ def wait_for(uds, seconds=90):
 
 
 def processes(uds):
-    """[(pid, command, pss_kib, private_dirty_kib, switches)] of the agent's and qemu-ga."""
+    """[(pid, command, pss_kib, private_dirty_kib, sleeps, preemptions)] of the agent's and qemu-ga."""
     lines = read_port(uds, MEMORY_PORT).decode().splitlines()
-    return [(int(pid), command, int(pss), int(dirty), int(switches))
-            for pid, command, pss, dirty, switches in map(str.split, lines)]
+    return [(int(pid), command, *map(int, numbers)) for pid, command, *numbers in map(str.split, lines)]

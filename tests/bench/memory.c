@@ -41,7 +41,7 @@ static long sum_of(const char *path, const char *key)
 	return sum;
 }
 
-static long switches_of(const char *pid)
+static long switches_of(const char *pid, const char *kind)
 {
 	char path[PATH_SIZE];
 	struct dirent *entry;
@@ -55,8 +55,7 @@ static long switches_of(const char *pid)
 			continue;
 		(void)snprintf(
 			path, sizeof(path), "/proc/%.20s/task/%.20s/status", pid, entry->d_name);
-		sum += sum_of(path, "voluntary_ctxt_switches");
-		sum += sum_of(path, "nonvoluntary_ctxt_switches");
+		sum += sum_of(path, kind);
 	}
 	if (dir)
 		(void)closedir(dir);
@@ -92,7 +91,9 @@ static void tell(FILE *to, const char *pid, char **names)
 	if (!*names || (pss = sum_of(path, "Pss")) < 0 ||
 		(dirty = sum_of(path, "Private_Dirty")) < 0)
 		return;
-	(void)fprintf(to, "%s %s %ld %ld %ld\n", pid, command, pss, dirty, switches_of(pid));
+	(void)fprintf(to, "%s %s %ld %ld %ld %ld\n", pid, command, pss, dirty,
+		switches_of(pid, "voluntary_ctxt_switches"),
+		switches_of(pid, "nonvoluntary_ctxt_switches"));
 }
 
 static void serve(int fd, char **names)

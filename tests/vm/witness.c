@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The tests' eyes and hands inside a guest: serves vsock port 4000 with one-line commands, each
- * answered by "ok TEXT" or "no ERRNO". Static, no agent code: what it says is the kernel's own word.
+ * answered by "ok TEXT" or "no ERRNO". Static, no agent code: what it says is the kernel's own
+ * word.
  *
  *   read PATH             the first 4096 bytes of a file
  *   write PATH TEXT       replaces a file
@@ -135,7 +136,8 @@ static int run(char *line)
 	if (strcmp(command, "kill") == 0)
 		return kill(atoi(a), atoi(b));
 	if (strcmp(command, "connect") == 0)
-		return dial((unsigned int)strtoul(a, NULL, 10), (unsigned int)strtoul(b, NULL, 10), answer, SIZE);
+		return dial((unsigned int)strtoul(a, NULL, 10), (unsigned int)strtoul(b, NULL, 10),
+			answer, SIZE);
 	if (strcmp(command, "mount") == 0 && c)
 		return mount(a, b, c, 0, NULL);
 	return -1;
@@ -171,7 +173,8 @@ static void serve(int fd)
 
 int main(void)
 {
-	struct sockaddr_vm address = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = PORT};
+	struct sockaddr_vm address = {
+		.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = PORT};
 	int listener = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	(void)signal(SIGCHLD, SIG_IGN);

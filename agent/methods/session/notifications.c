@@ -73,8 +73,8 @@ static int add_pattern(struct call *call, const char *pattern, uint64_t *mask)
 	if (!denied)
 		return call_fail(call, POSTERN__V1__CODE__NOT_FOUND, 0,
 			"no topic is called %.64s; notifications.list has them all", pattern);
-	(void)call_fail(call, POSTERN__V1__CODE__PERMISSION_DENIED, 0, "%s is denied by the policy (%s)",
-		denied, rule[0] ? rule : "no rule allows it");
+	(void)call_fail(call, POSTERN__V1__CODE__PERMISSION_DENIED, 0,
+		"%s is denied by the policy (%s)", denied, rule[0] ? rule : "no rule allows it");
 	if (call->error)
 		call->error->rule = rule[0] ? (char *)rule : (char *)"no rule";
 	return -EPERM;

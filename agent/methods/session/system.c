@@ -91,9 +91,11 @@ static Postern__V1__Kernel *read_kernel(struct call *call, const struct utsname 
 	return kernel;
 }
 
-static int add_processes(struct call *call, const struct footprint *footprint, Postern__V1__Agent *agent)
+static int add_processes(
+	struct call *call, const struct footprint *footprint, Postern__V1__Agent *agent)
 {
-	agent->processes = arena_alloc(call->arena, footprint->processes * sizeof(*agent->processes));
+	agent->processes =
+		arena_alloc(call->arena, footprint->processes * sizeof(*agent->processes));
 	if (!agent->processes)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < footprint->processes && i < FOOTPRINT_PROCESSES; i++) {
@@ -116,7 +118,8 @@ static int add_processes(struct call *call, const struct footprint *footprint, P
 	return 0;
 }
 
-static int add_stuck(struct call *call, const struct footprint *footprint, Postern__V1__Agent *agent)
+static int add_stuck(
+	struct call *call, const struct footprint *footprint, Postern__V1__Agent *agent)
 {
 	agent->stuck = arena_alloc(call->arena, STUCK_MAX * sizeof(*agent->stuck));
 	if (!agent->stuck)
@@ -134,7 +137,8 @@ static int add_stuck(struct call *call, const struct footprint *footprint, Poste
 		stuck->age_ms = footprint->stuck_process[i].age_ms;
 		stuck->method = method < METHOD_COUNT ? (char *)method_rows[method].name : NULL;
 		if (device != 0)
-			stuck->device = arena_printf(call->arena, "%u:%u", major(device), minor(device));
+			stuck->device =
+				arena_printf(call->arena, "%u:%u", major(device), minor(device));
 		agent->stuck[agent->n_stuck++] = stuck;
 	}
 	return 0;

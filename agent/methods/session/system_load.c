@@ -69,8 +69,9 @@ static Postern__V1__Cpu *parse_cpu(struct call *call, const char *line)
 		cpu->has_index = true;
 		cpu->index = (uint32_t)strtoul(line + 3, NULL, 10);
 	}
-	(void)sscanf(line + strcspn(line, " "), "%llu %llu %llu %llu %llu %llu %llu %llu", &ticks[0],
-		&ticks[1], &ticks[2], &ticks[3], &ticks[4], &ticks[5], &ticks[6], &ticks[7]);
+	(void)sscanf(line + strcspn(line, " "), "%llu %llu %llu %llu %llu %llu %llu %llu",
+		&ticks[0], &ticks[1], &ticks[2], &ticks[3], &ticks[4], &ticks[5], &ticks[6],
+		&ticks[7]);
 	cpu->has_user_ms = cpu->has_nice_ms = cpu->has_system_ms = cpu->has_idle_ms = true;
 	cpu->has_iowait_ms = cpu->has_irq_ms = cpu->has_softirq_ms = cpu->has_steal_ms = true;
 	cpu->user_ms = ticks[0] * to_ms;
@@ -105,7 +106,8 @@ static int read_stat(struct call *call, int fd, Postern__V1__SystemLoadCurrentRe
 				reply->cpus[reply->n_cpus++] = cpu;
 		} else if (processes && sscanf(line, "processes %lu", &processes->forks) == 1) {
 			processes->has_forks = true;
-		} else if (processes && sscanf(line, "procs_blocked %u", &processes->blocked) == 1) {
+		} else if (processes &&
+			   sscanf(line, "procs_blocked %u", &processes->blocked) == 1) {
 			processes->has_blocked = true;
 		}
 	}
@@ -167,19 +169,20 @@ static Postern__V1__Pressure *read_pressure(struct call *call, int fd)
 		return NULL;
 	postern__v1__pressure__init(p);
 	text = read_text(call, fd);
-	if (sscanf(text, "some avg10=%lf avg60=%lf avg300=%lf total=%lu", &p->some_avg10, &p->some_avg60,
-		    &p->some_avg300, &p->some_total_us) != 4)
+	if (sscanf(text, "some avg10=%lf avg60=%lf avg300=%lf total=%lu", &p->some_avg10,
+		    &p->some_avg60, &p->some_avg300, &p->some_total_us) != 4)
 		return NULL;
 	p->has_some_avg10 = p->has_some_avg60 = p->has_some_avg300 = p->has_some_total_us = true;
 	full = strstr(text, "full ");
 	if (full && sscanf(full, "full avg10=%lf avg60=%lf avg300=%lf total=%lu", &p->full_avg10,
 			    &p->full_avg60, &p->full_avg300, &p->full_total_us) == 4)
-		p->has_full_avg10 = p->has_full_avg60 = p->has_full_avg300 =
-			p->has_full_total_us = true;
+		p->has_full_avg10 = p->has_full_avg60 = p->has_full_avg300 = p->has_full_total_us =
+			true;
 	return p;
 }
 
-static void add_disks(struct call *call, struct rates *rates, Postern__V1__SystemLoadCurrentReply *reply)
+static void add_disks(
+	struct call *call, struct rates *rates, Postern__V1__SystemLoadCurrentReply *reply)
 {
 	reply->disks = arena_alloc(call->arena, RATES_MAX * sizeof(*reply->disks));
 	for (uint32_t i = 0; reply->disks && i < rates->disks && i < RATES_MAX; i++) {
@@ -203,7 +206,8 @@ static void add_disks(struct call *call, struct rates *rates, Postern__V1__Syste
 	}
 }
 
-static void add_links(struct call *call, struct rates *rates, Postern__V1__SystemLoadCurrentReply *reply)
+static void add_links(
+	struct call *call, struct rates *rates, Postern__V1__SystemLoadCurrentReply *reply)
 {
 	reply->links = arena_alloc(call->arena, RATES_MAX * sizeof(*reply->links));
 	for (uint32_t i = 0; reply->links && i < rates->links && i < RATES_MAX; i++) {

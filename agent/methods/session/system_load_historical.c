@@ -81,7 +81,8 @@ static int step_end(struct step *step, struct part *part)
 	return part_add(part, &point);
 }
 
-static int take_sample(struct step *step, uint32_t step_s, const struct load_sample *sample, struct part *part)
+static int take_sample(
+	struct step *step, uint32_t step_s, const struct load_sample *sample, struct part *part)
 {
 	Postern__V1__LoadPoint point;
 	uint64_t start = sample->time_s - sample->time_s % step_s;
@@ -95,8 +96,8 @@ static int take_sample(struct step *step, uint32_t step_s, const struct load_sam
 	return r;
 }
 
-/* Walks the ring from its oldest sample. A sample that the watcher overwrites meanwhile is newer than
- * those after it, and is left out. */
+/* Walks the ring from its oldest sample. A sample that the watcher overwrites meanwhile is newer
+ * than those after it, and is left out. */
 static int walk(int fd, const struct history_head *head, uint64_t since, struct step *step,
 	uint32_t step_s, struct part *part)
 {
@@ -132,7 +133,8 @@ static int walk(int fd, const struct history_head *head, uint64_t since, struct 
 	return step_end(step, part);
 }
 
-int system_load_historical(struct call *call, const Postern__V1__SystemLoadHistoricalRequest *request,
+int system_load_historical(struct call *call,
+	const Postern__V1__SystemLoadHistoricalRequest *request,
 	Postern__V1__SystemLoadHistoricalReply *reply)
 {
 	const struct session *session = call->program;
@@ -146,7 +148,8 @@ int system_load_historical(struct call *call, const Postern__V1__SystemLoadHisto
 		return -ENOMEM;
 	if (fd < 0 || pread(fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head) ||
 		head.magic != HISTORY_MAGIC || head.capacity == 0)
-		return call_fail(call, POSTERN__V1__CODE__UNAVAILABLE, 0, "there is no load history");
+		return call_fail(
+			call, POSTERN__V1__CODE__UNAVAILABLE, 0, "there is no load history");
 	if (request->step_s > STEP_MAX_S)
 		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0, "step_s: at most %d",
 			STEP_MAX_S);

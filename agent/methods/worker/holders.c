@@ -28,7 +28,7 @@ struct search {
 	int mount_id;
 	unsigned int major, minor;
 	ino_t own_namespace;
-	char peer[24]; /* ":N" of our peer group, empty: none */
+	char peer[24];                    /* ":N" of our peer group, empty: none */
 	ino_t namespaces[NAMESPACES_MAX]; /* others, each looked at once */
 	size_t namespaces_n;
 	bool failed;
@@ -71,8 +71,8 @@ static Postern__V1__Holder *holder_of(struct search *search, const struct proces
 	return holder;
 }
 
-static void add_use(struct search *search, const struct process *process,
-	Postern__V1__UseKind kind, const char *path, int fd)
+static void add_use(struct search *search, const struct process *process, Postern__V1__UseKind kind,
+	const char *path, int fd)
 {
 	Postern__V1__Holder *holder = holder_of(search, process);
 	Postern__V1__Use *use;
@@ -128,10 +128,12 @@ static void look_at_files(struct search *search, const struct process *process)
 		return;
 	}
 	for (struct dirent *entry; (entry = readdir(dir));) {
-		if (entry->d_name[0] == '.' || mount_id_of(dirfd(dir), entry->d_name) != search->mount_id)
+		if (entry->d_name[0] == '.' ||
+			mount_id_of(dirfd(dir), entry->d_name) != search->mount_id)
 			continue;
 		link_text(fds, entry->d_name, path);
-		add_use(search, process, POSTERN__V1__USE_KIND__OPEN_FILE, path, atoi(entry->d_name));
+		add_use(search, process, POSTERN__V1__USE_KIND__OPEN_FILE, path,
+			atoi(entry->d_name));
 	}
 	(void)closedir(dir);
 }
@@ -186,8 +188,8 @@ static void look_at_mappings(struct search *search, const struct process *proces
 	}
 }
 
-/* True for a mount of another namespace that goes when ours goes: the kernel passes the unmount on to
- * peers and slaves. */
+/* True for a mount of another namespace that goes when ours goes: the kernel passes the unmount on
+ * to peers and slaves. */
 static bool follows_ours(const struct search *search, struct libmnt_fs *fs)
 {
 	const char *fields = mnt_fs_get_optional_fields(fs);
@@ -245,7 +247,7 @@ static void look_at(void *ctx, const struct process *process)
 static bool lies_below(const struct search *search, const char *path)
 {
 	return strncmp(path, search->target, search->target_len) == 0 &&
-		(path[search->target_len] == '/' || path[search->target_len] == '\0');
+	       (path[search->target_len] == '/' || path[search->target_len] == '\0');
 }
 
 static void note_peer_group(struct search *search, struct libmnt_fs *fs)
@@ -283,7 +285,8 @@ static void find_loop_devices(struct search *search)
 
 		if (strncmp(entry->d_name, "loop", 4) != 0)
 			continue;
-		(void)snprintf(path, sizeof(path), "/sys/block/%.32s/loop/backing_file", entry->d_name);
+		(void)snprintf(
+			path, sizeof(path), "/sys/block/%.32s/loop/backing_file", entry->d_name);
 		file = fopen(path, "re");
 		if (!file || !fgets(backing, sizeof(backing), file))
 			continue;
@@ -376,10 +379,10 @@ void holders_in_words(const struct holders *holders, char *text, size_t size)
 		return;
 	}
 	if (first->pid > 0)
-		(void)snprintf(who, sizeof(who), "%.20s (pid %d)", (const char *)first->command.data,
-			first->pid);
-	len = snprintf(text, size, "%s %s %.300s", who, in_words(use->kind),
-		(const char *)use->path.data);
+		(void)snprintf(who, sizeof(who), "%.20s (pid %d)",
+			(const char *)first->command.data, first->pid);
+	len = snprintf(
+		text, size, "%s %s %.300s", who, in_words(use->kind), (const char *)use->path.data);
 	if (others > 1 && len > 0 && (size_t)len < size)
 		(void)snprintf(text + len, size - (size_t)len, ", and %zu more", others - 1);
 }

@@ -61,7 +61,8 @@ int kmod_need(struct call *call, const struct fs_type *type)
 	r = kmod_ask(call, &request, &reply);
 	if (r < 0)
 		return call_fail(call, POSTERN__V1__CODE__UNAVAILABLE, -r,
-			"the kernel module of %s is not loaded, and postern-kmod cannot be asked: %s",
+			"the kernel module of %s is not loaded, and postern-kmod cannot be asked: "
+			"%s",
 			type->name, strerror(-r));
 	if (reply.error != 0)
 		return call_fail(call, code_of_errno(reply.error), reply.error,
@@ -69,5 +70,6 @@ int kmod_need(struct call *call, const struct fs_type *type)
 	if (kernel_knows(type->name))
 		return 0;
 	return call_fail(call, POSTERN__V1__CODE__UNIMPLEMENTED, ENODEV,
-		"the module %s was loaded, but the kernel still has no %s", type->module, type->name);
+		"the module %s was loaded, but the kernel still has no %s", type->module,
+		type->name);
 }

@@ -70,9 +70,9 @@ static Postern__V1__Module *parse_line(struct call *call, char *line)
 	module->name = call_text(call, words[0]);
 	module->size = strtoull(words[1], NULL, 10);
 	module->references = strcmp(words[2], "-") == 0 ? -1 : atoi(words[2]);
-	module->state = strcmp(words[4], "Live") == 0 ? (char *)"live"
-		: strcmp(words[4], "Loading") == 0    ? (char *)"coming"
-						      : (char *)"going";
+	module->state = strcmp(words[4], "Live") == 0      ? (char *)"live"
+			: strcmp(words[4], "Loading") == 0 ? (char *)"coming"
+							   : (char *)"going";
 	return take_users(call, words[3], module) < 0 ? NULL : module;
 }
 
@@ -97,7 +97,8 @@ int modules_list(struct call *call, const Postern__V1__ModulesListRequest *reque
 	return 0;
 }
 
-static int add_details(struct call *call, const struct kmod_reply *from, Postern__V1__ModulesInfoReply *to)
+static int add_details(
+	struct call *call, const struct kmod_reply *from, Postern__V1__ModulesInfoReply *to)
 {
 	to->depends = arena_alloc(call->arena, (from->depends + 1) * sizeof(*to->depends));
 	to->parameters = arena_alloc(call->arena, (from->parameters + 1) * sizeof(*to->parameters));
@@ -106,7 +107,8 @@ static int add_details(struct call *call, const struct kmod_reply *from, Postern
 	for (uint32_t i = 0; i < from->depends && i < KMOD_DEPENDS_MAX; i++)
 		to->depends[to->n_depends++] = call_text(call, from->depend[i]);
 	for (uint32_t i = 0; i < from->parameters && i < KMOD_DESCRIBED; i++) {
-		Postern__V1__ModuleParameter *parameter = arena_alloc(call->arena, sizeof(*parameter));
+		Postern__V1__ModuleParameter *parameter =
+			arena_alloc(call->arena, sizeof(*parameter));
 
 		if (!parameter)
 			return -ENOMEM;
@@ -137,7 +139,9 @@ int modules_info(struct call *call, const Postern__V1__ModulesInfoRequest *reque
 	postern__v1__module__init(reply->module);
 	reply->module->has_name = true;
 	reply->module->name = call_text(call, question.name);
-	reply->module->state = answer.builtin ? (char *)"builtin" : answer.loaded ? (char *)"live" : NULL;
+	reply->module->state = answer.builtin  ? (char *)"builtin"
+			       : answer.loaded ? (char *)"live"
+					       : NULL;
 	reply->has_allowed = reply->has_loaded = true;
 	reply->allowed = answer.allowed;
 	reply->loaded = answer.loaded;
@@ -147,12 +151,12 @@ int modules_info(struct call *call, const Postern__V1__ModulesInfoRequest *reque
 	return add_details(call, &answer, reply);
 }
 
-static int take_parameters(struct call *call, const Postern__V1__ModulesLoadRequest *from,
-	struct kmod_request *to)
+static int take_parameters(
+	struct call *call, const Postern__V1__ModulesLoadRequest *from, struct kmod_request *to)
 {
 	if (from->n_parameters > KMOD_PARAMETERS_MAX)
-		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0, "parameters: at most %d",
-			KMOD_PARAMETERS_MAX);
+		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
+			"parameters: at most %d", KMOD_PARAMETERS_MAX);
 	for (size_t i = 0; i < from->n_parameters; i++) {
 		const Postern__V1__ModuleParameter *parameter = from->parameters[i];
 		char *value = call_string(call, parameter->has_value, &parameter->value,

@@ -61,7 +61,8 @@ bool mount_read_only(Postern__V1__MountOption **options, size_t n)
 int mount_type_check(struct call *call, const char *name, const struct fs_type **ret_type)
 {
 	if (!name || name[0] == '\0')
-		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0, "type: must be given");
+		return call_fail(
+			call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0, "type: must be given");
 	*ret_type = fs_type_find(name);
 	if (*ret_type)
 		return 0;
@@ -69,12 +70,14 @@ int mount_type_check(struct call *call, const char *name, const struct fs_type *
 		"type: %.32s is not one of the types that may be mounted", name);
 }
 
-static int check_one(struct call *call, const struct fs_type *type, const Postern__V1__MountOption *option)
+static int check_one(
+	struct call *call, const struct fs_type *type, const Postern__V1__MountOption *option)
 {
 	bool has_value = option->has_value && option->value.len > 0;
 
 	if (!option->key || option->key[0] == '\0')
-		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0, "options: a key is missing");
+		return call_fail(
+			call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0, "options: a key is missing");
 	if (mount_attribute(option->key, NULL)) {
 		if (!has_value)
 			return 0;
@@ -90,14 +93,14 @@ static int check_one(struct call *call, const struct fs_type *type, const Poster
 	return 0;
 }
 
-int mount_options_check(struct call *call, const struct fs_type *type,
-	Postern__V1__MountOption **options, size_t n)
+int mount_options_check(
+	struct call *call, const struct fs_type *type, Postern__V1__MountOption **options, size_t n)
 {
 	int r = 0;
 
 	if (n > OPTIONS_MAX)
-		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0, "options: at most %d",
-			OPTIONS_MAX);
+		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
+			"options: at most %d", OPTIONS_MAX);
 	for (size_t i = 0; i < n && r == 0; i++) {
 		r = check_one(call, type, options[i]);
 		for (size_t j = 0; j < i && r == 0; j++)

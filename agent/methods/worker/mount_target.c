@@ -14,8 +14,8 @@
 
 bool target_is_protected(const char *path)
 {
-	static const char *const protected[] = {
-		"/", "/proc", "/sys", "/dev", "/run", "/etc", "/usr", "/bin", "/sbin", "/lib", "/lib64"};
+	static const char *const protected[] = {"/", "/proc", "/sys", "/dev", "/run", "/etc",
+		"/usr", "/bin", "/sbin", "/lib", "/lib64"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(protected); i++)
 		if (strcmp(path, protected[i]) == 0)

@@ -61,7 +61,8 @@ static int collect(struct call *call, const Postern__V1__MountsListRequest *requ
 static int send_parts(struct call *call, Postern__V1__MountEntry **entries, size_t n,
 	Postern__V1__MountsListReply *reply)
 {
-	size_t bytes = 0, limit = PART_BYTES < call->max_frame / 2 ? PART_BYTES : call->max_frame / 2;
+	size_t bytes = 0,
+	       limit = PART_BYTES < call->max_frame / 2 ? PART_BYTES : call->max_frame / 2;
 
 	reply->mounts = entries;
 	for (size_t i = 0; i < n; i++) {

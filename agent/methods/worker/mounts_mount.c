@@ -35,7 +35,8 @@ static int fail_config(struct call *call, int context, int r, const char *what)
 
 	kernel_words(context, words, sizeof(words));
 	if (words[0] != '\0')
-		return call_fail(call, code_of_errno(-r), -r, "%s: %s (%s)", what, strerror(-r), words);
+		return call_fail(
+			call, code_of_errno(-r), -r, "%s: %s (%s)", what, strerror(-r), words);
 	return call_fail_errno(call, r, "%s", what);
 }
 
@@ -45,14 +46,14 @@ static int set_option(struct call *call, int context, const Postern__V1__MountOp
 
 	if (!option->has_value || option->value.len == 0)
 		return fsconfig(context, FSCONFIG_SET_FLAG, option->key, NULL, 0) < 0
-			? fail_config(call, context, -errno, option->key)
-			: 0;
+			       ? fail_config(call, context, -errno, option->key)
+			       : 0;
 	value = call_string(call, true, &option->value, 4096, option->key);
 	if (!value)
 		return -EINVAL;
 	return fsconfig(context, FSCONFIG_SET_STRING, option->key, value, 0) < 0
-		? fail_config(call, context, -errno, option->key)
-		: 0;
+		       ? fail_config(call, context, -errno, option->key)
+		       : 0;
 }
 
 /* A context with everything set but not created yet. */
@@ -104,7 +105,8 @@ static int create(struct call *call, const struct mount_wish *wish, int *ret_con
 		}
 		r = -errno;
 		if (!is_missing(wish, r))
-			return fail_config(call, context, r, wish->source ? wish->source : wish->type->name);
+			return fail_config(
+				call, context, r, wish->source ? wish->source : wish->type->name);
 		if (monotonic_ns() >= until)
 			return call_fail(call, POSTERN__V1__CODE__NOT_FOUND, ENODEV,
 				"no device offers the tag %s%s", wish->source,
@@ -170,7 +172,8 @@ int mount_do(struct call *call, const struct mount_wish *wish, Postern__V1__Moun
 	mount = fsmount(context, FSMOUNT_CLOEXEC, mount_attributes(wish->options, wish->n_options));
 	if (mount < 0)
 		return fail_config(call, context, -errno, wish->type->name);
-	if (move_mount(mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+	if (move_mount(mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) <
+		0)
 		return call_fail_errno(call, -errno, "%s", wish->target);
 	r = mount_look(call, wish->target, ret_entry);
 	if (r < 0 || !*ret_entry)
@@ -201,7 +204,8 @@ int mounts_mount(struct call *call, const Postern__V1__MountsMountRequest *reque
 
 int settle_mount(struct call *call, const ProtobufCMessage *message, Postern__V1__Outcome *ret)
 {
-	const Postern__V1__MountsMountRequest *request = (const Postern__V1__MountsMountRequest *)message;
+	const Postern__V1__MountsMountRequest *request =
+		(const Postern__V1__MountsMountRequest *)message;
 	char *target = call_path(call, request->has_target, &request->target, "target");
 	Postern__V1__MountEntry *entry;
 	int r = target ? mount_look(call, target, &entry) : -EINVAL;

@@ -48,7 +48,8 @@ static int fail_busy(struct call *call, const char *target, const Postern__V1__M
 	if (r < 0 || !details)
 		return call_fail_errno(call, -EBUSY, "%s", target);
 	holders_in_words(&holders, words, sizeof(words));
-	r = call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, EBUSY, "%s is busy: %s", target, words);
+	r = call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, EBUSY, "%s is busy: %s", target,
+		words);
 	postern__v1__error_details__init(details);
 	details->holders = holders.list;
 	details->n_holders = holders.n;
@@ -88,11 +89,13 @@ static int check(struct call *call, const char *target, Postern__V1__UnmountMode
 	if (r < 0)
 		return call_fail_errno(call, r, "the mount table");
 	if (!*ret_entry)
-		return call_fail(call, POSTERN__V1__CODE__NOT_FOUND, EINVAL, "nothing is mounted at %s", target);
+		return call_fail(call, POSTERN__V1__CODE__NOT_FOUND, EINVAL,
+			"nothing is mounted at %s", target);
 	if (mode != POSTERN__V1__UNMOUNT_MODE__LAZY &&
 		worker_is_quarantined(call, makedev((*ret_entry)->major, (*ret_entry)->minor)))
 		return call_fail(call, POSTERN__V1__CODE__UNAVAILABLE, 0,
-			"%s does not respond and somebody hangs on it; only a lazy unmount is possible",
+			"%s does not respond and somebody hangs on it; only a lazy unmount is "
+			"possible",
 			target);
 	return 0;
 }
@@ -108,16 +111,17 @@ static int confirm_gone(struct call *call, const char *target, const Postern__V1
 	if (!now || now->id != was->id)
 		return 0;
 	return call_fail(call, POSTERN__V1__CODE__INTERNAL, 0,
-		"%s: the kernel said that it was unmounted, but it still is in the mount table", target);
+		"%s: the kernel said that it was unmounted, but it still is in the mount table",
+		target);
 }
 
 int unmount_do(struct call *call, const char *target, Postern__V1__UnmountMode mode,
 	Postern__V1__MountEntry **ret_entry, Postern__V1__Holder ***ret_holders, size_t *ret_n)
 {
 	struct holders holders = {0};
-	int flags = mode == POSTERN__V1__UNMOUNT_MODE__LAZY ? MNT_DETACH
-		: mode == POSTERN__V1__UNMOUNT_MODE__FORCE  ? MNT_FORCE
-							    : 0;
+	int flags = mode == POSTERN__V1__UNMOUNT_MODE__LAZY    ? MNT_DETACH
+		    : mode == POSTERN__V1__UNMOUNT_MODE__FORCE ? MNT_FORCE
+							       : 0;
 	int r = check(call, target, mode, ret_entry);
 
 	if (r < 0)
@@ -131,7 +135,8 @@ int unmount_do(struct call *call, const char *target, Postern__V1__UnmountMode m
 	if (r == -EBUSY)
 		return fail_busy(call, target, *ret_entry);
 	if (r == -EINVAL && !call->error)
-		return call_fail(call, POSTERN__V1__CODE__NOT_FOUND, EINVAL, "nothing is mounted at %s", target);
+		return call_fail(call, POSTERN__V1__CODE__NOT_FOUND, EINVAL,
+			"nothing is mounted at %s", target);
 	if (r < 0)
 		return call->error ? r : call_fail_errno(call, r, "%s", target);
 	*ret_holders = holders.list;
@@ -146,7 +151,8 @@ int mounts_unmount(struct call *call, const Postern__V1__MountsUnmountRequest *r
 
 	if (!target)
 		return -EINVAL;
-	return unmount_do(call, target, request->mode, &reply->mount, &reply->holders, &reply->n_holders);
+	return unmount_do(
+		call, target, request->mode, &reply->mount, &reply->holders, &reply->n_holders);
 }
 
 int settle_unmount(struct call *call, const ProtobufCMessage *message, Postern__V1__Outcome *ret)

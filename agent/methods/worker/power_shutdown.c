@@ -53,8 +53,9 @@ static void act(int mode)
 int power_shutdown(struct call *call, const Postern__V1__PowerShutdownRequest *request,
 	Postern__V1__PowerShutdownReply *reply)
 {
-	static const char *const by[] = {
-		[INIT_OTHER] = "init", [INIT_SYSTEMD] = "systemd", [INIT_POSTERN] = "postern-init",
+	static const char *const by[] = {[INIT_OTHER] = "init",
+		[INIT_SYSTEMD] = "systemd",
+		[INIT_POSTERN] = "postern-init",
 		[INIT_OPENRC] = "init"};
 	Postern__V1__ShutdownMode mode = request->mode;
 	int r;

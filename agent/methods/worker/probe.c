@@ -42,7 +42,7 @@ static size_t first_of_device(Postern__V1__MountEntry **entries, size_t i)
 static bool is_asked(Postern__V1__MountEntry **entries, size_t i)
 {
 	return first_of_device(entries, i) == i &&
-		entries[i]->state != POSTERN__V1__MOUNT_STATE__NOT_RESPONDING;
+	       entries[i]->state != POSTERN__V1__MOUNT_STATE__NOT_RESPONDING;
 }
 
 /* The process that may hang: asks from entry `from` on. */
@@ -68,7 +68,8 @@ static void ask(Postern__V1__MountEntry **entries, size_t from, size_t n, int pi
 	}
 }
 
-static int take_answer(struct call *call, const struct answer *answer, Postern__V1__MountEntry *entry)
+static int take_answer(
+	struct call *call, const struct answer *answer, Postern__V1__MountEntry *entry)
 {
 	Postern__V1__MountUsage *usage;
 

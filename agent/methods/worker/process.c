@@ -43,7 +43,8 @@ int process_each(void (*fn)(void *ctx, const struct process *process), void *ctx
 
 		if (entry->d_name[0] < '1' || entry->d_name[0] > '9')
 			continue;
-		process.dir = openat(dirfd(proc), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		process.dir =
+			openat(dirfd(proc), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (process.dir >= 0 && look_at(entry->d_name, &process) == 0)
 			fn(ctx, &process);
 		(void)fd_close(process.dir);

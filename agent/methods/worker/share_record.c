@@ -76,7 +76,8 @@ static int write_file(int dir, const char *name, mode_t mode, const void *data, 
 	fd = openat(dir, fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
 	if (fd < 0)
 		return -errno;
-	if (write(fd, data, len) != (ssize_t)len || fsync(fd) < 0 || renameat(dir, fresh, dir, name) < 0)
+	if (write(fd, data, len) != (ssize_t)len || fsync(fd) < 0 ||
+		renameat(dir, fresh, dir, name) < 0)
 		r = errno ? -errno : -EIO;
 	if (r < 0)
 		(void)unlinkat(dir, fresh, 0);
@@ -126,8 +127,8 @@ static int read_from(struct call *call, int dir, const char *key, Postern__V1__S
 
 	if (r < 0)
 		return r;
-	*ret = (Postern__V1__Share *)verify_unpack(
-		&postern__v1__share__descriptor, bytes, len, &verify_agent_limits, call->arena, &why);
+	*ret = (Postern__V1__Share *)verify_unpack(&postern__v1__share__descriptor, bytes, len,
+		&verify_agent_limits, call->arena, &why);
 	return *ret ? 0 : -EBADMSG;
 }
 
@@ -164,7 +165,8 @@ int share_record_remove(struct call *call, const char *key)
 }
 
 int share_record_each(struct call *call, bool persistent,
-	int (*fn)(struct call *call, const char *key, Postern__V1__Share *share, void *ctx), void *ctx)
+	int (*fn)(struct call *call, const char *key, Postern__V1__Share *share, void *ctx),
+	void *ctx)
 {
 	int fd = open_dir(call, persistent, false), r = 0;
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);

@@ -37,7 +37,8 @@ static bool is_plain(const uint8_t *text, size_t len)
 static int join_options(struct call *call, const Postern__V1__Share *share, char **ret)
 {
 	unsigned int attributes = mount_attributes(share->options, share->n_options);
-	char *list = arena_printf(call->arena, "%s,%s", attributes & MOUNT_ATTR_NOSUID ? "nosuid" : "suid",
+	char *list = arena_printf(call->arena, "%s,%s",
+		attributes & MOUNT_ATTR_NOSUID ? "nosuid" : "suid",
 		attributes & MOUNT_ATTR_NODEV ? "nodev" : "dev");
 
 	for (size_t i = 0; i < share->n_options && list; i++) {
@@ -46,12 +47,13 @@ static int join_options(struct call *call, const Postern__V1__Share *share, char
 
 		if (has_value && !is_plain(option->value.data, option->value.len))
 			return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
-				"options: the value of %s holds characters that a unit cannot", option->key);
+				"options: the value of %s holds characters that a unit cannot",
+				option->key);
 		if (strcmp(option->key, "suid") == 0 || strcmp(option->key, "nosuid") == 0 ||
 			strcmp(option->key, "dev") == 0 || strcmp(option->key, "nodev") == 0)
 			continue;
-		list = arena_printf(call->arena, "%s,%s%s%.*s", list, option->key, has_value ? "=" : "",
-			has_value ? (int)option->value.len : 0,
+		list = arena_printf(call->arena, "%s,%s%s%.*s", list, option->key,
+			has_value ? "=" : "", has_value ? (int)option->value.len : 0,
 			has_value ? (const char *)option->value.data : "");
 	}
 	*ret = list;
@@ -85,12 +87,14 @@ static int write_unit_file(struct call *call, const struct mount_unit *unit, con
 int share_unit_start(struct call *call, const char *key, Postern__V1__Share *share)
 {
 	struct mount_unit unit = {.type = share->type};
-	char *target = arena_copy(call->arena, share->target.data, share->target.len), *options = NULL;
+	char *target = arena_copy(call->arena, share->target.data, share->target.len),
+	     *options = NULL;
 	int r;
 
 	unit.name = share->unit = arena_printf(call->arena, "%s.mount", key);
-	unit.what = share->has_source ? arena_copy(call->arena, share->source.data, share->source.len)
-				      : (char *)share->type;
+	unit.what = share->has_source
+			    ? arena_copy(call->arena, share->source.data, share->source.len)
+			    : (char *)share->type;
 	if (!target || !unit.name || !unit.what)
 		return -ENOMEM;
 	if (!is_plain(share->target.data, share->target.len))

@@ -70,14 +70,15 @@ static int check_secret(struct call *call, const struct mount_wish *wish, bool h
 	if (!has || secret->len == 0)
 		return 0;
 	if (!wish->type->secret)
-		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0, "secret: %s takes none",
-			wish->type->name);
+		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
+			"secret: %s takes none", wish->type->name);
 	ret->secret_key = secret_key(wish->type);
 	ret->secret = call_string(call, true, secret, SECRET_MAX, "secret");
 	return ret->secret ? 0 : -EINVAL;
 }
 
-static int check(struct call *call, const Postern__V1__SharesMountRequest *request, struct mount_wish *wish)
+static int check(
+	struct call *call, const Postern__V1__SharesMountRequest *request, struct mount_wish *wish)
 {
 	int r;
 
@@ -101,7 +102,8 @@ static int check(struct call *call, const Postern__V1__SharesMountRequest *reque
 	return r;
 }
 
-static Postern__V1__Share *describe(struct call *call, const Postern__V1__SharesMountRequest *request)
+static Postern__V1__Share *describe(
+	struct call *call, const Postern__V1__SharesMountRequest *request)
 {
 	Postern__V1__Share *share = arena_alloc(call->arena, sizeof(*share));
 
@@ -147,7 +149,8 @@ static int undo(struct call *call, const char *key, const Postern__V1__Share *sh
 	(void)unmount_do(call, target, POSTERN__V1__UNMOUNT_MODE__LAZY, &mount, &holders, &n);
 	share_unit_remove(key, share);
 	(void)share_record_remove(call, key);
-	return call_fail_errno(call, r, "the share was mounted but cannot be remembered, so it was undone");
+	return call_fail_errno(
+		call, r, "the share was mounted but cannot be remembered, so it was undone");
 }
 
 int shares_mount(struct call *call, const Postern__V1__SharesMountRequest *request,
@@ -178,9 +181,11 @@ int shares_mount(struct call *call, const Postern__V1__SharesMountRequest *reque
 	return 0;
 }
 
-int settle_share_mount(struct call *call, const ProtobufCMessage *message, Postern__V1__Outcome *ret)
+int settle_share_mount(
+	struct call *call, const ProtobufCMessage *message, Postern__V1__Outcome *ret)
 {
-	const Postern__V1__SharesMountRequest *request = (const Postern__V1__SharesMountRequest *)message;
+	const Postern__V1__SharesMountRequest *request =
+		(const Postern__V1__SharesMountRequest *)message;
 	char *target = call_path(call, request->has_target, &request->target, "target");
 	Postern__V1__MountEntry *mount;
 	int r = target ? mount_look(call, target, &mount) : -EINVAL;
@@ -227,9 +232,11 @@ int shares_unmount(struct call *call, const Postern__V1__SharesUnmountRequest *r
 	return 0;
 }
 
-int settle_share_unmount(struct call *call, const ProtobufCMessage *message, Postern__V1__Outcome *ret)
+int settle_share_unmount(
+	struct call *call, const ProtobufCMessage *message, Postern__V1__Outcome *ret)
 {
-	const Postern__V1__SharesUnmountRequest *request = (const Postern__V1__SharesUnmountRequest *)message;
+	const Postern__V1__SharesUnmountRequest *request =
+		(const Postern__V1__SharesUnmountRequest *)message;
 	char *target = call_path(call, request->has_target, &request->target, "target");
 	Postern__V1__MountEntry *mount;
 	int r = target ? mount_look(call, target, &mount) : -EINVAL;

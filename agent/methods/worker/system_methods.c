@@ -3,7 +3,6 @@
 #include "agent/methods/prototypes.h"
 #include "proto/cleanup.h"
 
-
 static int describe(struct call *call, enum method i, Postern__V1__Method *method)
 {
 	const struct method_row *row = &method_rows[i];
@@ -23,8 +22,8 @@ static int describe(struct call *call, enum method i, Postern__V1__Method *metho
 	if (!verdict->allowed) {
 		method->availability = POSTERN__V1__AVAILABILITY__DENIED;
 		method->reason = verdict->rule[0]
-			? arena_printf(call->arena, "denied by %s", verdict->rule)
-			: (char *)"no rule allows it";
+					 ? arena_printf(call->arena, "denied by %s", verdict->rule)
+					 : (char *)"no rule allows it";
 		return method->reason ? 0 : -ENOMEM;
 	}
 	method->availability = handlers[i].needs(reason, sizeof(reason));

@@ -12,7 +12,6 @@
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 
-
 #define LIBRARY      "libsystemd.so.0"
 #define PRIVATE      "unix:path=/run/systemd/private"
 #define DESTINATION  "org.freedesktop.systemd1"
@@ -106,7 +105,8 @@ int systemd_manager_call(const char *method)
 
 	if (r < 0)
 		return r;
-	r = bus_library.call_method(bus, DESTINATION, MANAGER_PATH, MANAGER, method, NULL, NULL, "");
+	r = bus_library.call_method(
+		bus, DESTINATION, MANAGER_PATH, MANAGER, method, NULL, NULL, "");
 	bus_library.flush_close_unref(bus);
 	return r < 0 ? r : 0;
 }
@@ -118,7 +118,8 @@ static bool has_job(sd_bus *bus, const char *path)
 	const char *job_path;
 	uint32_t job = 0;
 
-	if (bus_library.get_property(bus, DESTINATION, path, UNIT, "Job", NULL, &reply, "(uo)") >= 0)
+	if (bus_library.get_property(bus, DESTINATION, path, UNIT, "Job", NULL, &reply, "(uo)") >=
+		0)
 		(void)bus_library.message_read(reply, "(uo)", &job, &job_path);
 	bus_library.message_unref(reply);
 	return job != 0;
@@ -153,12 +154,12 @@ static int wait_active(sd_bus *bus, const char *name)
 static int start_unit(sd_bus *bus, const struct mount_unit *unit, bool transient)
 {
 	if (!transient)
-		return bus_library.call_method(bus, DESTINATION, MANAGER_PATH, MANAGER, "StartUnit", NULL,
-			NULL, "ss", unit->name, "replace");
-	return bus_library.call_method(bus, DESTINATION, MANAGER_PATH, MANAGER, "StartTransientUnit", NULL,
-		NULL, "ssa(sv)a(sa(sv))", unit->name, "replace", 4, "Description", "s",
-		"Share mounted by Postern", "What", "s", unit->what, "Type", "s", unit->type, "Options",
-		"s", unit->options ? unit->options : "defaults", 0);
+		return bus_library.call_method(bus, DESTINATION, MANAGER_PATH, MANAGER, "StartUnit",
+			NULL, NULL, "ss", unit->name, "replace");
+	return bus_library.call_method(bus, DESTINATION, MANAGER_PATH, MANAGER,
+		"StartTransientUnit", NULL, NULL, "ssa(sv)a(sa(sv))", unit->name, "replace", 4,
+		"Description", "s", "Share mounted by Postern", "What", "s", unit->what, "Type",
+		"s", unit->type, "Options", "s", unit->options ? unit->options : "defaults", 0);
 }
 
 int systemd_mount_start(const struct mount_unit *unit, bool transient)
@@ -172,8 +173,8 @@ int systemd_mount_start(const struct mount_unit *unit, bool transient)
 	if (r >= 0)
 		r = wait_active(bus, unit->name);
 	if (r < 0)
-		(void)bus_library.call_method(bus, DESTINATION, MANAGER_PATH, MANAGER, "ResetFailedUnit",
-			NULL, NULL, "s", unit->name);
+		(void)bus_library.call_method(bus, DESTINATION, MANAGER_PATH, MANAGER,
+			"ResetFailedUnit", NULL, NULL, "s", unit->name);
 	bus_library.flush_close_unref(bus);
 	return r;
 }
@@ -184,7 +185,7 @@ void systemd_reset_failed(const char *name)
 
 	if (connect_manager(&bus) < 0)
 		return;
-	(void)bus_library.call_method(bus, DESTINATION, MANAGER_PATH, MANAGER, "ResetFailedUnit", NULL,
-		NULL, "s", name);
+	(void)bus_library.call_method(
+		bus, DESTINATION, MANAGER_PATH, MANAGER, "ResetFailedUnit", NULL, NULL, "s", name);
 	bus_library.flush_close_unref(bus);
 }
