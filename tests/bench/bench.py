@@ -257,7 +257,7 @@ def main():
     parts = options.parts or PARTS
     if set(parts) - set(PARTS):
         parser.error(f"the parts are {', '.join(PARTS)}")
-    os.environ["POSTERN_BUILD"] = options.build
+    os.environ["POSTERN_BUILD"] = options.build = os.path.abspath(options.build)
 
     global debian, guest, wire
     import debian

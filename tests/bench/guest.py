@@ -63,17 +63,22 @@ def read_port(uds, port, send=b"", until=None):
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(20)
         sock.connect(uds)
-        sock.sendall(b"CONNECT %d\n" % port + send)
-        data = rest = b""
-        while until is None or until not in rest:
+        sock.sendall(b"CONNECT %d\n" % port)
+        # Not every device keeps what is sent ahead of its OK.
+        ok = b""
+        while not ok.endswith(b"\n"):
+            byte = sock.recv(1)
+            if not byte:
+                raise ConnectionError(f"port {port}")
+            ok += byte
+        sock.sendall(send)
+        data = b""
+        while until is None or until not in data:
             more = sock.recv(65536)
             if not more:
                 break
             data += more
-            rest = data.partition(b"\n")[2]
-    if not data.startswith(b"OK "):
-        raise ConnectionError(f"port {port}")
-    return rest
+    return data
 
 
 def wait_for(uds, seconds=90):

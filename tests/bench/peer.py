@@ -79,6 +79,13 @@ class Behind:
         options = dict(stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.running = [subprocess.Popen([word.format(device=device, uds=self.uds) for word in back_end],
                                          **options)]
+        try:
+            self.start(device, boot, options)
+        except BaseException:
+            self.close()
+            raise
+
+    def start(self, device, boot, options):
         self.wait(lambda: os.path.exists(device))
         self.running.append(subprocess.Popen(
             ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-cpu", "max",

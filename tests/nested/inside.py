@@ -20,7 +20,7 @@ results = open("/run/out/results", "w", buffering=1)
 
 
 def postern(*arguments, code=0):
-    done = subprocess.run([f"{ROOT}/build/postern", *arguments], capture_output=True, text=True, timeout=400,
+    done = subprocess.run([f"{ROOT}/build/postern", *arguments], capture_output=True, text=True, timeout=700,
                           stdin=subprocess.DEVNULL)
     print(f"$ postern {' '.join(arguments)}\n{done.stdout}{done.stderr}", flush=True)
     assert done.returncode == code, f"exit code {done.returncode}: {done.stderr.strip()}"
@@ -28,7 +28,12 @@ def postern(*arguments, code=0):
 
 
 def launch():
-    postern("launch", "inner", "--vsock", "kernel", "--cid", str(CID), "--accel", "tcg", "--timeout", "300")
+    try:
+        postern("launch", "inner", "--vsock", "kernel", "--cid", str(CID), "--accel", "tcg", "--timeout", "600",
+                "--cmdline-add", "loglevel=5 cryptomgr.notests mitigations=off nokaslr audit=0")
+    except AssertionError:
+        print(open("/tmp/run/inner/console.log", errors="replace").read()[-6000:], flush=True)
+        raise
 
 
 def hello_as_host():

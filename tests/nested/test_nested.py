@@ -27,7 +27,7 @@ def outcome():
         host.run("shares", "add", "outer", out, "/mnt/out")
         with open(f"{out}/begin", "w") as file:
             file.write(os.path.realpath(f"{HERE}/../.."))
-        wait_until(lambda: os.path.exists(f"{out}/code"), timeout=480, step=0.5)
+        wait_until(lambda: os.path.exists(f"{out}/code"), timeout=1200, step=0.5)
         lines = open(f"{out}/results").read().splitlines()
         log = open(f"{out}/log", errors="replace").read()
         yield {line.split(":")[0].rsplit(" ", 1)[1]: line for line in lines}, log
