@@ -233,6 +233,22 @@ demo: setup-run
 	$(Q)$(MAKE) --no-print-directory guest
 	$(Q)B=$(B) tests/demo/demo.sh
 
+# ---- figures -------------------------------------------------------------------------------------
+
+BENCH_HOST  := $(addprefix $(B)/bench/,roundtrip vsock_load)
+BENCH_GUEST := $(addprefix $(B)/bench/,memory init vsock_server)
+
+$(BENCH_GUEST): BENCH_STATIC := -static
+$(BENCH_HOST) $(BENCH_GUEST): $(B)/bench/%: tests/bench/%.c
+	$(say) LD $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) -std=gnu11 -O2 $(WARNINGS) $(BENCH_STATIC) -o $@ $<
+
+.PHONY: bench
+bench: setup-test
+	$(Q)$(MAKE) --no-print-directory check-build $(BENCH_HOST) $(BENCH_GUEST)
+	$(Q)/usr/bin/python3 tests/bench/bench.py --build $(B)
+
 # ---- checks of the source ------------------------------------------------------------------------
 
 SOURCES := $(shell git ls-files '*.c' '*.h' 2>/dev/null)

@@ -17,6 +17,8 @@
 #include "proto/list.h"
 #include "proto/loop.h"
 
+#define IDLE_READERS 2
+
 struct broker;
 struct session;
 struct call;
@@ -86,7 +88,9 @@ struct broker {
 	size_t calls_n;
 	struct child *spare_session;
 	struct child *spare_worker;
-	struct child *idle_reader;
+	/* Two: a caller's next request can come before the first one's reader has said that it is
+	 * done. */
+	struct child *idle_reader[IDLE_READERS];
 	struct loop_timer refill;
 	struct loop_timer reader_timeout;
 	struct child *watcher;

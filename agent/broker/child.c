@@ -221,7 +221,8 @@ void child_drop(struct child *child)
 		broker->spare_session = NULL;
 	if (broker->spare_worker == child)
 		broker->spare_worker = NULL;
-	if (broker->idle_reader == child)
-		broker->idle_reader = NULL;
+	for (size_t i = 0; i < IDLE_READERS; i++)
+		if (broker->idle_reader[i] == child)
+			broker->idle_reader[i] = NULL;
 	child_free(child);
 }

@@ -33,15 +33,26 @@ static int start(struct broker *broker, enum role role, struct child **ret_child
 	return r;
 }
 
+/* Where a ready process for the role stands; NULL: there is none. */
+static struct child **find_ready(struct broker *broker, enum role role)
+{
+	if (role == ROLE_SESSION)
+		return broker->spare_session ? &broker->spare_session : NULL;
+	if (role == ROLE_WORKER)
+		return broker->spare_worker ? &broker->spare_worker : NULL;
+	for (size_t i = 0; i < IDLE_READERS; i++)
+		if (broker->idle_reader[i])
+			return &broker->idle_reader[i];
+	return NULL;
+}
+
 int spare_take(struct broker *broker, enum role role, struct child **ret_child)
 {
-	struct child **spare = role == ROLE_SESSION  ? &broker->spare_session
-			       : role == ROLE_WORKER ? &broker->spare_worker
-						     : &broker->idle_reader;
+	struct child **ready = find_ready(broker, role);
 	int r = 0;
 
-	if (*spare)
-		*ret_child = take_ptr(*spare);
+	if (ready)
+		*ret_child = take_ptr(*ready);
 	else
 		r = start(broker, role, ret_child);
 	if (r == 0)
@@ -88,29 +99,37 @@ static void let_go(struct child *child)
 	(void)shutdown(child->socket, SHUT_RDWR);
 }
 
+static void let_readers_go(struct broker *broker)
+{
+	for (size_t i = 0; i < IDLE_READERS; i++)
+		if (broker->idle_reader[i])
+			let_go(take_ptr(broker->idle_reader[i]));
+}
+
 static void on_reader_timeout(struct loop_timer *timer)
 {
-	struct broker *broker = container_of(timer, struct broker, reader_timeout);
-
-	if (broker->idle_reader)
-		let_go(take_ptr(broker->idle_reader));
+	let_readers_go(container_of(timer, struct broker, reader_timeout));
 }
 
 void spare_return_reader(struct child *child)
 {
 	struct broker *broker = child->broker;
+	struct child **place = NULL;
 
 	child->owner = NULL;
 	child->method = METHOD_COUNT;
 	child->touching = 0;
 	child->on_exit = child_drop;
 	child->on_message = on_spare_message;
-	if (broker->idle_reader || broker->stopping) {
+	for (size_t i = 0; i < IDLE_READERS && !place; i++)
+		if (!broker->idle_reader[i])
+			place = &broker->idle_reader[i];
+	if (!place || broker->stopping) {
 		let_go(child);
 		return;
 	}
 	child->spare = true;
-	broker->idle_reader = child;
+	*place = child;
 	broker->reader_timeout.fn = on_reader_timeout;
 	loop_timer_set(&broker->loop, &broker->reader_timeout,
 		monotonic_ns() + READER_IDLE_MS * NSEC_PER_MSEC);
@@ -122,6 +141,5 @@ void spare_trim(struct broker *broker)
 		return;
 	if (broker->spare_worker)
 		let_go(take_ptr(broker->spare_worker));
-	if (broker->idle_reader)
-		let_go(take_ptr(broker->idle_reader));
+	let_readers_go(broker);
 }

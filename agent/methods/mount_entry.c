@@ -10,6 +10,8 @@
 
 #include "proto/cleanup.h"
 
+#define READ_SIZE 16384
+
 /* Wrong lines are skipped, not fatal: the kernel's next version may write more. */
 static int skip_bad_line(struct libmnt_table *table, const char *file, int line)
 {
@@ -32,6 +34,8 @@ int mount_table_read(int fd, struct libmnt_table **ret_table)
 	/* The offset is shared with fd: always from the beginning. */
 	if (fseek(file, 0, SEEK_SET) < 0)
 		return -errno;
+	/* Whole tables in few reads: procfs would be asked a kilobyte at a time. */
+	(void)setvbuf(file, NULL, _IOFBF, READ_SIZE);
 	table = mnt_new_table();
 	if (!table)
 		return -ENOMEM;

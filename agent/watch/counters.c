@@ -88,7 +88,7 @@ static void parse_links(const char *text, struct counters *c)
 void counters_read(const int *fds, struct counters *ret)
 {
 	static const int psi[] = {WATCH_FD_PSI_CPU, WATCH_FD_PSI_MEMORY, WATCH_FD_PSI_IO};
-	char text[TEXT_SIZE];
+	static char text[TEXT_SIZE]; /* not on the stack: its pages would stay touched */
 
 	memset(ret, 0, sizeof(*ret));
 	ret->taken_ns = monotonic_ns();

@@ -117,9 +117,9 @@ static void on_sampler(struct loop_timer *timer)
 {
 	struct watch *watch = container_of(timer, struct watch, sampler);
 	uint64_t now = monotonic_ns(), interval = watch->facts.sample_interval_s * NSEC_PER_SEC;
+	static struct counters counters; /* large: kept off the stack */
+	static struct rates rates;
 	struct load_sample sample;
-	struct counters counters;
-	struct rates rates;
 
 	counters_read(watch->fds, &counters);
 	compare(&last, &counters, &rates);

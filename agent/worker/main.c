@@ -106,6 +106,7 @@ static int run(const struct inner_message *message, int fds[INNER_FDS_MAX], size
 	}
 	worker.reply = take_fd(&fds[1]);
 	worker.quarantine = take_fd(&fds[3]);
+	worker_read_quarantine(&worker);
 	if (pread(fds[2], &worker.verdicts, sizeof(worker.verdicts), 0) !=
 		(ssize_t)sizeof(worker.verdicts))
 		return -EBADMSG;
@@ -133,6 +134,7 @@ static int restore(int fds[INNER_FDS_MAX], uint64_t *ret_failed)
 	int r = worker_keep(caps) ?: worker_raise(caps);
 
 	worker.quarantine = take_fd(&fds[0]);
+	worker_read_quarantine(&worker);
 	if (r == 0)
 		*ret_failed = shares_restore(&call);
 	worker.quarantine = fd_close(worker.quarantine);

@@ -33,16 +33,19 @@ void worker_hung(struct call *call, pid_t pid, dev_t device)
 	tell(call, INNER_HUNG, device, (uint64_t)pid);
 }
 
+void worker_read_quarantine(struct worker *worker)
+{
+	if (pread(worker->quarantine, &worker->hung, sizeof(worker->hung), 0) !=
+		(ssize_t)sizeof(worker->hung))
+		worker->hung.n = 0;
+}
+
 bool worker_is_quarantined(struct call *call, dev_t device)
 {
 	const struct worker *worker = call->program;
-	struct quarantine quarantine = {0};
 
-	if (pread(worker->quarantine, &quarantine, sizeof(quarantine), 0) !=
-		(ssize_t)sizeof(quarantine))
-		return false;
-	for (uint32_t i = 0; i < quarantine.n && i < QUARANTINE_MAX; i++)
-		if (quarantine.device[i] == device)
+	for (uint32_t i = 0; i < worker->hung.n && i < QUARANTINE_MAX; i++)
+		if (worker->hung.device[i] == device)
 			return true;
 	return false;
 }

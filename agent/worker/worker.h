@@ -13,9 +13,10 @@
 
 struct worker {
 	struct confinement confinement;
-	int broker;     /* descriptor 3 */
-	int reply;      /* owned; pipe to the session, of the request at hand */
-	int quarantine; /* owned; struct quarantine */
+	int broker;             /* descriptor 3 */
+	int reply;              /* owned; pipe to the session, of the request at hand */
+	int quarantine;         /* owned; struct quarantine */
+	struct quarantine hung; /* as it was when the request at hand began */
 	struct verdicts verdicts;
 	struct worker_facts facts;
 	struct arena arena;
@@ -30,6 +31,9 @@ void worker_touch(struct call *call, dev_t device);
 
 /* Tells it that a child of ours hangs on a device. */
 void worker_hung(struct call *call, pid_t pid, dev_t device);
+
+/* Looks who hangs on what; once a request, before anything is touched. */
+void worker_read_quarantine(struct worker *worker);
 
 /* True when somebody hangs on this device already: it must not be touched. */
 bool worker_is_quarantined(struct call *call, dev_t device);
