@@ -206,11 +206,6 @@ int settle_mount(struct call *call, const ProtobufCMessage *message, Postern__V1
 {
 	const Postern__V1__MountsMountRequest *request =
 		(const Postern__V1__MountsMountRequest *)message;
-	char *target = call_path(call, request->has_target, &request->target, "target");
-	Postern__V1__MountEntry *entry;
-	int r = target ? mount_look(call, target, &entry) : -EINVAL;
 
-	if (r == 0)
-		*ret = entry ? POSTERN__V1__OUTCOME__DONE : POSTERN__V1__OUTCOME__NOT_DONE;
-	return r;
+	return mount_settle(call, request->has_target, &request->target, true, ret);
 }

@@ -38,6 +38,19 @@ int mount_look(struct call *call, const char *target, Postern__V1__MountEntry **
 	return r;
 }
 
+int mount_settle(struct call *call, bool has, const ProtobufCBinaryData *bytes, bool mounted,
+	Postern__V1__Outcome *ret)
+{
+	char *target = call_path(call, has, bytes, "target");
+	Postern__V1__MountEntry *entry;
+	int r = target ? mount_look(call, target, &entry) : -EINVAL;
+
+	if (r == 0)
+		*ret = (entry != NULL) == mounted ? POSTERN__V1__OUTCOME__DONE
+						  : POSTERN__V1__OUTCOME__NOT_DONE;
+	return r;
+}
+
 static int fail_busy(struct call *call, const char *target, const Postern__V1__MountEntry *mount)
 {
 	Postern__V1__ErrorDetails *details = arena_alloc(call->arena, sizeof(*details));
@@ -159,11 +172,6 @@ int settle_unmount(struct call *call, const ProtobufCMessage *message, Postern__
 {
 	const Postern__V1__MountsUnmountRequest *request =
 		(const Postern__V1__MountsUnmountRequest *)message;
-	char *target = call_path(call, request->has_target, &request->target, "target");
-	Postern__V1__MountEntry *entry;
-	int r = target ? mount_look(call, target, &entry) : -EINVAL;
 
-	if (r == 0)
-		*ret = entry ? POSTERN__V1__OUTCOME__NOT_DONE : POSTERN__V1__OUTCOME__DONE;
-	return r;
+	return mount_settle(call, request->has_target, &request->target, false, ret);
 }

@@ -186,13 +186,8 @@ int settle_share_mount(
 {
 	const Postern__V1__SharesMountRequest *request =
 		(const Postern__V1__SharesMountRequest *)message;
-	char *target = call_path(call, request->has_target, &request->target, "target");
-	Postern__V1__MountEntry *mount;
-	int r = target ? mount_look(call, target, &mount) : -EINVAL;
 
-	if (r == 0)
-		*ret = mount ? POSTERN__V1__OUTCOME__DONE : POSTERN__V1__OUTCOME__NOT_DONE;
-	return r;
+	return mount_settle(call, request->has_target, &request->target, true, ret);
 }
 
 /* ---- unmount ---- */
@@ -237,13 +232,8 @@ int settle_share_unmount(
 {
 	const Postern__V1__SharesUnmountRequest *request =
 		(const Postern__V1__SharesUnmountRequest *)message;
-	char *target = call_path(call, request->has_target, &request->target, "target");
-	Postern__V1__MountEntry *mount;
-	int r = target ? mount_look(call, target, &mount) : -EINVAL;
 
-	if (r == 0)
-		*ret = mount ? POSTERN__V1__OUTCOME__NOT_DONE : POSTERN__V1__OUTCOME__DONE;
-	return r;
+	return mount_settle(call, request->has_target, &request->target, false, ret);
 }
 
 /* ---- after a reboot ---- */
