@@ -224,22 +224,22 @@ static int open_source(const struct image_entry *entry, uint64_t *ret_size)
 	return take_fd(&fd);
 }
 
+/* A file that was written to, or replaced, has another of these. */
 static int hash_source(SHA2_CTX *context, const struct image_entry *entry)
 {
-	uint8_t block[65536];
-	uint64_t size;
-	AUTO_CLOSE int fd = open_source(entry, &size);
-	ssize_t n;
+	uint64_t identity[7];
+	struct stat st;
 
-	if (fd < 0)
-		return fd;
-	SHA256Update(context, (const uint8_t *)&size, sizeof(size));
-	while ((n = read(fd, block, sizeof(block))) != 0) {
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n > 0)
-			SHA256Update(context, block, (size_t)n);
-	}
+	if (stat(entry->source, &st) < 0)
+		return -errno;
+	identity[0] = st.st_dev;
+	identity[1] = st.st_ino;
+	identity[2] = (uint64_t)st.st_size;
+	identity[3] = (uint64_t)st.st_mtim.tv_sec;
+	identity[4] = (uint64_t)st.st_mtim.tv_nsec;
+	identity[5] = (uint64_t)st.st_ctim.tv_sec;
+	identity[6] = (uint64_t)st.st_ctim.tv_nsec;
+	SHA256Update(context, (const uint8_t *)identity, sizeof(identity));
 	return 0;
 }
 

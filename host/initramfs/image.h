@@ -47,8 +47,12 @@ int image_add_node(struct image *image, const char *path, mode_t mode, dev_t rde
 /* True if the path is planned already. */
 int image_has(const struct image *image, const char *path);
 
-/* SHA-256 over every path, mode and content: the name of the image in the cache. 0 or -errno of
- * reading a source, with *ret_source borrowed then. */
+/*
+ * SHA-256 over every path, mode and piece of data, and over the identity of every source (device,
+ * inode, size, times of the last change): the name of the image in the cache. Sources are not read:
+ * for 25 MB that would be a tenth of the time until the guest answers. 0 or -errno of looking at a
+ * source, with *ret_source borrowed then.
+ */
 int image_hash(struct image *image, char ret_hex[IMAGE_HASH_SIZE], const char **ret_source);
 
 /* Writes it as cpio. 0 or -errno, with *ret_source the source that could not be read (borrowed), or

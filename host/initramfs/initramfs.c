@@ -107,8 +107,9 @@ static int add_files(
 	return 0;
 }
 
+/* All that determines the image; the modules' indexes follow from it. */
 static int plan(const struct initramfs_spec *spec, struct image *image, const char *scratch,
-	struct postern_error *error)
+	struct modules **ret_modules, struct postern_error *error)
 {
 	char problem[256];
 	int r = add_skeleton(image, spec->init);
@@ -124,20 +125,26 @@ static int plan(const struct initramfs_spec *spec, struct image *image, const ch
 	r = add_files(spec, image, error);
 	if (r < 0 || !spec->modules_dir)
 		return r;
-	r = image_add_modules(image, spec->modules_dir, spec->modules, spec->n_modules, scratch,
-		problem, sizeof(problem));
+	r = modules_choose(image, spec->modules_dir, spec->modules, spec->n_modules, scratch,
+		ret_modules, problem, sizeof(problem));
 	return r < 0 ? fail(error, POSTERN_ANSWERED, -r, "initramfs: %s", problem) : 0;
 }
 
-static int find_or_write(
-	struct image *image, const char *cache_dir, char **ret_path, struct postern_error *error)
+static int find_or_write(struct image *image, const struct modules *modules, const char *scratch,
+	const char *cache_dir, char **ret_path, struct postern_error *error)
 {
-	char hash[IMAGE_HASH_SIZE];
+	char hash[IMAGE_HASH_SIZE], problem[256];
 	const char *source = NULL;
 	int r = image_hash(image, hash, &source);
 
 	if (r == 0)
 		r = cache_find(cache_dir, hash, ret_path);
+	if (r == -ENOENT && modules) {
+		r = modules_index(image, modules, scratch, problem, sizeof(problem));
+		if (r < 0)
+			return fail(error, POSTERN_ANSWERED, -r, "initramfs: %s", problem);
+		r = -ENOENT;
+	}
 	if (r == -ENOENT)
 		r = cache_write(cache_dir, hash, image, ret_path, &source);
 	if (r < 0)
@@ -150,6 +157,7 @@ int initramfs_build(const struct initramfs_spec *spec, const char *cache_dir, ch
 	struct postern_error *error)
 {
 	AUTO_FREE char *scratch = text_format("%s/scratch.XXXXXX", cache_dir);
+	AUTO(modules_freep) struct modules *modules = NULL;
 	struct image image;
 	int r = make_dirs(cache_dir);
 
@@ -161,9 +169,9 @@ int initramfs_build(const struct initramfs_spec *spec, const char *cache_dir, ch
 		return fail_errno(error, POSTERN_ANSWERED, -r, "cache folder %s", cache_dir);
 	r = image_init(&image);
 	if (r == 0)
-		r = plan(spec, &image, scratch, error);
+		r = plan(spec, &image, scratch, &modules, error);
 	if (r == 0)
-		r = find_or_write(&image, cache_dir, ret_path, error);
+		r = find_or_write(&image, modules, scratch, cache_dir, ret_path, error);
 	image_done(&image);
 	(void)remove_tree(scratch);
 	return r;

@@ -29,19 +29,25 @@ struct module {
 };
 
 struct modules {
-	const char *dir;
-	const char *release;
-	char *text;    /* modules.dep, cut into strings */
-	char *builtin; /* modules.builtin */
+	char *dir;
+	const char *release; /* its last part */
+	char *text;          /* modules.dep, cut into strings */
+	char *builtin;       /* modules.builtin */
 	struct module *all;
 	size_t n;
 };
 
-static void modules_done(struct modules *modules)
+void modules_freep(struct modules **modules)
 {
-	free(modules->text);
-	free(modules->builtin);
-	free(modules->all);
+	struct modules *m = take_ptr(*modules);
+
+	if (!m)
+		return;
+	free(m->dir);
+	free(m->text);
+	free(m->builtin);
+	free(m->all);
+	free(m);
 }
 
 /* "kernel/net/vmw_vsock/vsock.ko.xz" is "vsock". */
@@ -141,7 +147,6 @@ static int want(struct modules *modules, struct module *module)
 	return 0;
 }
 
-/* Stages links to what is wanted, so that depmod indexes these and no others. */
 static int stage(const struct modules *modules, const char *path, const char *root)
 {
 	AUTO_FREE char *from = text_format("%s/%s", modules->dir, path);
@@ -156,6 +161,19 @@ static int stage(const struct modules *modules, const char *path, const char *ro
 	if (r == 0 && symlink(from, to) < 0)
 		r = -errno;
 	return r;
+}
+
+/* dir is a RELEASE folder. What it does not have is left out: not every
+ * kernel and depmod knows all the lists and indexes. */
+static int add_file(
+	struct image *image, const struct modules *modules, const char *dir, const char *path)
+{
+	AUTO_FREE char *from = text_format("%s/%s", dir, path);
+	AUTO_FREE char *to = text_format("/usr/lib/modules/%s/%s", modules->release, path);
+
+	if (!from || !to)
+		return -ENOMEM;
+	return access(from, R_OK) == 0 ? image_add_file(image, to, 0644, from) : 0;
 }
 
 static int run_depmod(const char *root, const char *release, char *problem, size_t size)
@@ -242,75 +260,78 @@ static int choose(struct modules *modules, const struct module_wish *wishes, siz
 	return 0;
 }
 
-static int add_indexes(struct image *image, const struct modules *modules, const char *root)
+/* What the index is made of; the rest is made by modules_index(). */
+static int add_chosen(struct image *image, const struct modules *modules)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(indexes) + ARRAY_SIZE(inputs); i++) {
-		const char *name =
-			i < ARRAY_SIZE(indexes) ? indexes[i] : inputs[i - ARRAY_SIZE(indexes)];
-		AUTO_FREE char *from =
-			text_format("%s/lib/modules/%s/%s", root, modules->release, name);
-		AUTO_FREE char *to = text_format("/usr/lib/modules/%s/%s", modules->release, name);
-		int r;
+	int r = 0;
 
-		if (!from || !to)
-			return -ENOMEM;
-		if (access(from, R_OK) < 0)
-			continue; /* older depmods make no modules.builtin.alias.bin */
-		r = image_add_file(image, to, 0644, from);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	for (size_t i = 0; r == 0 && i < modules->n; i++)
+		if (modules->all[i].wanted)
+			r = add_file(image, modules, modules->dir, modules->all[i].path);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(inputs); i++)
+		r = add_file(image, modules, modules->dir, inputs[i]);
+	return r;
 }
 
-static int add_chosen(struct image *image, const struct modules *modules, const char *scratch,
+int modules_choose(struct image *image, const char *modules_dir, const struct module_wish *wishes,
+	size_t n, const char *scratch, struct modules **ret_modules, char *problem, size_t size)
+{
+	AUTO(modules_freep) struct modules *modules = calloc(1, sizeof(*modules));
+	int r;
+
+	(void)snprintf(problem, size, "out of memory");
+	if (!modules)
+		return -ENOMEM;
+	modules->dir = realpath(modules_dir, NULL);
+	if (!modules->dir) {
+		r = -errno;
+		(void)snprintf(problem, size, "%s: %s", modules_dir, strerror(-r));
+		return r;
+	}
+	modules->release = strrchr(modules->dir, '/') + 1;
+	r = load(modules, scratch, problem, size);
+	if (r == 0)
+		r = choose(modules, wishes, n, problem, size);
+	if (r < 0)
+		return r;
+	r = add_chosen(image, modules);
+	if (r < 0)
+		(void)snprintf(problem, size, "modules of %s: %s", modules->dir, strerror(-r));
+	else
+		*ret_modules = take_ptr(modules);
+	return r;
+}
+
+/* Links to what was chosen, so that depmod indexes these and no others. */
+static int stage_chosen(const struct modules *modules, const char *root)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < modules->n; i++)
+		if (modules->all[i].wanted)
+			r = stage(modules, modules->all[i].path, root);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(inputs); i++)
+		r = stage(modules, inputs[i], root);
+	return r;
+}
+
+int modules_index(struct image *image, const struct modules *modules, const char *scratch,
 	char *problem, size_t size)
 {
 	AUTO_FREE char *root = text_format("%s/chosen", scratch);
-	int r = root ? 0 : -ENOMEM;
+	AUTO_FREE char *dir = text_format("%s/chosen/lib/modules/%s", scratch, modules->release);
+	int r = root && dir ? stage_chosen(modules, root) : -ENOMEM;
 
-	for (size_t i = 0; r == 0 && i < modules->n; i++) {
-		AUTO_FREE char *from = NULL, *to = NULL;
-
-		if (!modules->all[i].wanted)
-			continue;
-		from = text_format("%s/%s", modules->dir, modules->all[i].path);
-		to = text_format("/usr/lib/modules/%s/%s", modules->release, modules->all[i].path);
-		if (!from || !to)
-			return -ENOMEM;
-		r = stage(modules, modules->all[i].path, root);
-		if (r == 0)
-			r = image_add_file(image, to, 0644, from);
-	}
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(inputs); i++)
-		r = stage(modules, inputs[i], root);
 	if (r < 0) {
 		(void)snprintf(problem, size, "modules of %s: %s", modules->dir, strerror(-r));
 		return r;
 	}
 	r = run_depmod(root, modules->release, problem, size);
-	return r == 0 ? add_indexes(image, modules, root) : r;
-}
-
-int image_add_modules(struct image *image, const char *modules_dir,
-	const struct module_wish *wishes, size_t n, const char *scratch, char *problem, size_t size)
-{
-	AUTO_FREE char *dir = realpath(modules_dir, NULL);
-	struct modules modules = {.dir = dir};
-	int r;
-
-	if (!dir) {
-		r = -errno;
-		(void)snprintf(problem, size, "%s: %s", modules_dir, strerror(-r));
+	if (r < 0)
 		return r;
-	}
-	modules.release = strrchr(dir, '/') + 1;
-	(void)snprintf(problem, size, "out of memory");
-	r = load(&modules, scratch, problem, size);
-	if (r == 0)
-		r = choose(&modules, wishes, n, problem, size);
-	if (r == 0)
-		r = add_chosen(image, &modules, scratch, problem, size);
-	modules_done(&modules);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(indexes); i++)
+		r = add_file(image, modules, dir, indexes[i]);
+	if (r < 0)
+		(void)snprintf(problem, size, "%s: %s", dir, strerror(-r));
 	return r;
 }

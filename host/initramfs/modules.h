@@ -12,14 +12,23 @@ struct module_wish {
 	bool needed;      /* an error where the kernel has it neither as a module nor built in */
 };
 
+struct modules; /* those chosen from one kernel's */
+
 /*
- * Adds the modules (files as they are, compressed or not) below /usr/lib/modules/RELEASE, with the
- * indexes that libkmod reads; depmod makes these in a folder below scratch (an existing folder of
- * ours), and for the whole of a folder that has no modules.dep yet. modules_dir is the host's
- * .../lib/modules/RELEASE.
- * The image's sources lead into scratch: keep it until the image is written. 0 or -errno, with
- * problem[0..size) a sentence.
+ * Adds the modules and what they depend on (files as they are, compressed or not) below
+ * /usr/lib/modules/RELEASE, and the lists that depmod reads. modules_dir is the host's
+ * .../lib/modules/RELEASE; where no package manager has indexed it, depmod does so in a folder
+ * below scratch (an existing folder of ours). 0 with *ret_modules for modules_index(), or -errno
+ * with problem[0..size) a sentence.
  */
-int image_add_modules(struct image *image, const char *modules_dir,
-	const struct module_wish *wishes, size_t n, const char *scratch, char *problem,
-	size_t size);
+int modules_choose(struct image *image, const char *modules_dir, const struct module_wish *wishes,
+	size_t n, const char *scratch, struct modules **ret_modules, char *problem, size_t size);
+
+/*
+ * Adds the indexes that libkmod reads. depmod makes them below scratch: keep that until the image
+ * is written. They follow from what modules_choose() added. 0 or -errno, with problem[0..size).
+ */
+int modules_index(struct image *image, const struct modules *modules, const char *scratch,
+	char *problem, size_t size);
+
+void modules_freep(struct modules **modules); /* *modules may be NULL */
