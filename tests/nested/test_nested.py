@@ -27,15 +27,16 @@ def outcome():
         host.run("shares", "add", "outer", out, "/mnt/out")
         with open(f"{out}/begin", "w") as file:
             file.write(os.path.realpath(f"{HERE}/../.."))
-        wait_until(lambda: os.path.exists(f"{out}/code"), timeout=1200, step=0.5)
+        wait_until(lambda: os.path.exists(f"{out}/code"), timeout=600, step=0.5)
         lines = open(f"{out}/results").read().splitlines()
         log = open(f"{out}/log", errors="replace").read()
-        yield {line.split(":")[0].rsplit(" ", 1)[1]: line for line in lines}, log
+        print(log)
+        yield {line.split(":")[0].rsplit(" ", 1)[1]: line for line in lines}
     finally:
         host.close()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_inner_guest(outcome, name):
-    lines, log = outcome
-    assert lines.get(name, "it did not run").startswith("ok "), lines.get(name, "it did not run") + "\n" + log[-6000:]
+    line = outcome.get(name, "it did not run")
+    assert line.startswith("ok "), line
