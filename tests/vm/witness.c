@@ -16,6 +16,9 @@
  *   kill PID SIGNAL
  *   statfs PATH           asks a file system; may hang, then in a child that is left alone
  *   sync
+ *   swapon FILE, swapoff FILE
+ *   loop FILE             puts a loop device on a file; "ok DEVICE"
+ *   unloop DEVICE
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,12 +26,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/swap.h>
 #include <unistd.h>
 
+#include <linux/loop.h>
 #include <linux/vm_sockets.h>
 
 #define PORT 4000
@@ -91,6 +97,34 @@ static int hang_on(const char *path)
 	return pid < 0 ? -1 : snprintf(answer, SIZE, "%d", pid) * 0;
 }
 
+static int loop_on(const char *path)
+{
+	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+	int number = control < 0 ? -1 : ioctl(control, LOOP_CTL_GET_FREE);
+	int file = open(path, O_RDWR | O_CLOEXEC), device = -1, r = -1;
+
+	if (number >= 0 && file >= 0) {
+		(void)snprintf(answer, SIZE, "/dev/loop%d", number);
+		device = open(answer, O_RDWR | O_CLOEXEC);
+	}
+	if (device >= 0)
+		r = ioctl(device, LOOP_SET_FD, file);
+	(void)close(device);
+	(void)close(file);
+	(void)close(control);
+	return r;
+}
+
+static int loop_off(const char *path)
+{
+	int device = open(path, O_RDWR | O_CLOEXEC);
+	int r = device < 0 ? -1 : ioctl(device, LOOP_CLR_FD);
+
+	if (device >= 0)
+		(void)close(device);
+	return r;
+}
+
 /* Runs one command; answer holds the text. 0, or -1 with errno. */
 static int run(char *line)
 {
@@ -121,6 +155,14 @@ static int run(char *line)
 		return umount2(a, 0);
 	if (strcmp(command, "release") == 0)
 		return close(atoi(a));
+	if (strcmp(command, "swapon") == 0)
+		return swapon(a, 0);
+	if (strcmp(command, "swapoff") == 0)
+		return swapoff(a);
+	if (strcmp(command, "loop") == 0)
+		return loop_on(a);
+	if (strcmp(command, "unloop") == 0)
+		return loop_off(a);
 	if (strcmp(command, "statfs") == 0)
 		return hang_on(a);
 	if (strcmp(command, "hold") == 0) {
