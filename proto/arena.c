@@ -35,36 +35,39 @@ void arena_init(struct arena *arena, size_t cap)
 			.alloc = allocator_alloc, .free = allocator_free, .allocator_data = arena}};
 }
 
-static void free_chunks(struct arena *arena, struct arena_chunk *keep)
+static void free_chunks(struct arena *arena)
 {
 	struct arena_chunk *next;
 
 	for (struct arena_chunk *chunk = arena->chunks; chunk; chunk = next) {
 		next = chunk->next;
-		if (chunk != keep)
-			free(chunk);
+		free(chunk);
 	}
-	arena->chunks = keep;
+	arena->chunks = NULL;
 	arena->used = 0;
-	if (keep) {
-		keep->next = NULL;
-		keep->used = 0;
-		arena->used = keep->size;
-	}
 }
 
 void arena_reset(struct arena *arena)
 {
-	struct arena_chunk *keep = arena->chunks;
+	struct arena_chunk **link = &arena->chunks, *keep;
 
-	while (keep && keep->size != CHUNK_SIZE)
-		keep = keep->next;
-	free_chunks(arena, keep);
+	while (*link && (*link)->size != CHUNK_SIZE)
+		link = &(*link)->next;
+	keep = *link;
+	if (keep)
+		*link = keep->next;
+	free_chunks(arena);
+	if (keep) {
+		keep->next = NULL;
+		keep->used = 0;
+		arena->chunks = keep;
+		arena->used = keep->size;
+	}
 }
 
 void arena_done(struct arena *arena)
 {
-	free_chunks(arena, NULL);
+	free_chunks(arena);
 }
 
 void *arena_alloc(struct arena *arena, size_t n)

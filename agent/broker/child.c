@@ -18,8 +18,6 @@
 #include "proto/clock.h"
 #include "proto/log.h"
 
-extern char **environ;
-
 /* Body of the largest message that a child sends to us. */
 #define BODY_MAX 1024
 

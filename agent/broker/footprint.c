@@ -41,7 +41,8 @@ static uint16_t descriptors_of(pid_t pid)
 	if (!dir)
 		return 0;
 	for (struct dirent *entry; (entry = readdir(dir));)
-		n += entry->d_name[0] != '.';
+		if (entry->d_name[0] != '.')
+			n++;
 	(void)closedir(dir);
 	return n;
 }

@@ -74,7 +74,7 @@ static void on_first_byte(struct loop_io *io, uint32_t events)
 /* Makes room by dropping the oldest: of the same identity when it holds half the places. */
 static void make_room(struct broker *broker, const struct identity *identity)
 {
-	struct pending *oldest = NULL, *oldest_same = NULL;
+	struct pending *oldest = NULL, *oldest_same = NULL, *leaving = NULL;
 	size_t same = 0;
 
 	LIST_EACH(&broker->pending, node)
@@ -90,9 +90,11 @@ static void make_room(struct broker *broker, const struct identity *identity)
 			oldest_same = pending;
 	}
 	if (same >= PENDING_MAX / 2)
-		(void)fd_close(pending_leave(oldest_same));
+		leaving = oldest_same;
 	else if (broker->pending_n >= PENDING_MAX)
-		(void)fd_close(pending_leave(oldest));
+		leaving = oldest;
+	if (leaving)
+		(void)fd_close(pending_leave(leaving));
 }
 
 void peer_add(struct broker *broker, int fd, const struct identity *identity)
@@ -215,7 +217,7 @@ static int listen_unix(struct broker *broker, int *ret_fd)
 			sizeof(address.sun_path) - 1);
 		return -ENAMETOOLONG;
 	}
-	strcpy(address.sun_path, path);
+	memcpy(address.sun_path, path, strlen(path));
 	(void)unlink(path);
 	/* Everybody may connect; what they may do is the policy's, by their user id. */
 	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||

@@ -36,7 +36,7 @@ void config_init(struct config *config);
 /* Sets one key. 0, or -EINVAL with problem[0..size) saying what was expected (also for a key that
  * does not exist). */
 int config_set(
-	struct config *config, const char *key, const char *value, char *problem, size_t size);
+	struct config *config, const char *name, const char *value, char *problem, size_t size);
 
 /* Reads a file. 0; -ENOENT where it does not exist; -EINVAL with problem as "FILE:LINE: ...";
  * -errno of reading with problem filled too. */

@@ -56,7 +56,7 @@ int ctl_call(int argc, char **argv)
 {
 	static const struct option options[] = {{"address", required_argument, NULL, 'a'}, {0}};
 	char address[512];
-	json_t *answer;
+	json_t *answer = NULL;
 	int option, r;
 
 	own_address(address, sizeof(address));
@@ -89,7 +89,7 @@ int ctl_methods(int argc, char **argv)
 {
 	bool as_json = argc == 2 && strcmp(argv[1], "--json") == 0;
 	char address[512];
-	json_t *answer, *method;
+	json_t *answer = NULL, *method;
 	size_t i;
 	int r;
 

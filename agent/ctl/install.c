@@ -17,8 +17,6 @@
 #include "proto/client/client.h"
 #include "proto/log.h"
 
-extern char **environ;
-
 struct service_file {
 	const char *from; /* below the data folder; NULL ends the list */
 	const char *to;

@@ -23,8 +23,6 @@
 
 #define MOUNTS_MAX 256
 
-extern char **environ;
-
 static const struct {
 	const char *type, *target, *options;
 	unsigned long flags;

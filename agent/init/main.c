@@ -27,7 +27,7 @@ static int act_of(int sig)
 {
 	switch (sig) {
 	case SIGUSR1:
-		return RB_HALT_SYSTEM;
+		return (int)RB_HALT_SYSTEM;
 	case SIGTERM:
 	case SIGINT: /* Ctrl-Alt-Del */
 		return RB_AUTOBOOT;

@@ -14,8 +14,6 @@
 #define LEAST_NS  (100 * NSEC_PER_MSEC) /* to the next start; doubled for each quick end */
 #define DOUBLINGS 8                     /* at most 25 s */
 
-extern char **environ;
-
 void service_start(struct service *service)
 {
 	char *argv[] = {(char *)PROGRAM, NULL};

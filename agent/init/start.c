@@ -13,8 +13,6 @@
 
 #define START_DIR "/etc/postern/start.d"
 
-extern char **environ;
-
 static int is_visible(const struct dirent *entry)
 {
 	return entry->d_name[0] != '.';

@@ -40,9 +40,9 @@ int mount_look(struct call *call, const char *target, Postern__V1__MountEntry **
 
 /* What became of a killed change: DONE when something being mounted at the target (or nothing, as
  * `mounted` says) is what was asked for. 0 or -errno. */
-int mount_settle(struct call *call, bool has, const ProtobufCBinaryData *target, bool mounted,
+int mount_settle(struct call *call, bool has, const ProtobufCBinaryData *bytes, bool mounted,
 	Postern__V1__Outcome *ret);
 
 /* Settle functions. */
-int settle_mount(struct call *call, const ProtobufCMessage *request, Postern__V1__Outcome *ret);
-int settle_unmount(struct call *call, const ProtobufCMessage *request, Postern__V1__Outcome *ret);
+int settle_mount(struct call *call, const ProtobufCMessage *message, Postern__V1__Outcome *ret);
+int settle_unmount(struct call *call, const ProtobufCMessage *message, Postern__V1__Outcome *ret);

@@ -25,15 +25,16 @@ void point_set_values(Postern__V1__LoadPoint *point, const double v[POINT_VALUES
 	point->link_tx = v[13];
 }
 
-void point_values(Postern__V1__LoadPoint *p, double v[POINT_VALUES])
+void point_values(Postern__V1__LoadPoint *point, double ret_values[POINT_VALUES])
 {
-	const double values[POINT_VALUES] = {p->load1, p->load5, p->load15, p->cpu_percent,
-		(double)p->memory_total, (double)p->memory_available, (double)p->swap_used,
-		p->cpu_pressure, p->memory_pressure, p->io_pressure, p->disk_read, p->disk_write,
-		p->link_rx, p->link_tx};
+	const double values[POINT_VALUES] = {point->load1, point->load5, point->load15,
+		point->cpu_percent, (double)point->memory_total, (double)point->memory_available,
+		(double)point->swap_used, point->cpu_pressure, point->memory_pressure,
+		point->io_pressure, point->disk_read, point->disk_write, point->link_rx,
+		point->link_tx};
 
 	for (int i = 0; i < POINT_VALUES; i++)
-		v[i] = values[i];
+		ret_values[i] = values[i];
 }
 
 void sample_to_point(const struct load_sample *s, Postern__V1__LoadPoint *ret_point)

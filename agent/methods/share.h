@@ -48,6 +48,6 @@ void share_unit_remove(const char *key, const Postern__V1__Share *share);
 size_t shares_restore(struct call *call);
 
 int settle_share_mount(
-	struct call *call, const ProtobufCMessage *request, Postern__V1__Outcome *ret);
+	struct call *call, const ProtobufCMessage *message, Postern__V1__Outcome *ret);
 int settle_share_unmount(
-	struct call *call, const ProtobufCMessage *request, Postern__V1__Outcome *ret);
+	struct call *call, const ProtobufCMessage *message, Postern__V1__Outcome *ret);

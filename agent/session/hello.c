@@ -25,6 +25,11 @@ static size_t peer_limit(const Postern__V1__Hello *hello)
 	return asked < FRAME_CEILING ? asked : FRAME_CEILING;
 }
 
+static uint32_t lower(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
 static void answer(struct session *session, const Postern__V1__Hello *hello)
 {
 	Postern__V1__FromAgent from = POSTERN__V1__FROM_AGENT__INIT;
@@ -33,7 +38,7 @@ static void answer(struct session *session, const Postern__V1__Hello *hello)
 
 	reply.has_major = reply.has_minor = true;
 	reply.major = POSTERN_MAJOR;
-	reply.minor = hello->minor < POSTERN_MINOR ? hello->minor : POSTERN_MINOR;
+	reply.minor = lower(hello->minor, POSTERN_MINOR);
 	reply.agent_version = facts->agent_version;
 	reply.has_features = true;
 	reply.has_max_frame = true;

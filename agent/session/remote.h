@@ -6,7 +6,7 @@
 
 /* Checks the parameters and hands the request to the broker; fails it where that is not possible.
  */
-void remote_start(struct session *session, const Postern__V1__Request *request, enum method method,
+void remote_start(struct session *session, const Postern__V1__Request *from, enum method method,
 	uint64_t deadline);
 
 /* Asks the broker to end it; its answer still comes. */

@@ -38,7 +38,7 @@ int agent_connect(struct cli *cli, struct postern_client **ret_client)
 int agent_call(struct cli *cli, const char *method, json_t *params, uint32_t timeout_ms,
 	json_t **ret_answer)
 {
-	struct postern_client *client;
+	struct postern_client *client = NULL;
 	struct postern_error error = {0};
 	json_t *object = params ? params : json_object();
 	int r = agent_connect(cli, &client);

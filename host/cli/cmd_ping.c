@@ -40,6 +40,11 @@ static int measure(struct cli *cli, uint64_t *times, size_t n)
 	return r;
 }
 
+static double us(uint64_t ns)
+{
+	return (double)ns / NSEC_PER_USEC;
+}
+
 static int run(struct cli *cli)
 {
 	AUTO_FREE uint64_t *times = NULL;
@@ -59,11 +64,10 @@ static int run(struct cli *cli)
 	qsort(times, n, sizeof(*times), by_size);
 	if (cli->json)
 		return cli_json(json_pack("{s:I, s:f, s:f, s:f}", "count", (json_int_t)n,
-			"least_us", (double)times[0] / 1000, "median_us",
-			(double)times[n / 2] / 1000, "most_us", (double)times[n - 1] / 1000));
+			"least_us", us(times[0]), "median_us", us(times[n / 2]), "most_us",
+			us(times[n - 1])));
 	(void)printf("%s answers: %zu round trips, median %.0f us (%.0f to %.0f)\n", cli->words[0],
-		(size_t)n, (double)times[n / 2] / 1000, (double)times[0] / 1000,
-		(double)times[n - 1] / 1000);
+		(size_t)n, us(times[n / 2]), us(times[0]), us(times[n - 1]));
 	return POSTERN_DONE;
 }
 

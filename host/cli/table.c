@@ -67,23 +67,24 @@ static void print_cell(
 
 void table_print(struct table *table, FILE *out)
 {
-	size_t widths[TABLE_COLUMNS];
+	size_t widths[TABLE_COLUMNS] = {0};
 
-	for (size_t i = 0; i < table->n_columns; i++)
-		widths[i] = postern_columns(table->heads[i]);
-	for (size_t i = 0; i < table->n_cells; i++) {
-		size_t columns = postern_columns(table->cells[i]);
+	for (size_t column = 0; column < table->n_columns; column++) {
+		widths[column] = postern_columns(table->heads[column]);
+		for (size_t i = column; i < table->n_cells; i += table->n_columns) {
+			size_t width = postern_columns(table->cells[i]);
 
-		if (columns > widths[i % table->n_columns])
-			widths[i % table->n_columns] = columns;
+			if (width > widths[column])
+				widths[column] = width;
+		}
 	}
 	(void)fputs(style(out, STYLE_BOLD), out);
 	for (size_t i = 0; i < table->n_columns; i++)
 		print_cell(table, i, table->heads[i], widths[i], out);
 	(void)fprintf(out, "%s\n", style(out, STYLE_PLAIN));
-	for (size_t i = 0; i < table->n_cells; i++) {
-		size_t column = i % table->n_columns;
-
+	for (size_t i = 0, column = 0; i < table->n_cells; i++, column++) {
+		if (column == table->n_columns)
+			column = 0;
 		print_cell(table, column, table->cells[i], widths[column], out);
 		if (column + 1 == table->n_columns)
 			(void)fputc('\n', out);

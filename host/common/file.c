@@ -105,7 +105,7 @@ int file_read_json(int dir_fd, const char *path, json_t **ret_object)
 {
 	AUTO_FREE char *text = NULL;
 	AUTO_JSON json_t *object = NULL;
-	size_t len;
+	size_t len = 0;
 	int r = file_read(dir_fd, path, JSON_FILE_MAX, &text, &len);
 
 	if (r < 0)

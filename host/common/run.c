@@ -16,8 +16,6 @@
 
 #include "proto/cleanup.h"
 
-extern char **environ;
-
 static char *find_in(const char *folders, const char *name)
 {
 	char path[PATH_MAX];
@@ -79,7 +77,7 @@ int run_program(const char *const argv[], int timeout_ms, char *problem, size_t 
 {
 	AUTO_FREE char *program = find_program(argv[0]);
 	int status = 0, r;
-	pid_t pid;
+	pid_t pid = 0;
 
 	if (!program) {
 		(void)snprintf(problem, size, "the program %s is not installed", argv[0]);

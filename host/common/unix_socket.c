@@ -44,7 +44,7 @@ int unix_listen(const char *path, int backlog)
 int unix_connect(const char *path, int timeout_ms)
 {
 	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct timeval limit = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
+	struct timeval limit = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000L};
 	struct sockaddr_un address;
 	int r = fill_address(path, &address);
 

@@ -177,24 +177,20 @@ void vm_config_remove_share(struct vm_config *config, size_t index)
 int share_config_from_json(
 	const json_t *object, struct share_config *ret_share, struct postern_error *error)
 {
-	const char *tag = json_field_string(object, "tag", "");
-	const char *source = json_field_string(object, "source", "");
-	const char *target = json_field_string(object, "target", NULL);
-
-	if (!share_tag_valid(tag))
-		return fail(error, POSTERN_USAGE, EINVAL,
-			"a share's tag has 1 to %d letters, digits, dots, underscores and dashes",
-			SHARE_TAG_MAX);
-	if (source[0] != '/' || (target && target[0] != '/'))
-		return fail(error, POSTERN_USAGE, EINVAL,
-			"a share's folders are absolute paths, of the host and of the guest");
 	*ret_share = (struct share_config){
-		.tag = (char *)tag,
-		.source = (char *)source,
-		.target = (char *)target,
+		.tag = (char *)json_field_string(object, "tag", ""),
+		.source = (char *)json_field_string(object, "source", ""),
+		.target = (char *)json_field_string(object, "target", NULL),
 		.read_only = json_field_bool(object, "read_only", false),
 		.persistent = json_field_bool(object, "persistent", false),
 	};
+	if (!share_tag_valid(ret_share->tag))
+		return fail(error, POSTERN_USAGE, EINVAL,
+			"a share's tag has 1 to %d letters, digits, dots, underscores and dashes",
+			SHARE_TAG_MAX);
+	if (ret_share->source[0] != '/' || (ret_share->target && ret_share->target[0] != '/'))
+		return fail(error, POSTERN_USAGE, EINVAL,
+			"a share's folders are absolute paths, of the host and of the guest");
 	return 0;
 }
 

@@ -147,7 +147,7 @@ static int add_named(struct image *image, const char *source, const struct elf_n
 
 static int add_needs(struct image *image, const char *source, int depth, char *problem, size_t size)
 {
-	struct elf_names names;
+	struct elf_names names = {0};
 	int r = depth > NESTING_MAX ? -ELOOP : read_names(source, &names);
 
 	if (r == -ENOEXEC)

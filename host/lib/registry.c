@@ -61,7 +61,7 @@ int registry_root(char ret_root[PATH_MAX], struct postern_error *error)
 	r = make_dirs(ret_root);
 	if (r == 0 && lstat(ret_root, &st) < 0)
 		r = -errno;
-	if (r < 0)
+	if (r != 0)
 		return fail_errno(error, POSTERN_ANSWERED, -r, "%s", ret_root);
 	/* Others could plant a VM there, or reach into ours. */
 	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077) != 0)
@@ -196,8 +196,8 @@ static bool cid_taken(const char *root, char **names, size_t n, const char *name
 static int choose_cid(const char *root, const char *name, uint32_t wanted, uint32_t *ret_cid,
 	struct postern_error *error)
 {
-	char **names;
-	size_t n;
+	char **names = NULL;
+	size_t n = 0;
 	uint32_t cid = wanted ? wanted : CID_FIRST;
 	int r = registry_names(&names, &n, error);
 
@@ -337,7 +337,7 @@ int registry_drop(const char *name, struct postern_error *error)
 {
 	char root[PATH_MAX], dir[PATH_MAX];
 	AUTO_CLOSE int root_lock = -EBADF, dir_fd = -EBADF;
-	bool live;
+	bool live = false;
 	int r = registry_root(root, error);
 
 	if (r < 0)

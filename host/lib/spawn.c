@@ -65,8 +65,8 @@ static int start(char *const argv[], const struct registry_entry *entry, int con
 		return -errno;
 	if (pid == 0)
 		become(argv, lock_fd, control_fd, log_fd, report_fd);
-	report_write = fd_close(report_write);
-	report_fd = fd_close(report_fd);
+	fd_closep(&report_write);
+	fd_closep(&report_fd);
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	return read(report_read, &r, sizeof(r)) == (ssize_t)sizeof(r) ? -r : 0;

@@ -112,7 +112,7 @@ int child_exec(char *const argv[], const int *fds, size_t n, int log_fd, const c
 	if (pid == 0)
 		run(argv, fds, n, log_fd, read_only, report_write, parent);
 	(void)setpgid(pid, pid);
-	report_write = fd_close(report_write);
+	fd_closep(&report_write);
 	do
 		got = read(report_read, &r, sizeof(r));
 	while (got < 0 && errno == EINTR);

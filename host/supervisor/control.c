@@ -270,8 +270,8 @@ void control_close(struct control *control, int timeout_ms)
 
 	loop_io_del(&control->io);
 	control->listener = fd_close(control->listener);
-	while (control->connections) {
-		struct connection *connection = control->connections;
+	for (struct connection *connection = control->connections, *next; connection;
+		connection = next) {
 		struct pollfd poll_fd = {.fd = connection->fd, .events = POLLOUT};
 
 		while (flush(connection) == 0 && buffer_len(&connection->out) > 0 &&
@@ -279,6 +279,7 @@ void control_close(struct control *control, int timeout_ms)
 			;
 		free(connection->open); /* nobody is left to answer it */
 		connection->open = NULL;
+		next = connection->next;
 		connection_close(connection);
 	}
 }

@@ -229,29 +229,41 @@ static struct share *find_free(struct machine *machine)
 	return NULL;
 }
 
+/* The new share with its virtiofsd running, and that one's socket; NULL with *error filled. */
+static struct share *start_new(struct machine *machine, const json_t *arguments,
+	char ret_socket[PATH_MAX], struct postern_error *error)
+{
+	struct share_config config;
+	struct share *share;
+
+	if (share_config_from_json(arguments, &config, error) < 0)
+		return NULL;
+	if (!machine->vmm || machine->state > MACHINE_READY) {
+		(void)fail(error, POSTERN_ABSENT, ENOTCONN, "the VM is not running");
+		return NULL;
+	}
+	if (find(machine, config.tag)) {
+		(void)fail(error, POSTERN_ANSWERED, EEXIST, "the VM has a share %s already",
+			config.tag);
+		return NULL;
+	}
+	share = find_free(machine);
+	if (!share) {
+		(void)fail(error, POSTERN_ANSWERED, ENOSPC, "all %d places for shares are taken",
+			VM_ROOT_PORTS);
+		return NULL;
+	}
+	return share_start(share, &config, ret_socket, error) < 0 ? NULL : share;
+}
+
 void share_add_command(void *ctx, struct request *request, const json_t *arguments)
 {
 	struct machine *machine = ctx;
-	struct share_config config;
 	struct postern_error error = {0};
-	struct share *share = NULL;
 	char path[PATH_MAX];
-	int r = share_config_from_json(arguments, &config, &error);
+	struct share *share = start_new(machine, arguments, path, &error);
 
-	if (r == 0 && (!machine->vmm || machine->state > MACHINE_READY))
-		r = fail(&error, POSTERN_ABSENT, ENOTCONN, "the VM is not running");
-	if (r == 0 && find(machine, config.tag))
-		r = fail(&error, POSTERN_ANSWERED, EEXIST, "the VM has a share %s already",
-			config.tag);
-	if (r == 0) {
-		share = find_free(machine);
-		if (!share)
-			r = fail(&error, POSTERN_ANSWERED, ENOSPC,
-				"all %d places for shares are taken", VM_ROOT_PORTS);
-	}
-	if (r == 0)
-		r = share_start(share, &config, path, &error);
-	if (r < 0) {
+	if (!share) {
 		request_fail(request, &error, NULL);
 		return;
 	}

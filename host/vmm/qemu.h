@@ -3,7 +3,7 @@
 
 #include "host/vmm/vmm.h"
 
-#define QEMU_SHARE_QUEUE 1024 /* entries of a share's request queue */
+#define QEMU_SHARE_QUEUE 1024U /* entries of a share's request queue */
 
 extern const struct vmm_driver qemu_driver;
 

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 /* What every stream advertises for bytes from the guest. */
-#define CREDIT_BUF_ALLOC (256U * 1024)
+#define CREDIT_BUF_ALLOC UINT32_C(0x40000) /* 256 KiB */
 
 /* No more than this is ever in flight towards the guest, whatever buf_alloc it states. */
 #define CREDIT_WINDOW_MAX (1024U * 1024)

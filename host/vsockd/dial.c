@@ -81,8 +81,8 @@ static int connect_port(const struct device *device, uint32_t port, int *ret_fd)
 
 void dial(struct device *device, const struct packet *request)
 {
-	struct flow *flow;
-	int fd, r = -EMFILE;
+	struct flow *flow = NULL;
+	int fd = -EBADF, r = -EMFILE;
 
 	/* Looked at first: the listener's queue is not the guest's to fill. */
 	if (device->flows.count < device->flows.max)
@@ -94,7 +94,7 @@ void dial(struct device *device, const struct packet *request)
 		if (r < 0)
 			flow_free(flow);
 	}
-	if (r < 0) {
+	if (r != 0) {
 		device->counters.refused++;
 		replies_push(&device->replies, request->src_port, request->dst_port, request->type);
 		return;

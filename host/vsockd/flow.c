@@ -158,7 +158,7 @@ static void host_gone(struct flow *flow)
 	if (flow->host_gone)
 		return;
 	flow->host_gone = true;
-	flow->credit.fwd_cnt += spill_len(&flow->spill);
+	flow->credit.fwd_cnt += (uint32_t)spill_len(&flow->spill);
 	spill_drop(&flow->spill, &flow->device->flows.pool);
 	flow->shut_want |= SHUTDOWN_RECV;
 	flow->readable = true;

@@ -73,8 +73,9 @@ static void fit_limits(struct device_options *options)
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
 	if (limit.rlim_cur >= need)
 		return;
-	options->max_connections =
-		limit.rlim_cur > 2 * OTHER_FDS ? (unsigned)limit.rlim_cur - OTHER_FDS : OTHER_FDS;
+	options->max_connections = limit.rlim_cur > (rlim_t)2 * OTHER_FDS
+					   ? (unsigned)limit.rlim_cur - OTHER_FDS
+					   : OTHER_FDS;
 	log_warning("only %u connections: the limit of open files is %lu", options->max_connections,
 		(unsigned long)limit.rlim_cur);
 }

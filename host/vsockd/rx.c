@@ -10,7 +10,7 @@
 /* A flow's share before the next one has its turn, and the share of all before the loop looks at
  * other events. */
 #define TURN_BYTES 65536U
-#define RUN_BYTES  (4 * TURN_BYTES)
+#define RUN_BYTES  (UINT64_C(4) * TURN_BYTES)
 #define RUN_TURNS  64U
 
 /* Reads for one turn. */

@@ -279,7 +279,7 @@ int json_to_message(const ProtobufCMessageDescriptor *type, const json_t *json, 
 	size_t *ret_len, char *problem, size_t size)
 {
 	struct builder builder = {.problem = problem, .size = size};
-	ProtobufCMessage *message;
+	ProtobufCMessage *message = NULL;
 	int r;
 
 	arena_init(&builder.arena, ARENA_HOST_MAX);

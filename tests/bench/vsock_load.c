@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -209,17 +210,16 @@ int main(int argc, char **argv)
 	const char *mode = argc > 3 ? argv[3] : "";
 	uint64_t a = argc > 4 ? strtoull(argv[4], NULL, 10) : 0;
 	uint64_t b = argc > 5 ? strtoull(argv[5], NULL, 10) : 0;
+	bool sized = argc == 6 && a > 0 && a <= BUFFER_SIZE && b > 0;
 
 	errno = 0;
 	if (argc == 5 && strcmp(mode, "connect") == 0)
 		run_connect(argv[1], argv[2], (size_t)a);
-	else if (argc != 6 || a == 0 || a > BUFFER_SIZE || b == 0)
-		mode = "";
-	else if (strcmp(mode, "rtt") == 0)
+	else if (sized && strcmp(mode, "rtt") == 0)
 		run_rtt(argv[1], argv[2], (size_t)a, (size_t)b);
-	else if (strcmp(mode, "sink") == 0)
+	else if (sized && strcmp(mode, "sink") == 0)
 		run_sink(argv[1], argv[2], (size_t)a, b);
-	else if (strcmp(mode, "source") == 0)
+	else if (sized && strcmp(mode, "source") == 0)
 		run_source(argv[1], argv[2], (size_t)a, b);
 	else
 		mode = "";

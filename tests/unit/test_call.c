@@ -13,7 +13,7 @@
 #include "proto/limits.h"
 #include "proto/verify.h"
 
-static int run_ping(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+static int run_ping(struct call *of, const ProtobufCMessage *request, ProtobufCMessage *reply);
 
 const struct handler handlers[METHOD_COUNT] = {
 	[METHOD_system_ping] = {.request = &postern__v1__system_ping_request__descriptor,

@@ -83,7 +83,7 @@ UNIT(any_depth_ends_at_the_same_place)
 
 	for (int i = 0; i < LEVELS; i++) {
 		lengths[i] = len;
-		len += 1 + (len < 128 ? 1 : len < 16384 ? 2 : len < 2097152 ? 3 : 4);
+		len += 1U + (len < 128 ? 1 : len < 16384 ? 2 : len < 2097152 ? 3 : 4);
 	}
 	for (int i = LEVELS - 1; i >= 0; i--) {
 		put_tag(&bytes, 1, BYTES);

@@ -183,7 +183,7 @@ static void look_at_mappings(struct search *search, const struct process *proces
 		path[strcspn(path, "\n")] = '\0';
 		if (major != search->major || minor != search->minor || strcmp(path, last) == 0)
 			continue;
-		strcpy(last, path);
+		(void)snprintf(last, sizeof(last), "%s", path);
 		add_use(search, process, POSTERN__V1__USE_KIND__MAPPING, path, -1);
 	}
 }

@@ -49,7 +49,7 @@ int kmod_ask(struct call *call, const struct kmod_request *request, struct kmod_
 int kmod_need(struct call *call, const struct fs_type *type)
 {
 	struct kmod_request request = {.kind = KMOD_LOAD_FOR_TYPE};
-	struct kmod_reply reply;
+	struct kmod_reply reply = {0};
 	int r;
 
 	if (kernel_knows(type->name))

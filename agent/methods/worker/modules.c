@@ -13,7 +13,7 @@
 static int take_name(struct call *call, const char *name, struct kmod_request *request)
 {
 	if (name && name[0] != '\0' && strlen(name) < sizeof(request->name)) {
-		strcpy(request->name, name);
+		memcpy(request->name, name, strlen(name) + 1);
 		return 0;
 	}
 	return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
@@ -126,7 +126,7 @@ int modules_info(struct call *call, const Postern__V1__ModulesInfoRequest *reque
 	Postern__V1__ModulesInfoReply *reply)
 {
 	struct kmod_request question = {.kind = KMOD_INFO};
-	struct kmod_reply answer;
+	struct kmod_reply answer = {0};
 	int r = take_name(call, request->name, &question);
 
 	if (r == 0)
@@ -167,8 +167,8 @@ static int take_parameters(
 		if (!parameter->name || strlen(parameter->name) >= sizeof(to->parameter[i].name))
 			return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
 				"parameters: expected a name");
-		strcpy(to->parameter[i].name, parameter->name);
-		strcpy(to->parameter[i].value, value);
+		memcpy(to->parameter[i].name, parameter->name, strlen(parameter->name) + 1);
+		memcpy(to->parameter[i].value, value, strlen(value) + 1);
 	}
 	to->parameters = (uint32_t)from->n_parameters;
 	return 0;
@@ -178,7 +178,7 @@ int modules_load(struct call *call, const Postern__V1__ModulesLoadRequest *reque
 	Postern__V1__ModulesLoadReply *reply)
 {
 	struct kmod_request question = {.kind = KMOD_LOAD};
-	struct kmod_reply answer;
+	struct kmod_reply answer = {0};
 	int r = take_name(call, request->name, &question);
 
 	if (r == 0)
@@ -194,7 +194,7 @@ int modules_unload(struct call *call, const Postern__V1__ModulesUnloadRequest *r
 	Postern__V1__ModulesUnloadReply *reply)
 {
 	struct kmod_request question = {.kind = KMOD_UNLOAD};
-	struct kmod_reply answer;
+	struct kmod_reply answer = {0};
 	int r = take_name(call, request->name, &question);
 
 	(void)reply;

@@ -90,27 +90,16 @@ static int unmount_path(struct call *call, const char *target, int flags)
 	return umount2(path, flags | UMOUNT_NOFOLLOW) < 0 ? -errno : 0;
 }
 
-static int check(struct call *call, const char *target, Postern__V1__UnmountMode mode,
-	Postern__V1__MountEntry **ret_entry)
+/* What hangs in the kernel already is let go of only lazily. */
+static int check_responds(struct call *call, const char *target, Postern__V1__UnmountMode mode,
+	const Postern__V1__MountEntry *entry)
 {
-	int r;
-
-	if (target_is_protected(target))
-		return call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, 0,
-			"%s is never unmounted: the guest cannot do without it", target);
-	r = mount_look(call, target, ret_entry);
-	if (r < 0)
-		return call_fail_errno(call, r, "the mount table");
-	if (!*ret_entry)
-		return call_fail(call, POSTERN__V1__CODE__NOT_FOUND, EINVAL,
-			"nothing is mounted at %s", target);
-	if (mode != POSTERN__V1__UNMOUNT_MODE__LAZY &&
-		worker_is_quarantined(call, makedev((*ret_entry)->major, (*ret_entry)->minor)))
-		return call_fail(call, POSTERN__V1__CODE__UNAVAILABLE, 0,
-			"%s does not respond and somebody hangs on it; only a lazy unmount is "
-			"possible",
-			target);
-	return 0;
+	if (mode == POSTERN__V1__UNMOUNT_MODE__LAZY ||
+		!worker_is_quarantined(call, makedev(entry->major, entry->minor)))
+		return 0;
+	return call_fail(call, POSTERN__V1__CODE__UNAVAILABLE, 0,
+		"%s does not respond and somebody hangs on it; only a lazy unmount is possible",
+		target);
 }
 
 /* The mount is not in the table any more, whatever else may be there now. */
@@ -135,8 +124,18 @@ int unmount_do(struct call *call, const char *target, Postern__V1__UnmountMode m
 	int flags = mode == POSTERN__V1__UNMOUNT_MODE__LAZY    ? MNT_DETACH
 		    : mode == POSTERN__V1__UNMOUNT_MODE__FORCE ? MNT_FORCE
 							       : 0;
-	int r = check(call, target, mode, ret_entry);
+	int r;
 
+	if (target_is_protected(target))
+		return call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, 0,
+			"%s is never unmounted: the guest cannot do without it", target);
+	r = mount_look(call, target, ret_entry);
+	if (r < 0)
+		return call_fail_errno(call, r, "the mount table");
+	if (!*ret_entry)
+		return call_fail(call, POSTERN__V1__CODE__NOT_FOUND, EINVAL,
+			"nothing is mounted at %s", target);
+	r = check_responds(call, target, mode, *ret_entry);
 	if (r < 0)
 		return r;
 	if (flags == MNT_DETACH)

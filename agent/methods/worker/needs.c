@@ -8,6 +8,8 @@
 
 #include "agent/methods/vsock_diag.h"
 
+#define KMOD_PROGRAM "/postern-kmod"
+
 Postern__V1__Availability needs_nothing(char *reason, size_t size)
 {
 	(void)reason;
@@ -28,7 +30,7 @@ Postern__V1__Availability needs_vsock_diag(char *reason, size_t size)
 Postern__V1__Availability needs_modules(char *reason, size_t size)
 {
 	char path[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 32);
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - sizeof(KMOD_PROGRAM));
 	char *slash = n > 0 ? memrchr(path, '/', (size_t)n) : NULL;
 
 	if (access("/proc/modules", F_OK) < 0) {
@@ -36,7 +38,7 @@ Postern__V1__Availability needs_modules(char *reason, size_t size)
 		return POSTERN__V1__AVAILABILITY__MISSING_FEATURE;
 	}
 	if (slash)
-		strcpy(slash, "/postern-kmod");
+		memcpy(slash, KMOD_PROGRAM, sizeof(KMOD_PROGRAM));
 	if (slash && access(path, X_OK) == 0)
 		return POSTERN__V1__AVAILABILITY__AVAILABLE;
 	(void)snprintf(reason, size, "postern-kmod is not installed");

@@ -120,9 +120,9 @@ int share_record_write(struct call *call, const char *key, const Postern__V1__Sh
 
 static int read_from(struct call *call, int dir, const char *key, Postern__V1__Share **ret)
 {
-	uint8_t *bytes;
+	uint8_t *bytes = NULL;
 	const char *why;
-	size_t len;
+	size_t len = 0;
 	int r = read_file(call, dir, key, &bytes, &len);
 
 	if (r < 0)

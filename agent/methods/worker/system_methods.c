@@ -13,8 +13,8 @@ static int describe(struct call *call, enum method i, Postern__V1__Method *metho
 	method->name = (char *)row->name;
 	method->summary = (char *)row->summary;
 	method->has_mutating = method->has_streaming = true;
-	method->mutating = row->flags & MUTATING;
-	method->streaming = row->flags & STREAMING;
+	method->mutating = (row->flags & MUTATING) != 0;
+	method->streaming = (row->flags & STREAMING) != 0;
 	method->has_default_timeout_ms = method->has_max_timeout_ms = true;
 	method->default_timeout_ms = row->default_ms;
 	method->max_timeout_ms = row->max_ms;
