@@ -27,13 +27,15 @@ enum inner_kind {
 	INNER_EVENTS,    /* fd: the pair's end whose other end the watcher has; arg: 0 or errno */
 	INNER_STOP,      /* say goodbye and leave */
 	/* session -> broker */
-	INNER_CALL,   /* id, method, deadline, arg: the caller's max_frame; fds: body, reply */
+	INNER_CALL,   /* id, method, deadline, arg: the caller's max_frame; fds: reply, body unless
+		       * empty
+		       */
 	INNER_CANCEL, /* id */
 	INNER_WANT_FOOTPRINT, /* id */
 	INNER_WANT_EVENTS,
 	/* broker -> worker; struct worker_facts */
-	INNER_RUN, /* id, method, deadline, arg: max_frame; fds: body, reply, verdicts, quarantine
-		    */
+	INNER_RUN,     /* id, method, deadline, arg: max_frame; fds: reply, verdicts, quarantine,
+			  body unless empty */
 	INNER_SETTLE,  /* the same; aux: enum ended_why */
 	INNER_SAVE,    /* fd: the load history, to be written to the state folder */
 	INNER_RESTORE, /* mount the persistent shares again */

@@ -92,6 +92,8 @@ struct broker {
 	 * done. */
 	struct child *idle_reader[IDLE_READERS];
 	struct loop_timer refill;
+	uint64_t refill_from; /* no earlier; CLOCK_MONOTONIC, ns */
+	uint64_t refill_by;   /* no later, even while requests run; 0: nothing was missing yet */
 	struct loop_timer reader_timeout;
 	struct child *watcher;
 	struct loop_timer watcher_restart;

@@ -18,6 +18,7 @@
 
 #define KILL_GRACE_MS 250  /* a killed process that still lives then is stuck */
 #define SETTLE_MS     2000 /* to look up what became of a killed change */
+#define READER_MS     10   /* for a busy reader to come free, before another is started */
 
 static void on_timer(struct loop_timer *timer);
 static void on_worker_exit(struct child *child);
@@ -31,6 +32,8 @@ static void call_free(struct call *call)
 	if (call->session)
 		call->session->calls_n--;
 	call->broker->calls_n--;
+	if (call->broker->calls_n == 0)
+		spare_refill(call->broker);
 	(void)fd_close(call->body);
 	(void)fd_close(call->reply);
 	(void)fd_close(call->verdicts_fd);
@@ -72,16 +75,18 @@ static int run(struct call *call)
 		.aux = call->why,
 		.body_len = sizeof(broker->worker_facts),
 	};
-	int fds[] = {call->body, call->reply, call->verdicts_fd, broker->sources.quarantine_ro};
+	int fds[] = {call->reply, call->verdicts_fd, broker->sources.quarantine_ro, call->body};
+	size_t n_fds = call->body < 0 ? 3 : 4;
 	int r = spare_take(broker, role_of(call), &call->child);
 
+	call->waiting = false;
 	if (r < 0)
 		return r;
 	call->child->owner = call;
 	call->child->method = call->method;
 	call->child->on_exit = on_worker_exit;
 	call->child->on_message = on_worker_message;
-	r = child_send(call->child, &message, &broker->worker_facts, fds, ARRAY_SIZE(fds));
+	r = child_send(call->child, &message, &broker->worker_facts, fds, n_fds);
 	if (r < 0)
 		child_kill(call->child);
 	if (!method_rows[call->method].settles || call->settling) {
@@ -91,6 +96,50 @@ static int run(struct call *call)
 	}
 	loop_timer_set(&broker->loop, &call->timer, call->deadline);
 	return 0;
+}
+
+/* True when the call should wait: a reader that answers is free long before a new one has started,
+ * and the caller's next request may come before the last one's reader has said that it is done. */
+static bool should_wait(const struct call *call)
+{
+	if (role_of(call) != ROLE_READER || spare_is_ready(call->broker, ROLE_READER))
+		return false;
+	LIST_EACH(&call->broker->calls, node)
+	{
+		const struct call *other = container_of(node, struct call, node);
+
+		if (other->child && other->child->role == ROLE_READER && other->why == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Runs the call now, or when a reader is free, or a little later in a new one. 0 or -errno. */
+static int run_or_wait(struct call *call)
+{
+	uint64_t patience = monotonic_ns() + READER_MS * NSEC_PER_MSEC;
+
+	if (!should_wait(call))
+		return run(call);
+	call->waiting = true;
+	loop_timer_set(&call->broker->loop, &call->timer,
+		patience < call->deadline ? patience : call->deadline);
+	return 0;
+}
+
+/* A reader has come free: for the call that waits longest. */
+static void run_waiting(struct broker *broker)
+{
+	LIST_EACH(&broker->calls, node)
+	{
+		struct call *call = container_of(node, struct call, node);
+
+		if (!call->waiting)
+			continue;
+		if (run(call) < 0)
+			call_fail(call, ENDED_NO_WORKER);
+		return;
+	}
 }
 
 /* Times asked for by a session are held to the row's. */
@@ -121,7 +170,7 @@ void call_start(struct session *session, const struct inner_message *message,
 	uint32_t refused;
 
 	if (message->method >= METHOD_COUNT || method_rows[message->method].where == SESSION ||
-		n_fds != 2) {
+		n_fds < 1 || n_fds > 2) {
 		log_warning("session (pid %d) asked for what is no call", session->child->pid);
 		child_kill(session->child);
 		return;
@@ -139,21 +188,21 @@ void call_start(struct session *session, const struct inner_message *message,
 		.method = (enum method)message->method,
 		.deadline = clamp_deadline((enum method)message->method, message->deadline),
 		.max_frame = message->arg,
-		.body = take_fd(&fds[0]),
-		.reply = take_fd(&fds[1]),
+		.reply = take_fd(&fds[0]),
+		.body = take_fd(&fds[1]),
 		.verdicts_fd = dup(session->verdicts_fd),
 		.timer.fn = on_timer};
 	list_append(&broker->calls, &call->node);
 	broker->calls_n++;
 	session->calls_n++;
-	if (call->verdicts_fd < 0 || run(call) < 0)
+	if (call->verdicts_fd < 0 || run_or_wait(call) < 0)
 		call_fail(call, ENDED_NO_WORKER);
 }
 
 /* The process is gone, or given up, without a whole answer. */
 static void settle_or_fail(struct call *call)
 {
-	if (!method_rows[call->method].settles || call->settling || call->body < 0) {
+	if (!method_rows[call->method].settles || call->settling || call->reply < 0) {
 		call_fail(call, call->why);
 		return;
 	}
@@ -176,6 +225,11 @@ static void on_timer(struct loop_timer *timer)
 {
 	struct call *call = container_of(timer, struct call, timer);
 
+	if (call->waiting) {
+		if (run(call) < 0)
+			call_fail(call, ENDED_NO_WORKER);
+		return;
+	}
 	if (call->child->killed_ns == 0) {
 		kill_for(call, ENDED_DEADLINE);
 		return;
@@ -217,6 +271,7 @@ static void on_worker_message(struct child *child, const struct inner_message *m
 			break; /* its exit ends the call */
 		spare_return_reader(child);
 		call_free(call);
+		run_waiting(child->broker);
 		break;
 	case INNER_TOUCH:
 		child->touching = message->arg;
@@ -244,8 +299,11 @@ void call_cancel(struct session *session, uint64_t id)
 	{
 		struct call *call = container_of(node, struct call, node);
 
-		if (call->session == session && call->id == id && call->child && !call->answered &&
-			!call->settling && call->why == 0)
+		if (call->session != session || call->id != id)
+			continue;
+		if (call->waiting)
+			call_fail(call, ENDED_CANCELLED);
+		else if (call->child && !call->answered && !call->settling && call->why == 0)
 			kill_for(call, ENDED_CANCELLED);
 	}
 }
@@ -259,7 +317,10 @@ void call_end_all_of(struct session *session)
 		if (call->session != session)
 			continue;
 		call->session = NULL;
-		if (!(method_rows[call->method].flags & MUTATING) && call->why == 0 && call->child)
+		if (call->waiting)
+			call_free(call);
+		else if (!(method_rows[call->method].flags & MUTATING) && call->why == 0 &&
+			 call->child)
 			kill_for(call, ENDED_CANCELLED);
 	}
 }

@@ -14,13 +14,14 @@ struct call {
 	struct list_node node;
 	struct broker *broker;
 	struct session *session; /* NULL once the connection is gone: the call goes on to its end */
-	struct child *child;     /* NULL once it is on the stuck list */
+	struct child *child;     /* NULL while it waits, and once it is on the stuck list */
 	uint64_t id;
 	enum method method;
 	uint64_t deadline;
 	uint64_t max_frame;
-	int body, reply; /* owned; kept for rows with a settle function */
+	int reply, body; /* owned, kept for rows with a settle function; body -EBADF: empty */
 	int verdicts_fd; /* owned */
+	bool waiting;    /* for a reader to come free */
 	bool answered;   /* the worker said that the whole answer is written */
 	bool settling;
 	uint32_t why; /* enum ended_why, once it was killed */

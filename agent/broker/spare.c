@@ -9,7 +9,8 @@
 #include "proto/clock.h"
 #include "proto/log.h"
 
-#define REFILL_MS      20    /* between two starts, and after a spare was taken */
+#define REFILL_MS      20    /* after the last request, and between two starts */
+#define REFILL_MOST_MS 1000  /* after a spare was taken, even while requests run */
 #define REFILL_FAIL_MS 1000  /* after one could not be started */
 #define READER_IDLE_MS 30000 /* a reader that nobody needed for so long goes */
 
@@ -46,6 +47,11 @@ static struct child **find_ready(struct broker *broker, enum role role)
 	return NULL;
 }
 
+bool spare_is_ready(struct broker *broker, enum role role)
+{
+	return find_ready(broker, role) != NULL;
+}
+
 int spare_take(struct broker *broker, enum role role, struct child **ret_child)
 {
 	struct child **ready = find_ready(broker, role);
@@ -61,35 +67,56 @@ int spare_take(struct broker *broker, enum role role, struct child **ret_child)
 	return r;
 }
 
+/* The empty place that is filled next; NULL: nothing is missing. */
+static struct child **find_empty(struct broker *broker, enum role *ret_role)
+{
+	*ret_role = ROLE_SESSION;
+	if (!broker->spare_session)
+		return &broker->spare_session;
+	*ret_role = ROLE_WORKER;
+	if (!broker->spare_worker && broker->sessions_n > 0)
+		return &broker->spare_worker;
+	return NULL;
+}
+
 static void on_refill(struct loop_timer *timer)
 {
 	struct broker *broker = container_of(timer, struct broker, refill);
-	struct child **empty = NULL;
-	enum role role = ROLE_SESSION;
+	uint64_t now = monotonic_ns();
+	enum role role;
+	struct child **empty = find_empty(broker, &role);
 
-	if (broker->stopping)
+	if (!empty || broker->stopping) {
+		broker->refill_by = 0;
 		return;
-	if (!broker->spare_session) {
-		empty = &broker->spare_session;
-	} else if (!broker->spare_worker && broker->sessions_n > 0) {
-		empty = &broker->spare_worker;
-		role = ROLE_WORKER;
 	}
-	if (!empty)
+	if (broker->calls_n > 0 && now < broker->refill_by) {
+		loop_timer_set(&broker->loop, timer, broker->refill_by);
 		return;
-	if (start(broker, role, empty) == 0)
-		loop_timer_set(&broker->loop, timer, monotonic_ns() + REFILL_MS * NSEC_PER_MSEC);
-	else
-		loop_timer_set(
-			&broker->loop, timer, monotonic_ns() + REFILL_FAIL_MS * NSEC_PER_MSEC);
+	}
+	broker->refill_from = now + (start(broker, role, empty) == 0 ? REFILL_MS : REFILL_FAIL_MS) *
+					    NSEC_PER_MSEC;
+	broker->refill_by = 0;
+	spare_refill(broker);
 }
 
 void spare_refill(struct broker *broker)
 {
+	uint64_t now = monotonic_ns(), at = now + REFILL_MS * NSEC_PER_MSEC;
+	enum role role;
+
+	if (!find_empty(broker, &role))
+		return;
+	/* Starting a process takes more of the processor than most requests, so it comes after
+	 * them; those that come without a pause do not put it off for ever. */
+	if (broker->refill_by == 0)
+		broker->refill_by = now + REFILL_MOST_MS * NSEC_PER_MSEC;
+	if (at > broker->refill_by)
+		at = broker->refill_by;
+	if (at < broker->refill_from)
+		at = broker->refill_from;
 	broker->refill.fn = on_refill;
-	if (!broker->refill.loop)
-		loop_timer_set(
-			&broker->loop, &broker->refill, monotonic_ns() + REFILL_MS * NSEC_PER_MSEC);
+	loop_timer_set(&broker->loop, &broker->refill, at);
 }
 
 /* A closed socket tells a healthy child to end; its exit then frees it. */

@@ -2,8 +2,8 @@
 /*
  * Processes started ahead of need: one session always, one worker and one reader while somebody is
  * connected. Starting one takes 20 to 60 ms in a slow guest, handing over a ready one a few. Each
- * is fresh: it has read nothing but its arguments. They are refilled when nothing else is to do, at
- * a bounded rate.
+ * is fresh: it has read nothing but its arguments. They are refilled when no request runs, or a
+ * second after one was taken: a request that hangs does not keep others from finding a spare.
  */
 #pragma once
 
@@ -13,10 +13,13 @@
  * set by the caller. 0 or -errno. */
 int spare_take(struct broker *broker, enum role role, struct child **ret_child);
 
+/* True when spare_take() would not start a process. */
+bool spare_is_ready(struct broker *broker, enum role role);
+
 /* A reader that answered its request: kept as the idle one, or let go. */
 void spare_return_reader(struct child *child);
 
-/* Starts what is missing, soon. */
+/* Starts what is missing, once no request runs. */
 void spare_refill(struct broker *broker);
 
 /* Ends what is not needed while nobody is connected. */

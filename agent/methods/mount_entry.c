@@ -10,7 +10,7 @@
 
 #include "proto/cleanup.h"
 
-#define READ_SIZE 16384
+#define READ_LEAST 1024 /* each read of the kernel's text costs a call */
 
 /* Wrong lines are skipped, not fatal: the kernel's next version may write more. */
 static int skip_bad_line(struct libmnt_table *table, const char *file, int line)
@@ -21,21 +21,30 @@ static int skip_bad_line(struct libmnt_table *table, const char *file, int line)
 	return 1;
 }
 
-int mount_table_read(int fd, struct libmnt_table **ret_table)
+int mount_text_read(int fd, struct buffer *text)
 {
-	AUTO_CLOSE int own = dup(fd);
-	AUTO_FILE FILE *file = own < 0 ? NULL : fdopen(own, "re");
+	ssize_t n;
+
+	do {
+		uint8_t *at = buffer_reserve(text, READ_LEAST);
+
+		if (!at)
+			return -ENOMEM;
+		n = pread(fd, at, text->size - text->end, (off_t)buffer_len(text));
+		if (n > 0)
+			buffer_commit(text, (size_t)n);
+	} while (n > 0 || (n < 0 && errno == EINTR));
+	return n < 0 ? -errno : 0;
+}
+
+int mount_table_parse(const struct buffer *text, struct libmnt_table **ret_table)
+{
+	AUTO_FILE FILE *file = fmemopen(buffer_front(text), buffer_len(text), "r");
 	struct libmnt_table *table;
 	int r;
 
 	if (!file)
 		return -errno;
-	(void)take_fd(&own);
-	/* The offset is shared with fd: always from the beginning. */
-	if (fseek(file, 0, SEEK_SET) < 0)
-		return -errno;
-	/* Whole tables in few reads: procfs would be asked a kilobyte at a time. */
-	(void)setvbuf(file, NULL, _IOFBF, READ_SIZE);
 	table = mnt_new_table();
 	if (!table)
 		return -ENOMEM;
@@ -47,6 +56,17 @@ int mount_table_read(int fd, struct libmnt_table **ret_table)
 	}
 	*ret_table = table;
 	return 0;
+}
+
+int mount_table_read(int fd, struct libmnt_table **ret_table)
+{
+	struct buffer text = {0};
+	int r = mount_text_read(fd, &text);
+
+	if (r == 0)
+		r = mount_table_parse(&text, ret_table);
+	buffer_clear(&text);
+	return r;
 }
 
 int mount_options_split(

@@ -38,6 +38,8 @@ static bool take_part(struct request *request)
 	buffer_consume(part, sizeof(head) + head.len);
 	if (!head.last)
 		return true;
+	/* More than the last part is nobody's answer: this pipe serves no other request. */
+	request->answered = buffer_len(part) == 0;
 	request_close(request);
 	return false;
 }
@@ -51,6 +53,11 @@ static void on_pipe(struct loop_io *io, uint32_t events)
 	uint8_t *at;
 
 	(void)events;
+	if (request == session->kept) {
+		/* Nobody asked: what came must not stand in for the next request's answer. */
+		request_free(take_ptr(session->kept));
+		return;
+	}
 	if (conn_paused(session)) {
 		(void)loop_io_set(io, 0);
 		return;
@@ -92,12 +99,32 @@ static int seal_params(const ProtobufCBinaryData *params, int *ret_fd)
 
 	if (fd < 0)
 		return -errno;
-	if (params->len > 0 && write(fd, params->data, params->len) != (ssize_t)params->len)
+	if (write(fd, params->data, params->len) != (ssize_t)params->len)
 		return -EIO;
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
 		return -errno;
 	*ret_fd = take_fd(&fd);
 	return 0;
+}
+
+bool remote_keeps_pipe(enum method method)
+{
+	return method_rows[method].where == READER;
+}
+
+static int make_pipe(struct request *request)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	request->pipe = ends[0];
+	request->writer = ends[1];
+	/* Ours only: the worker's end waits for us. */
+	if (fcntl(request->pipe, F_SETFL, O_NONBLOCK) < 0)
+		return -errno;
+	request->io.fn = on_pipe;
+	return loop_io_add(&request->session->loop, &request->io, request->pipe, EPOLLIN);
 }
 
 static int hand_over(struct request *request, const Postern__V1__Request *from, uint64_t deadline)
@@ -109,24 +136,18 @@ static int hand_over(struct request *request, const Postern__V1__Request *from, 
 		.deadline = deadline,
 		.arg = session->max_frame};
 	AUTO_CLOSE int body = -EBADF;
-	AUTO_CLOSE int theirs = -EBADF;
-	int ends[2], r;
+	int r = 0;
 
-	r = seal_params(&from->params, &body);
-	if (r < 0)
-		return r;
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return -errno;
-	request->pipe = ends[0];
-	theirs = ends[1];
-	/* Ours only: the worker's end waits for us. */
-	if (fcntl(request->pipe, F_SETFL, O_NONBLOCK) < 0)
-		return -errno;
-	request->io.fn = on_pipe;
-	r = loop_io_add(&session->loop, &request->io, request->pipe, EPOLLIN);
-	if (r < 0)
-		return r;
-	return inner_send(session->broker, &message, NULL, (int[]){body, theirs}, 2);
+	if (request->pipe < 0)
+		r = make_pipe(request);
+	if (r == 0 && from->params.len > 0)
+		r = seal_params(&from->params, &body);
+	if (r == 0)
+		r = inner_send(session->broker, &message, NULL, (int[]){request->writer, body},
+			body < 0 ? 1 : 2);
+	if (!remote_keeps_pipe(request->method))
+		request->writer = fd_close(request->writer);
+	return r;
 }
 
 void remote_start(struct session *session, const Postern__V1__Request *from, enum method method,

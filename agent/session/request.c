@@ -25,24 +25,44 @@ struct request *request_find(struct session *session, uint64_t id)
 
 struct request *request_open(struct session *session, uint64_t id, enum method method)
 {
-	struct request *request = calloc(1, sizeof(*request));
+	struct request *request;
 
-	if (!request)
-		return NULL;
-	*request = (struct request){.session = session, .id = id, .method = method, .pipe = -EBADF};
+	if (session->kept && remote_keeps_pipe(method)) {
+		request = take_ptr(session->kept);
+		request->answered = false;
+	} else {
+		request = calloc(1, sizeof(*request));
+		if (!request)
+			return NULL;
+		*request = (struct request){.pipe = -EBADF, .writer = -EBADF};
+	}
+	request->session = session;
+	request->id = id;
+	request->method = method;
 	list_append(&session->requests, &request->node);
 	session->requests_n++;
 	return request;
 }
 
-void request_close(struct request *request)
+void request_free(struct request *request)
 {
-	list_remove(&request->node);
-	request->session->requests_n--;
 	loop_io_del(&request->io);
 	(void)fd_close(request->pipe);
+	(void)fd_close(request->writer);
 	buffer_clear(&request->part);
 	free(request);
+}
+
+void request_close(struct request *request)
+{
+	struct session *session = request->session;
+
+	list_remove(&request->node);
+	session->requests_n--;
+	if (request->answered && remote_keeps_pipe(request->method) && !session->kept)
+		session->kept = request;
+	else
+		request_free(request);
 }
 
 static void close_by_id(struct session *session, uint64_t id)

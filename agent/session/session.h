@@ -27,9 +27,11 @@ struct request {
 	struct session *session;
 	uint64_t id;
 	enum method method;
-	int pipe; /* owned; where a worker's answer arrives, -EBADF: it is not in a worker */
+	int pipe;   /* owned; where a worker's answer arrives, -EBADF: it is not in a worker */
+	int writer; /* owned; the pipe's other end, kept where the pipe serves again */
 	struct loop_io io;
 	struct buffer part; /* of the answer: head and frame as far as they came */
+	bool answered;      /* all of the answer has come */
 };
 
 struct subscription {
@@ -70,6 +72,7 @@ struct session {
 
 	struct list requests;
 	size_t requests_n;
+	struct request *kept; /* owned; answered, its pipe serves the next request to a reader */
 
 	int events; /* owned; pair with the watcher, -EBADF: not asked for yet */
 	struct loop_io events_io;
@@ -114,9 +117,12 @@ void request_take(struct session *session, const Postern__V1__Request *request);
 void request_cancel(struct session *session, uint64_t id);
 struct request *request_find(struct session *session, uint64_t id);
 
-/* Remembers an open request that is not in a worker. NULL: -ENOMEM. */
+/* Remembers an open request; one to a reader may find a pipe there. NULL: -ENOMEM. */
 struct request *request_open(struct session *session, uint64_t id, enum method method);
+
+/* It has its last answer: forgets it, or keeps it for its pipe. */
 void request_close(struct request *request);
+void request_free(struct request *request);
 
 /* Answers an open or a new request and forgets it. */
 void request_reply(struct session *session, uint64_t id, const ProtobufCMessage *result);

@@ -64,19 +64,20 @@ static int prepare(struct call *call)
 	return worker_raise(method_rows[call->method].caps);
 }
 
-/* The parameters, copied out of the memfd: what the session still could change there is nothing. */
+/* The parameters, copied out of the memfd (-EBADF: empty): what the session still could change
+ * there is nothing. */
 static int read_body(int fd, uint8_t **ret_body, size_t *ret_len)
 {
-	struct stat st;
+	struct stat st = {0};
 
-	if (fstat(fd, &st) < 0)
+	if (fd >= 0 && fstat(fd, &st) < 0)
 		return -errno;
 	if (st.st_size < 0 || (uint64_t)st.st_size > FRAME_CEILING)
 		return -EMSGSIZE;
 	*ret_body = arena_alloc(&worker.arena, (size_t)st.st_size + 1);
 	if (!*ret_body)
 		return -ENOMEM;
-	if (pread(fd, *ret_body, (size_t)st.st_size, 0) != (ssize_t)st.st_size)
+	if (st.st_size > 0 && pread(fd, *ret_body, (size_t)st.st_size, 0) != (ssize_t)st.st_size)
 		return -EIO;
 	*ret_len = (size_t)st.st_size;
 	return 0;
@@ -96,7 +97,7 @@ static int run(const struct inner_message *message, int fds[INNER_FDS_MAX], size
 	size_t len = 0;
 	int r;
 
-	if (message->method >= METHOD_COUNT || n_fds != 4)
+	if (message->method >= METHOD_COUNT || n_fds < 3 || n_fds > 4)
 		return -EBADMSG;
 	call.method = (enum method)message->method;
 	if (worker.confinement.role == ROLE_WORKER) {
@@ -104,13 +105,13 @@ static int run(const struct inner_message *message, int fds[INNER_FDS_MAX], size
 		if (r < 0)
 			return r;
 	}
-	worker.reply = take_fd(&fds[1]);
-	worker.quarantine = take_fd(&fds[3]);
+	worker.reply = take_fd(&fds[0]);
+	worker.quarantine = take_fd(&fds[2]);
 	worker_read_quarantine(&worker);
-	if (pread(fds[2], &worker.verdicts, sizeof(worker.verdicts), 0) !=
+	if (pread(fds[1], &worker.verdicts, sizeof(worker.verdicts), 0) !=
 		(ssize_t)sizeof(worker.verdicts))
 		return -EBADMSG;
-	r = read_body(fds[0], &body, &len);
+	r = read_body(fds[3], &body, &len);
 	if (r < 0)
 		r = dispatch_error(&call, r);
 	else if (message->kind == INNER_SETTLE)

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 import os
+import re
+import signal
+import struct
 import time
 
 import pytest
 
-from wire import Failed, modules
+from wire import Failed, frame, modules, pb
 
 
 def test_ping_returns_the_payload(client):
@@ -106,6 +109,86 @@ def test_a_killed_reader_is_an_error_and_replaced(agent, client):
         os.kill(pid, 9)
     time.sleep(0.1)
     assert client.call("mounts.list").mounts
+
+
+def readers_of(client):
+    return [p.pid for p in client.call("system.info").agent.processes if p.role == "reader"]
+
+
+def test_many_requests_wait_for_few_readers(agent, client):
+    """A reader that answers is free sooner than a new one starts."""
+    started = set()
+    for _ in range(4):
+        ids = [client.start("mounts.list") for _ in range(12)]
+        for id in ids:
+            assert client.finish(id, "mounts.list").mounts
+        started |= set(readers_of(client))
+    gone = re.findall(r"reader \(pid (\d+)\) ended", agent.read_log())
+    assert len(started | set(map(int, gone))) < 24
+
+
+def test_a_reader_that_hangs_holds_up_only_its_own_request(agent, client):
+    client.call("mounts.list")
+    with agent.client() as other:
+        for pid in readers_of(client):
+            os.kill(pid, signal.SIGSTOP)
+        hanging = [client.start("mounts.list") for _ in range(2)]
+        # Two readers may be idle, both stopped: the third request finds neither.
+        assert other.call("mounts.list").mounts
+        for id in hanging:
+            client.cancel(id)
+        for id in hanging:
+            try:
+                client.finish(id, "mounts.list")
+            except Failed as failed:
+                assert failed.code == "CANCELLED"
+        assert client.call("mounts.list").mounts
+
+
+def test_a_request_that_waits_for_a_reader_can_be_cancelled(agent, client):
+    client.call("mounts.list")
+    readers = readers_of(client)
+    for pid in readers:
+        os.kill(pid, signal.SIGSTOP)
+    hanging = [client.start("mounts.list") for _ in readers]
+    request = pb.ToAgent(request=pb.Request(id=99, method="mounts.list"))
+    cancel = pb.ToAgent(cancel=pb.Cancel(id=99))
+    client.send_raw(frame(request.SerializeToString()) + frame(cancel.SerializeToString()))
+    with pytest.raises(Failed) as failed:
+        client.finish(99, "mounts.list")
+    assert failed.value.code == "CANCELLED"
+    for pid in readers:
+        os.kill(pid, signal.SIGCONT)
+    for id in hanging:
+        assert client.finish(id, "mounts.list").mounts
+
+
+def test_what_nobody_asked_for_is_no_answer(agent):
+    """The pipe that a reader's answers come through serves again; what lies in it between two requests
+    is thrown away with it."""
+    with agent.client() as client:
+        assert client.call("mounts.list").mounts
+        info = client.call("system.info").agent
+        session, = [p.pid for p in info.processes if p.role == "session" and writers(p.pid)]
+        forged = pb.FromAgent(response=pb.Response(id=77, result=b""))
+        body = frame(forged.SerializeToString())
+        with open(writers(session)[0], "wb", buffering=0) as pipe:
+            pipe.write(struct.pack("II", len(body), 1) + body)
+        client.call("system.ping")
+        assert client.call("mounts.list").mounts
+        assert client.call("mounts.list").mounts
+        assert not client.responses
+
+
+def writers(pid):
+    """The pipes that a process may write to."""
+    found = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        path = f"/proc/{pid}/fd/{fd}"
+        flags = int(re.search(r"flags:\s*(\d+)", open(f"/proc/{pid}/fdinfo/{fd}").read())[1], 8)
+        if os.readlink(path).startswith("pipe:") and flags & os.O_WRONLY and int(fd) > 2:
+            found.append(path)
+    return found
 
 
 def test_current_load_is_the_kernels(client):

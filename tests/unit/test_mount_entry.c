@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Lines of mountinfo, and samples of the load, as messages. */
-/* needs: agent/methods/mount_entry.c agent/methods/sample.c */
+/* needs: agent/methods/mount_entry.c agent/methods/worker/mount_memo.c agent/methods/sample.c */
 /* libs: mount */
 #include "tests/unit/unit.h"
 
 #include "agent/methods/mount_entry.h"
+#include "agent/methods/mount_memo.h"
 #include "agent/methods/sample.h"
 
 static struct arena arena;
@@ -210,6 +211,68 @@ UNIT(samples_become_points)
 #name, test_##name, set_up, tear_down, NULL                                        \
 	}
 
+static void rewrite(int fd, const char *text)
+{
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(pwrite(fd, text, strlen(text), 0), strlen(text));
+}
+
+UNIT(what_is_kept_is_the_kernels_last_word)
+{
+	const char *changed = "31 25 0:27 / /mnt/a rw - tmpfs none rw,size=64k\n";
+	const char *as_long = "31 25 0:27 / /mnt/b rw - tmpfs none rw,size=64k\n";
+	int fd = memfd_create("mountinfo", 0);
+	const Postern__V1__MountEntry **kept;
+	struct mount_memo memo = {0};
+
+	rewrite(fd, lines);
+	assert_int_equal(mount_memo_read(&memo, fd), 0);
+	assert_int_equal(memo.n, 5);
+	expect_bytes(memo.entries[1]->target, "/mnt/with space");
+	kept = memo.entries;
+	assert_int_equal(mount_memo_read(&memo, fd), 0);
+	assert_ptr_equal(memo.entries, kept);
+	assert_int_equal(memo.n, 5);
+
+	rewrite(fd, changed);
+	assert_int_equal(mount_memo_read(&memo, fd), 0);
+	assert_int_equal(memo.n, 1);
+	expect_bytes(memo.entries[0]->target, "/mnt/a");
+	rewrite(fd, as_long);
+	assert_int_equal(mount_memo_read(&memo, fd), 0);
+	expect_bytes(memo.entries[0]->target, "/mnt/b");
+
+	/* What cannot be read is not answered from memory. */
+	(void)close(fd);
+	assert_int_equal(mount_memo_read(&memo, fd), -EBADF);
+	assert_int_equal(memo.n, 0);
+	assert_null(memo.entries);
+	mount_memo_clear(&memo);
+}
+
+UNIT(a_table_of_any_length_is_read_whole)
+{
+	struct buffer text = {0};
+	int fd = memfd_create("mountinfo", 0);
+	struct mount_memo memo = {0};
+	char line[128];
+
+	for (int i = 0; i < 1000; i++) {
+		int n = snprintf(line, sizeof(line), "%d 1 0:%d / /mnt/%d rw - tmpfs none rw\n",
+			100 + i, 30 + i, i);
+
+		assert_int_equal(write(fd, line, (size_t)n), n);
+	}
+	assert_int_equal(mount_memo_read(&memo, fd), 0);
+	assert_int_equal(memo.n, 1000);
+	expect_bytes(memo.entries[999]->target, "/mnt/999");
+	mount_memo_clear(&memo);
+	assert_int_equal(mount_text_read(fd, &text), 0);
+	assert_int_equal(buffer_len(&text), lseek(fd, 0, SEEK_END));
+	buffer_clear(&text);
+	(void)close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -221,6 +284,8 @@ int main(void)
 		ENTRY_TEST(option_lists_are_split),
 		ENTRY_TEST(without_memory_there_is_no_entry),
 		ENTRY_TEST(samples_become_points),
+		RUN(what_is_kept_is_the_kernels_last_word),
+		RUN(a_table_of_any_length_is_read_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,57 +4,55 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
-#include "agent/methods/mount_entry.h"
+#include "agent/methods/mount_memo.h"
 #include "agent/methods/probe.h"
 #include "agent/methods/prototypes.h"
 #include "agent/worker/worker.h"
-#include "proto/cleanup.h"
 
 #define PART_BYTES (192u << 10) /* of one response, so that any caller's frames hold it */
 
-static bool is_wanted(const Postern__V1__MountsListRequest *request, struct libmnt_fs *fs)
+static bool equals(const ProtobufCBinaryData *bytes, const void *data, size_t len)
 {
-	const char *type = mnt_fs_get_fstype(fs), *target = mnt_fs_get_target(fs);
+	return bytes->len == len && memcmp(bytes->data, data, len) == 0;
+}
 
+static bool is_wanted(
+	const Postern__V1__MountsListRequest *request, const Postern__V1__MountEntry *entry)
+{
 	if (request->has_target &&
-		(!target || strlen(target) != request->target.len ||
-			memcmp(target, request->target.data, request->target.len) != 0))
+		(!entry->has_target ||
+			!equals(&entry->target, request->target.data, request->target.len)))
 		return false;
 	if (request->n_types == 0)
 		return true;
 	for (size_t i = 0; i < request->n_types; i++)
-		if (type && strcmp(request->types[i], type) == 0)
+		if (entry->has_type &&
+			equals(&entry->type, request->types[i], strlen(request->types[i])))
 			return true;
 	return false;
 }
 
+/* The wanted entries, as copies that this request may write into. */
 static int collect(struct call *call, const Postern__V1__MountsListRequest *request,
-	struct libmnt_table *table, Postern__V1__MountEntry ***ret, size_t *ret_n)
+	const struct mount_memo *memo, Postern__V1__MountEntry ***ret, size_t *ret_n)
 {
-	struct libmnt_iter *iter = mnt_new_iter(MNT_ITER_FORWARD);
-	struct libmnt_fs *fs;
-	int r = 0;
-
 	*ret_n = 0;
-	*ret = arena_alloc(call->arena, ((size_t)mnt_table_get_nents(table) + 1) * sizeof(**ret));
-	while (iter && *ret && r == 0 && mnt_table_next_fs(table, iter, &fs) == 0) {
+	*ret = arena_alloc(call->arena, (memo->n + 1) * sizeof(**ret));
+	if (!*ret)
+		return -ENOMEM;
+	for (size_t i = 0; i < memo->n; i++) {
 		Postern__V1__MountEntry *entry;
 
-		if (!is_wanted(request, fs))
+		if (!is_wanted(request, memo->entries[i]))
 			continue;
-		entry = mount_entry_new(call->arena, fs);
-		if (!entry) {
-			r = -ENOMEM;
-			break;
-		}
+		entry = arena_copy(call->arena, memo->entries[i], sizeof(*entry));
+		if (!entry)
+			return -ENOMEM;
 		if (worker_is_quarantined(call, makedev(entry->major, entry->minor)))
 			entry->state = POSTERN__V1__MOUNT_STATE__NOT_RESPONDING;
 		(*ret)[(*ret_n)++] = entry;
 	}
-	if (!iter || !*ret)
-		r = -ENOMEM;
-	mnt_free_iter(iter);
-	return r;
+	return 0;
 }
 
 /* Sends all but the last part; what is left is the reply's. */
@@ -86,19 +84,20 @@ static int send_parts(struct call *call, Postern__V1__MountEntry **entries, size
 int mounts_list(struct call *call, const Postern__V1__MountsListRequest *request,
 	Postern__V1__MountsListReply *reply)
 {
-	AUTO_CLOSE int mountinfo = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	static struct mount_memo memo;
+	static int mountinfo = -EBADF; /* its namespace is this process's for good */
 	Postern__V1__MountEntry **entries;
-	struct libmnt_table *table;
 	size_t n;
 	int r;
 
 	if (mountinfo < 0)
+		mountinfo = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	if (mountinfo < 0)
 		return call_fail_errno(call, -errno, "the mount table");
-	r = mount_table_read(mountinfo, &table);
+	r = mount_memo_read(&memo, mountinfo);
 	if (r < 0)
 		return call_fail_errno(call, r, "the mount table");
-	r = collect(call, request, table, &entries, &n);
-	mnt_unref_table(table);
+	r = collect(call, request, &memo, &entries, &n);
 	if (r == 0 && request->usage)
 		r = probe_usage(call, entries, n);
 	return r < 0 ? r : send_parts(call, entries, n, reply);
