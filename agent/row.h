@@ -11,7 +11,7 @@
  * Type          "MountsList": the messages are MountsListRequest and MountsListReply
  * where         SESSION, READER or WORKER
  * caps          capabilities while the handler runs, CAP(SYS_ADMIN) | ...; 0 unless a WORKER
- * profile       its list of system calls in agent/sandbox/profiles.h
+ * profile       which class of system calls it needs, of enum profile below
  * default_ms    time for an answer when the caller asks for none, and the most it can ask for
  * max_ms
  * flags         MUTATING, STREAMING, SAFE_FROZEN, or 0

@@ -34,8 +34,9 @@ static struct loop_timer stop_timer;
 
 static void usage(void)
 {
-	puts("Usage: posternd [--config FILE]        run the agent\n"
-	     "       posternd COMMAND [ARGUMENTS]   ask the agent; posternd help lists commands\n"
+	puts("Usage: posternd [--config FILE]                       run the agent\n"
+	     "       posternd [--config FILE] COMMAND [ARGUMENTS]   ask the agent; posternd help\n"
+	     "                                                      lists commands\n"
 	     "\n"
 	     "  -c, --config FILE   settings (default " CONFIG_DEFAULT_FILE ")\n"
 	     "  -h, --help          this text\n"

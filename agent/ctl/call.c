@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/config/config.h"
 #include "agent/ctl/ctl.h"
 #include "proto/cleanup.h"
 #include "proto/client/client.h"
@@ -15,16 +14,15 @@
 #include "proto/client/json_call.h"
 #include "proto/log.h"
 
-/* The socket as the settings have it. */
-static void own_address(char *address, size_t size)
+/* The agent's socket as the settings have it. 0 or an exit code. */
+static int own_address(const char *file, char *address, size_t size)
 {
 	struct config config;
-	char problem[512];
+	int r = ctl_settings(file, &config);
 
-	config_init(&config);
-	(void)config_read_file(&config, CONFIG_DEFAULT_FILE, problem, sizeof(problem));
-	(void)config_read_cmdline(&config, "/proc/cmdline", problem, sizeof(problem));
-	(void)snprintf(address, size, "local:%s", config.socket);
+	if (r == 0)
+		(void)snprintf(address, size, "local:%s", config.socket);
+	return r;
 }
 
 static int report(struct postern_error *error)
@@ -52,14 +50,13 @@ static int call(const char *address, const char *method, const char *params, jso
 	return r < 0 ? report(&error) : 0;
 }
 
-int ctl_call(int argc, char **argv)
+int ctl_call(const char *settings, int argc, char **argv)
 {
 	static const struct option options[] = {{"address", required_argument, NULL, 'a'}, {0}};
-	char address[512];
+	char address[512] = "";
 	json_t *answer = NULL;
-	int option, r;
+	int option, r = 0;
 
-	own_address(address, sizeof(address));
 	while ((option = getopt_long(argc, argv, "a:", options, NULL)) >= 0) {
 		if (option != 'a')
 			return POSTERN_USAGE;
@@ -69,6 +66,10 @@ int ctl_call(int argc, char **argv)
 		log_error("usage: posternd call [--address ADDRESS] METHOD [JSON]");
 		return POSTERN_USAGE;
 	}
+	if (address[0] == '\0')
+		r = own_address(settings, address, sizeof(address));
+	if (r != 0)
+		return r;
 	r = call(address, argv[optind], argc - optind == 2 ? argv[optind + 1] : NULL, &answer);
 	if (r != 0)
 		return r;
@@ -85,7 +86,7 @@ static const char *text(const json_t *object, const char *key)
 	return value ? value : "";
 }
 
-int ctl_methods(int argc, char **argv)
+int ctl_methods(const char *settings, int argc, char **argv)
 {
 	bool as_json = argc == 2 && strcmp(argv[1], "--json") == 0;
 	char address[512];
@@ -97,8 +98,9 @@ int ctl_methods(int argc, char **argv)
 		log_error("usage: posternd methods [--json]");
 		return POSTERN_USAGE;
 	}
-	own_address(address, sizeof(address));
-	r = call(address, "system.methods", NULL, &answer);
+	r = own_address(settings, address, sizeof(address));
+	if (r == 0)
+		r = call(address, "system.methods", NULL, &answer);
 	if (r != 0)
 		return r;
 	if (as_json) {

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <errno.h>
 #include <stdio.h>
-#include <string.h>
 
-#include "agent/config/config.h"
 #include "agent/ctl/ctl.h"
 #include "agent/policy/policy.h"
 #include "proto/client/client.h"
@@ -27,9 +24,8 @@ static void print_policy(const struct policy *policy)
 	}
 }
 
-int ctl_check_config(int argc, char **argv)
+int ctl_check_config(const char *settings, int argc, char **argv)
 {
-	const char *file = argc > 1 ? argv[1] : CONFIG_DEFAULT_FILE;
 	struct policy policy = {0};
 	struct config config;
 	char problem[512];
@@ -39,15 +35,10 @@ int ctl_check_config(int argc, char **argv)
 		log_error("usage: posternd check-config [FILE]");
 		return POSTERN_USAGE;
 	}
-	config_init(&config);
-	r = config_read_file(&config, file, problem, sizeof(problem));
-	if (r == -ENOENT && argc == 1)
-		r = 0;
-	if (r == 0)
-		r = config_read_cmdline(&config, "/proc/cmdline", problem, sizeof(problem));
-	if (r == 0)
-		r = policy_read(&policy, config.policy_dir, problem, sizeof(problem));
-	if (r < 0) {
+	r = ctl_settings(argc > 1 ? argv[1] : settings, &config);
+	if (r != 0)
+		return r;
+	if (policy_read(&policy, config.policy_dir, problem, sizeof(problem)) < 0) {
 		log_error("%s", problem);
 		return POSTERN_ANSWERED;
 	}

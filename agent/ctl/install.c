@@ -135,12 +135,13 @@ static int copy_service_file(const struct service_file *file)
 	return r;
 }
 
-int ctl_install(int argc, char **argv)
+int ctl_install(const char *settings, int argc, char **argv)
 {
 	bool start = !(argc == 2 && strcmp(argv[1], "--no-start") == 0), running;
 	const struct service *service = find_service(&running);
 	int r = 0;
 
+	(void)settings;
 	if (argc > 1 && start) {
 		log_error("usage: posternd install [--no-start]");
 		return POSTERN_USAGE;
@@ -165,12 +166,13 @@ int ctl_install(int argc, char **argv)
 	return r < 0 ? POSTERN_ANSWERED : 0;
 }
 
-int ctl_uninstall(int argc, char **argv)
+int ctl_uninstall(const char *settings, int argc, char **argv)
 {
 	const struct service *service;
 	bool running;
 	int r;
 
+	(void)settings;
 	(void)argv;
 	service = find_service(&running);
 	if (argc > 1 || !service) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* postern-ctl: the guest's own command line, run as posternd COMMAND. */
+#include <getopt.h>
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,17 +11,17 @@
 #include "proto/log.h"
 
 static const struct ctl_command commands[] = {
-	{"call", "METHOD [JSON]", "call a method and print its answer as JSON", ctl_call},
-	{"methods", "[--json]", "what can be called here, and why not the rest", ctl_methods},
-	{"check-config", "[FILE]", "check settings and policy, and print what holds",
+	{"call", "METHOD [JSON]", "call a method and print its answer as JSON", true, ctl_call},
+	{"methods", "[--json]", "what can be called here, and why not the rest", true, ctl_methods},
+	{"check-config", "[FILE]", "check settings and policy, and print what holds", true,
 		ctl_check_config},
-	{"install", "[--no-start]", "install, enable and start the service", ctl_install},
-	{"uninstall", "", "stop and remove the service", ctl_uninstall},
+	{"install", "[--no-start]", "install, enable and start the service", false, ctl_install},
+	{"uninstall", "", "stop and remove the service", false, ctl_uninstall},
 };
 
 static void usage(void)
 {
-	puts("Usage: posternd COMMAND [ARGUMENTS]\n\nCommands:");
+	puts("Usage: posternd [--config FILE] COMMAND [ARGUMENTS]\n\nCommands:");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		printf("  %-12s %-14s %s\n", commands[i].name, commands[i].arguments,
 			commands[i].summary);
@@ -30,15 +31,38 @@ static void usage(void)
 
 int main(int argc, char **argv)
 {
+	static const struct option options[] = {
+		{"config", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
+	const char *file = NULL, *name;
+	int option;
+
 	log_open("posternd", LOG_LEVEL_INFO);
 	(void)setlocale(LC_CTYPE, "");
-	if (argc < 2 || strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0) {
-		usage();
-		return argc < 2 ? POSTERN_USAGE : 0;
+	while ((option = getopt_long(argc, argv, "+c:h", options, NULL)) >= 0) {
+		if (option == 'h') {
+			usage();
+			return 0;
+		}
+		if (option != 'c')
+			return POSTERN_USAGE;
+		file = optarg;
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		if (strcmp(commands[i].name, argv[1]) == 0)
-			return commands[i].run(argc - 1, argv + 1);
-	log_error("%s: no such command; posternd help lists them", argv[1]);
+	name = argv[optind];
+	if (!name || strcmp(name, "help") == 0) {
+		usage();
+		return name ? 0 : POSTERN_USAGE;
+	}
+	argc -= optind;
+	argv += optind;
+	optind = 0; /* a command's own options are read from its beginning */
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(commands[i].name, name) != 0)
+			continue;
+		if (!file || commands[i].has_settings)
+			return commands[i].run(file, argc, argv);
+		log_error("%s: --config is for commands that read the settings", name);
+		return POSTERN_USAGE;
+	}
+	log_error("%s: no such command; posternd help lists them", name);
 	return POSTERN_USAGE;
 }

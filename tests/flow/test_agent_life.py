@@ -275,3 +275,21 @@ def test_call_from_the_guests_command_line(stopped):
     agent.stop()
     result = ctl(agent, "call", "system.ping")
     assert result.returncode == 4 and "cannot connect" in result.stderr or "No such file" in result.stderr
+
+
+def test_commands_take_the_settings_that_are_named(stopped):
+    import json
+    agent = stopped.start()
+    settings = f"{agent.dir}/postern.conf"
+    result = run_agent(agent, "-c", settings, "call", "system.info")
+    assert result.returncode == 0, result.stderr
+    processes = json.loads(result.stdout)["agent"]["processes"]
+    assert agent.process.pid in [process["pid"] for process in processes]
+    result = run_agent(agent, "--config", settings, "methods")
+    assert result.returncode == 0 and "mounts.list" in result.stdout
+    result = run_agent(agent, "--config", settings, "check-config")
+    assert result.returncode == 0 and f"{agent.dir}/policy.d" in result.stdout
+    result = run_agent(agent, "-c", "/nothing/here", "call", "system.ping")
+    assert result.returncode == 1 and "/nothing/here" in result.stderr
+    result = run_agent(agent, "-c", settings, "install", "--no-start")
+    assert result.returncode == 2 and "--config is for commands" in result.stderr
