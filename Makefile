@@ -122,7 +122,6 @@ pkg = $(shell pkg-config --libs $(1))
 agent_common := $(call objects,agent/inner.c agent/row.c agent/sandbox/confine.c)
 
 posternd_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/broker agent/config agent/policy))
-posternd_LINK     = $(STATIC)
 postern-session_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/session agent/methods/session) \
 	agent/methods/call.c agent/methods/sample.c)
 postern-session_LINK = $(STATIC)

@@ -86,8 +86,9 @@ int reply_error(struct buffer *out, uint64_t id, Postern__V1__Error *error, size
 /* One row as session and worker know it. */
 struct handler {
 	const ProtobufCMessageDescriptor *request;
+	/* NULL where the program does not run this row: reply, and what only it refers to, is then
+	 * not in its memory either. */
 	const ProtobufCMessageDescriptor *reply;
-	/* NULL where the program does not run this row. */
 	int (*run)(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
 	/* Worker only: what became of a killed call. */
 	int (*settle)(

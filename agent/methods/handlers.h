@@ -38,9 +38,9 @@ const struct handler handlers[METHOD_COUNT] = {
 	summary)                                                                                   \
 	[METHOD_##service##_##rpc] = {                                                             \
 		.request = &postern__v1__##service##_##rpc##_request__descriptor,                  \
-		.reply = &postern__v1__##service##_##rpc##_reply__descriptor,                      \
-		EXPAND(IF_, EXPAND(RUNS_, where))(.run = run_##service##_##rpc, )                  \
-			WORKER_ONLY(settle, needs)},
+		EXPAND(IF_, EXPAND(RUNS_, where))(                                                 \
+				.reply = &postern__v1__##service##_##rpc##_reply__descriptor,      \
+			.run = run_##service##_##rpc, ) WORKER_ONLY(settle, needs)},
 #include "methods.rows"
 #undef METHOD
 };

@@ -71,7 +71,8 @@ def read_port(uds, port, send=b"", until=None):
             if not byte:
                 raise ConnectionError(f"port {port}")
             ok += byte
-        sock.sendall(send)
+        if send:
+            sock.sendall(send)
         data = b""
         while until is None or until not in data:
             more = sock.recv(65536)
