@@ -3,6 +3,8 @@
 
 VERSION := 0.1.0
 B       ?= build
+# One spelling, since the compiler's lists of dependencies have it too.
+override B := $(patsubst $(CURDIR)/%,%,$(abspath $(B)))
 CC      ?= gcc
 PREFIX  ?= /usr
 DESTDIR ?=
