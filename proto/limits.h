@@ -23,7 +23,7 @@
 #define VERIFY_ELEMENTS_TOTAL   16384 /* of all fields of a body together */
 #define VERIFY_HOST_ELEMENTS    65536 /* the same, from the agent */
 #define VERIFY_UNKNOWN          64    /* unknown fields of a body */
-#define VERIFY_SINGULAR_REPEATS 16    /* occurrences of a field that should come once */
+#define VERIFY_SINGULAR_REPEATS 16    /* occurrences of a number or text that should come once */
 #define VERIFY_FIELDS           64    /* fields of one message of ours; a test holds us to it */
 
 /* Decoded messages: libprotobuf-c needs up to 80 times the bytes of the wire. */

@@ -179,6 +179,9 @@ static int count(struct verifier *verifier, const ProtobufCFieldDescriptor *fiel
 	bool repeated = field->label == PROTOBUF_C_LABEL_REPEATED;
 	uint32_t most = repeated ? verifier->limits->elements : VERIFY_SINGULAR_REPEATS;
 
+	/* Nobody sends it, and libprotobuf-c 1.4.1 cannot make one of all that come so. */
+	if (!repeated && field->type == PROTOBUF_C_TYPE_MESSAGE && *field_count > 0)
+		return refuse(verifier, "a message comes twice in a field");
 	/* Neither sum can wrap: elements is at most the body's length, the counts stop at most. */
 	if (elements > most - *field_count)
 		return refuse(verifier, "too many elements in a field");

@@ -165,23 +165,33 @@ UNIT(the_host_takes_more_elements)
 
 UNIT(singular_fields_may_repeat_a_little)
 {
-	static const uint32_t fields[] = {3, 1};
+	for (int n = VERIFY_SINGULAR_REPEATS; n <= VERIFY_SINGULAR_REPEATS + 1; n++) {
+		struct buffer bytes = {0};
 
-	for (size_t f = 0; f < 2; f++)
-		for (int n = VERIFY_SINGULAR_REPEATS; n <= VERIFY_SINGULAR_REPEATS + 1; n++) {
-			struct buffer bytes = {0};
+		for (int i = 0; i < n; i++)
+			put_number(&bytes, 3, 1);
+		if (n == VERIFY_SINGULAR_REPEATS)
+			ACCEPTED(&bytes);
+		else
+			REFUSED(&bytes, "too many elements in a field");
+	}
+}
 
-			for (int i = 0; i < n; i++) {
-				if (f == 0)
-					put_number(&bytes, fields[f], 1);
-				else
-					put_bytes(&bytes, fields[f], "", 0);
-			}
-			if (n == VERIFY_SINGULAR_REPEATS)
-				ACCEPTED(&bytes);
-			else
-				REFUSED(&bytes, "too many elements in a field");
-		}
+/* Of two the decoder would have to make one, which libprotobuf-c 1.4.1 fails to do for a type with a
+ * oneof that is set in neither. */
+UNIT(singular_messages_come_once)
+{
+	static const uint32_t fields[] = {1, 9, 100};
+
+	for (size_t f = 0; f < sizeof(fields) / sizeof(fields[0]); f++) {
+		struct buffer once = {0}, twice = {0};
+
+		put_bytes(&once, fields[f], "", 0);
+		ACCEPTED(&once);
+		put_bytes(&twice, fields[f], "", 0);
+		put_bytes(&twice, fields[f], "", 0);
+		REFUSED(&twice, "a message comes twice in a field");
+	}
 }
 
 UNIT(unknown_fields_are_counted_over_all_levels)
@@ -454,6 +464,7 @@ int main(void)
 		RUN(elements_of_the_whole_message_are_counted),
 		RUN(the_host_takes_more_elements),
 		RUN(singular_fields_may_repeat_a_little),
+		RUN(singular_messages_come_once),
 		RUN(unknown_fields_are_counted_over_all_levels),
 		RUN(unknown_fields_are_skipped_by_their_wire_type),
 		RUN(tags_of_one_to_five_bytes),
