@@ -4,10 +4,10 @@ program that tells what processes take."""
 
 import os
 import shutil
-import socket
 import time
 
 import debian
+from streams import hybrid_stream
 from wire import BUILD
 
 BENCH = f"{os.path.abspath(BUILD)}/bench"
@@ -60,17 +60,7 @@ def make_image(path):
 
 def read_port(uds, port, send=b"", until=None):
     """What a server of the guest says: up to the end of data, or to the first `until`."""
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(20)
-        sock.connect(uds)
-        sock.sendall(b"CONNECT %d\n" % port)
-        # Not every device keeps what is sent ahead of its OK.
-        ok = b""
-        while not ok.endswith(b"\n"):
-            byte = sock.recv(1)
-            if not byte:
-                raise ConnectionError(f"port {port}")
-            ok += byte
+    with hybrid_stream(uds, port) as sock:
         if send:
             sock.sendall(send)
         data = b""

@@ -14,23 +14,16 @@ import sys
 import threading
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+
+from streams import hybrid_stream, unix_stream  # noqa: E402
+
 ECHO, SINK, SOURCE, DIAL = 1001, 1002, 1003, 1004
 uds = None
 
 
 def dial(port, timeout=60):
-    sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(timeout)
-    sock.connect(uds)
-    sock.sendall(b"CONNECT %d\n" % port)
-    line = b""
-    while not line.endswith(b"\n"):
-        byte = sock.recv(1)
-        if not byte:
-            raise ConnectionError("refused")
-        line += byte
-    assert line.startswith(b"OK "), line
-    return sock
+    return hybrid_stream(uds, port, timeout)
 
 
 def read_exact(sock, count):
@@ -154,10 +147,8 @@ def check_many():
         sock.sendall(b"%d" % i)
         assert read_exact(sock, len(str(i))) == b"%d" % i
         sock.close()
-    crowd = [socket.socket(socket.AF_UNIX) for _ in range(60)]
+    crowd = [unix_stream(uds) for _ in range(60)]
     for sock in crowd:
-        sock.settimeout(20)
-        sock.connect(uds)
         sock.sendall(b"CONNECT %d\n" % ECHO)
     for sock in crowd:
         assert sock.recv(3) == b"OK "

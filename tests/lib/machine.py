@@ -5,11 +5,11 @@ and what is left behind."""
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
 
+from streams import hybrid_stream
 from wire import BUILD, Client
 
 BUILD = os.path.abspath(BUILD)
@@ -139,28 +139,16 @@ class Machine:
 
     def witness(self, *words, timeout=20):
         """A command of tests/vm/witness.c: its text, or OSError with the guest's errno."""
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(timeout)
         deadline = time.monotonic() + timeout
         while True:
             # It may start later than the agent.
             try:
-                sock.connect(self.vsock)
-                sock.sendall(b"CONNECT 4000\n")
-                line = b""
-                while not line.endswith(b"\n"):
-                    byte = sock.recv(1)
-                    if not byte:
-                        raise ConnectionError
-                    line += byte
+                sock = hybrid_stream(self.vsock, 4000, timeout)
                 break
             except ConnectionError:
-                sock.close()
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
-                sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                sock.settimeout(timeout)
         with sock:
             sock.sendall(" ".join(map(str, words)).encode() + b"\n")
             head = b""

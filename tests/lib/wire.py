@@ -9,6 +9,8 @@ import struct
 import sys
 import time
 
+from streams import hybrid_stream, unix_stream
+
 BUILD = os.environ.get("POSTERN_BUILD", os.path.join(os.path.dirname(__file__), "..", "..", "build"))
 sys.path.insert(0, os.path.join(BUILD, "py"))
 
@@ -79,27 +81,12 @@ class Client:
             self.hello_reply = self.hello(**fields)
 
     @classmethod
-    def unix(cls, path, **kwargs):
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(kwargs.get("timeout", 20))
-        sock.connect(path)
-        return cls(sock, **kwargs)
+    def unix(cls, path, timeout=20, **kwargs):
+        return cls(unix_stream(path, timeout), timeout=timeout, **kwargs)
 
     @classmethod
     def hybrid(cls, path, port=767, timeout=20, **kwargs):
-        """Through the UNIX socket of a vsock device: CONNECT port, OK n."""
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(timeout)
-        sock.connect(path)
-        sock.sendall(b"CONNECT %d\n" % port)
-        line = b""
-        while not line.endswith(b"\n"):
-            byte = sock.recv(1)
-            if not byte:
-                raise ConnectionRefusedError("no OK")
-            line += byte
-        assert line.startswith(b"OK "), line
-        return cls(sock, timeout=timeout, **kwargs)
+        return cls(hybrid_stream(path, port, timeout), timeout=timeout, **kwargs)
 
     @classmethod
     def vsock(cls, cid, port=767, local_port=None, timeout=20, **kwargs):

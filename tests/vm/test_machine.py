@@ -11,6 +11,7 @@ import time
 import pytest
 
 from machine import ABSENT, ANSWERED, BUILD, REFUSED, TIMED_OUT, USAGE, Host
+from streams import unix_stream
 
 
 @pytest.fixture
@@ -268,13 +269,6 @@ def test_share_at_launch_and_persistent_share_at_the_next(host, folder):
 
 # ---- Those who talk to the supervisor, and to the readiness port ----
 
-def connect(path):
-    client = socket.socket(socket.AF_UNIX)
-    client.settimeout(10)
-    client.connect(path)
-    return client
-
-
 def is_closed(client):
     """The other side has closed it, with bytes of ours unread or not."""
     try:
@@ -286,14 +280,14 @@ def is_closed(client):
 def test_bad_control_clients_are_dropped(running):
     path = running.file("web", "control.sock")
     for junk in (b"junk\n", b"[" * 60000 + b"\n", b"{" + b"x" * 200000):
-        client = connect(path)
+        client = unix_stream(path)
         try:
             client.sendall(junk)
         except (BrokenPipeError, ConnectionResetError):
             pass
         assert is_closed(client)
         client.close()
-    idle = [connect(path) for _ in range(31)]
+    idle = [unix_stream(path) for _ in range(31)]
     assert running.info("web")["status"] == "running"
     for client in idle:
         client.close()
@@ -302,12 +296,12 @@ def test_bad_control_clients_are_dropped(running):
 def test_readiness_port_takes_junk(running):
     path = running.file("web", "vsock.sock_7670")
     for junk in (b"", b"\x00", b"\xff" * 5000, b"\x03abc", struct.pack("B", 200) + b"x" * 200):
-        client = connect(path)
+        client = unix_stream(path)
         client.sendall(junk)
         client.shutdown(socket.SHUT_WR)
         assert is_closed(client)
         client.close()
-    held = [connect(path) for _ in range(10)]
+    held = [unix_stream(path) for _ in range(10)]
     assert running.info("web")["state"] == "ready"
     for client in held:
         client.close()
@@ -320,7 +314,7 @@ def test_readiness_alone_proves_nothing(host):
     host.until(lambda: os.path.exists(path))
     host.until(lambda: host.info("web")["state"] == "booting")
     ready = b"\x0a\x051.2.3"
-    with connect(path) as client:
+    with unix_stream(path) as client:
         client.sendall(bytes([len(ready)]) + ready)
     launch.communicate(timeout=30)
     assert launch.returncode == TIMED_OUT
