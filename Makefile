@@ -261,17 +261,18 @@ bench: setup-test
 SOURCES := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 SCRIPTS := packaging/setup packaging/openrc/posternd.initd .ci/run tests/demo/demo.sh tests/demo/workload \
 	tests/nested/start
+PYTHON  := $(shell git ls-files '*.py' tests/run 2>/dev/null)
 TIDY    := $(patsubst %.c,$(B)/tidy/%,$(filter %.c,$(SOURCES)))
 # Jobs for what starts make below make: as many as asked for, else one a processor.
 JOBS     = $(or $(filter -j%,$(MAKEFLAGS)),-j$(shell nproc))
 
-.PHONY: lint format asan lint-all lint-format lint-cppcheck lint-scripts
+.PHONY: lint format asan lint-all lint-format lint-cppcheck lint-scripts lint-python
 lint:
 	$(Q)packaging/setup lint
 	$(Q)$(MAKE) --no-print-directory $(JOBS) CC=clang B=build/clang lint-all
 	@echo 'lint: nothing found'
 
-lint-all: all unit $(TIDY) lint-format lint-cppcheck lint-scripts
+lint-all: all unit $(TIDY) lint-format lint-cppcheck lint-scripts lint-python
 
 .PRECIOUS: $(B)/obj/%.o
 # After its object, so that a changed header brings it back.
@@ -295,6 +296,10 @@ lint-cppcheck: $(GENERATED)
 lint-scripts:
 	$(say) SHELLCHECK
 	$(Q)shellcheck $(SCRIPTS)
+
+lint-python:
+	$(say) PYFLAKES
+	$(Q)/usr/bin/python3 -m pyflakes $(PYTHON)
 
 format:
 	$(Q)clang-format -i $(SOURCES)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from agent import DEFAULT_POLICY, Agent
+from agent import Agent
 from wire import BUILD, Closed, Failed, pb
 
 

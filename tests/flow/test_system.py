@@ -91,7 +91,6 @@ def test_several_clients_do_not_disturb_each_other(agent):
 def test_a_killed_session_harms_nobody_else(agent):
     with agent.client() as other:
         with agent.client() as victim:
-            before = set(agent.children())
             victim.call("system.ping")
             mine = [p.pid for p in other.call("system.info").agent.processes
                     if p.role == "session" and not p.spare]

@@ -5,7 +5,6 @@ makes of the .proto files."""
 import importlib
 import os
 import socket
-import struct
 import sys
 import time
 

@@ -15,7 +15,7 @@ os.environ.update(POSTERN_BUILD=f"{ROOT}/build", POSTERN_RUNTIME_DIR="/tmp/run",
 sys.path.insert(0, f"{ROOT}/tests/lib")
 os.makedirs("/tmp/run", mode=0o700, exist_ok=True)
 
-from wire import Client, Closed, Failed  # noqa: E402
+from wire import Client, Closed  # noqa: E402
 
 CID = 42
 results = open("/run/out/results", "w", buffering=1)

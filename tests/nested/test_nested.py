@@ -7,7 +7,6 @@ import re
 import pytest
 
 from machine import Host, wait_until
-from wire import BUILD
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CHECKS = re.findall(r"^CHECKS = \[(.*?)\]", open(f"{HERE}/inside.py").read(), re.S | re.M)[0].replace("\n", " ")

@@ -2,7 +2,6 @@
 """The agent as a service of a systemd guest, under the shipped unit, with a disk."""
 
 import os
-import time
 
 import pytest
 
