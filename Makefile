@@ -307,7 +307,7 @@ format:
 # The unit and flow tests with address and undefined-behaviour sanitizers.
 asan: setup-test
 	$(Q)$(MAKE) --no-print-directory SANITIZE=1 all unit build/asan/py/.made
-	$(Q)ASAN_OPTIONS=detect_leaks=0 tests/run --build build/asan unit flow
+	$(Q)ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=1 tests/run --build build/asan unit flow
 
 # ---- installation --------------------------------------------------------------------------------
 

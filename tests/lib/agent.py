@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 
+from streams import unix_stream
 from wire import BUILD, Client
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -50,11 +51,19 @@ class Agent:
             [os.path.join(self.build, "posternd"), "--config", f"{self.dir}/postern.conf"],
             stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + 20
-        while wait and not os.path.exists(self.socket):
+        while wait and not self.listens():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("the agent did not start:\n" + self.read_log())
             time.sleep(0.005)
         return self
+
+    def listens(self):
+        """The socket's name is there a moment before it can be connected."""
+        try:
+            unix_stream(self.socket).close()
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        return True
 
     def read_log(self):
         with open(f"{self.dir}/log", errors="replace") as file:
