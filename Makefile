@@ -304,10 +304,12 @@ lint-python:
 format:
 	$(Q)clang-format -i $(SOURCES)
 
-# The unit and flow tests with address and undefined-behaviour sanitizers.
+# The unit and flow tests with address, leak and undefined-behaviour sanitizers. A session cannot be
+# looked through for leaks: it has no /proc, and nothing may trace it.
+ASAN_OPTIONS := quarantine_size_mb=1:detect_leaks=1:include_if_exists=$(CURDIR)/tests/lint/asan.%b
 asan: setup-test
-	$(Q)$(MAKE) --no-print-directory SANITIZE=1 all unit build/asan/py/.made
-	$(Q)ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=1 tests/run --build build/asan unit flow
+	$(Q)$(MAKE) --no-print-directory $(JOBS) SANITIZE=1 all unit build/asan/py/.made
+	$(Q)ASAN_OPTIONS=$(ASAN_OPTIONS) tests/run --build build/asan unit flow
 
 # ---- installation --------------------------------------------------------------------------------
 
