@@ -5,7 +5,7 @@
 #include "proto/client/json_call.h"
 
 static const struct cli_option options[] = {
-	{"timeout", 't', "MS", "for the answer; the method's own by default"},
+	{"timeout", 't', CLI_TIME, "for the answer; the method's own by default"},
 	{0},
 };
 
@@ -13,17 +13,17 @@ static int run(struct cli *cli)
 {
 	struct postern_client *client;
 	struct postern_error error = {0};
-	uint64_t timeout;
+	uint64_t timeout_ms;
 	json_t *answer;
 	int r;
 
-	if (cli_number(cli, "timeout", UINT32_MAX, 0, &timeout) < 0)
+	if (cli_time(cli, "timeout", 1, UINT32_MAX, 0, &timeout_ms) < 0)
 		return POSTERN_USAGE;
 	r = agent_connect(cli, &client);
 	if (r != POSTERN_DONE)
 		return r;
 	if (json_call(client, cli->words[1], cli->n_words > 2 ? cli->words[2] : NULL,
-		    (uint32_t)timeout, &answer, &error) < 0)
+		    (uint32_t)timeout_ms, &answer, &error) < 0)
 		r = cli_fail(cli, &error);
 	postern_client_close(client);
 	if (r != POSTERN_DONE)

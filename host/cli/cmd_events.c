@@ -15,9 +15,9 @@
 
 static const struct cli_option options[] = {
 	{"snapshot", 's', NULL, "current state first"},
-	{"interval", 'i', "MS", "between load events, at least 1000"},
+	{"interval", 'i', CLI_TIME, "between load events, at least 1s"},
 	{"count", 'n', "N", "end after so many events"},
-	{"for", 'f', "SECONDS", "end after so long"},
+	{"for", 'f', CLI_TIME, "end after so long"},
 	{"after", 'a', "EPOCH:SEQ", "go on after this event of an earlier run"},
 	{0},
 };
@@ -131,9 +131,9 @@ static int make_params(struct cli *cli, json_t **ret)
 {
 	const char *after = cli_value(cli, "after");
 	json_t *topics = json_array();
-	uint64_t interval, epoch, seq;
+	uint64_t interval_ms, epoch, seq;
 
-	if (cli_number(cli, "interval", UINT32_MAX, 0, &interval) < 0)
+	if (cli_time(cli, "interval", 1000, DAY_MS, 0, &interval_ms) < 0)
 		return POSTERN_USAGE;
 	if (after && sscanf(after, "%" SCNu64 ":%" SCNu64, &epoch, &seq) != 2)
 		return cli_usage(cli, "--after: expected EPOCH:SEQ, as --json prints it");
@@ -142,7 +142,7 @@ static int make_params(struct cli *cli, json_t **ret)
 	if (cli->n_words == 1)
 		(void)json_array_append_new(topics, json_string("notify.*"));
 	*ret = json_pack("{s:o, s:b, s:I}", "topics", topics, "snapshot", cli_flag(cli, "snapshot"),
-		"interval_ms", (json_int_t)interval);
+		"interval_ms", (json_int_t)interval_ms);
 	if (after)
 		(void)json_object_set_new(*ret, "after",
 			json_pack("{s:o, s:I}", "epoch", json_sprintf("%" PRIu64, epoch), "seq",
@@ -156,11 +156,11 @@ static int run(struct cli *cli)
 	struct postern_client *client;
 	struct postern_error error = {0};
 	json_t *params = NULL, *answer;
-	uint64_t seconds;
+	uint64_t for_ms;
 	int r;
 
 	if (cli_number(cli, "count", UINT32_MAX, UINT64_MAX, &watch.left) < 0 ||
-		cli_number(cli, "for", UINT32_MAX, 0, &seconds) < 0)
+		cli_time(cli, "for", 1, UINT32_MAX, 0, &for_ms) < 0)
 		return POSTERN_USAGE;
 	r = make_params(cli, &params);
 	if (r != POSTERN_DONE)
@@ -174,7 +174,7 @@ static int run(struct cli *cli)
 		} else {
 			json_decref(answer);
 			r = follow(client, &watch,
-				seconds ? monotonic_ns() + seconds * NSEC_PER_SEC : UINT64_MAX);
+				for_ms ? monotonic_ns() + for_ms * NSEC_PER_MSEC : UINT64_MAX);
 		}
 		postern_client_close(client);
 	}

@@ -35,7 +35,7 @@ static const struct cli_option options[] = {
 	{"accel", 0, "auto|kvm|tcg", "default auto: hardware acceleration once proved"},
 	{"vsock", 0, "user|kernel", "default user: postern-vsockd; kernel: vhost-vsock"},
 	{"cid", 0, "N", "the guest's vsock address (default: a free one)"},
-	{"timeout", 't', "SECONDS", "for the agent to answer, default 60"},
+	{"timeout", 't', CLI_TIME, "for the agent to answer, default 60"},
 	{"detach", 'd', NULL, "do not wait for the agent; keep a guest that has none"},
 	{0},
 };
@@ -120,16 +120,16 @@ static int take_words(struct cli *cli, struct postern_launch *launch)
 
 static int take_numbers(struct cli *cli, struct postern_launch *launch)
 {
-	uint64_t cpus, cid, seconds;
+	uint64_t cpus, cid, timeout_ms;
 
 	if (cli_size(cli, "memory", 0, &launch->memory_bytes) < 0 ||
 		cli_number(cli, "cpus", 1024, 0, &cpus) < 0 ||
 		cli_number(cli, "cid", UINT32_MAX - 1, 0, &cid) < 0 ||
-		cli_number(cli, "timeout", 86400, 0, &seconds) < 0)
+		cli_time(cli, "timeout", 1, DAY_MS, 0, &timeout_ms) < 0)
 		return POSTERN_USAGE;
 	launch->cpus = (unsigned)cpus;
 	launch->cid = (uint32_t)cid;
-	launch->timeout_ms = (uint32_t)seconds * 1000;
+	launch->timeout_ms = (uint32_t)timeout_ms;
 	return 0;
 }
 

@@ -9,8 +9,8 @@
 
 static const struct cli_option options[] = {
 	{"history", 'H', NULL, "the last day as a plot"},
-	{"range", 'r', "SECONDS", "only so far back"},
-	{"step", 's', "SECONDS", "seconds to one point (default: the sampler's interval)"},
+	{"range", 'r', CLI_TIME, "only so far back"},
+	{"step", 's', CLI_TIME, "to one point (default: the sampler's interval)"},
 	{"show", 0, "WHAT", "load1 (default), cpu_percent, memory_available, cpu_pressure, ..."},
 	{"aggregation", 'a', "HOW", "AVERAGE (default), MINIMUM, MAXIMUM or LAST"},
 	{0},
@@ -116,14 +116,15 @@ static int plot_answer(const struct cli *cli, const json_t *answer)
 static int show_history(struct cli *cli)
 {
 	const char *how = cli_value(cli, "aggregation");
-	uint64_t range, step;
+	uint64_t range_ms, step_ms;
 	json_t *params, *answer;
 	int r;
 
-	if (cli_number(cli, "range", UINT32_MAX, 0, &range) < 0 ||
-		cli_number(cli, "step", 604800, 0, &step) < 0)
+	if (cli_time(cli, "range", 1000, 7 * DAY_MS, 0, &range_ms) < 0 ||
+		cli_time(cli, "step", 1000, 7 * DAY_MS, 0, &step_ms) < 0)
 		return POSTERN_USAGE;
-	params = json_pack("{s:I, s:I}", "range_s", (json_int_t)range, "step_s", (json_int_t)step);
+	params = json_pack("{s:I, s:I}", "range_s", (json_int_t)(range_ms / 1000), "step_s",
+		(json_int_t)(step_ms / 1000));
 	if (how)
 		(void)json_object_set_new(params, "aggregation", json_string(how));
 	r = agent_call(cli, "system_load.historical", params, 0, &answer);

@@ -84,29 +84,29 @@ static const struct cli_option mount_options[] = {
 	{"type", 't', "TYPE", "file system type (needed)"},
 	{"option", 'o', "KEY[=VALUE]", "mount option; may be repeated"},
 	{"create", 'p', NULL, "make the folder when it is missing"},
-	{"wait", 'w', "SECONDS", "for a device that is being plugged in"},
+	{"wait", 'w', CLI_TIME, "for a device that is being plugged in"},
 	{0},
 };
 
 static int run_mount(struct cli *cli)
 {
 	bool source = cli->n_words == 3;
-	uint64_t wait;
+	uint64_t wait_ms;
 	json_t *params, *answer;
 	int r;
 
 	if (!cli_value(cli, "type"))
 		return cli_usage(cli, "--type must be given");
-	if (cli_number(cli, "wait", 270, 0, &wait) < 0)
+	if (cli_time(cli, "wait", 0, 270000, 0, &wait_ms) < 0)
 		return POSTERN_USAGE;
 	params = json_pack("{s:s, s:s, s:b, s:I}", "target", cli->words[source ? 2 : 1], "type",
 		cli_value(cli, "type"), "create_target", cli_flag(cli, "create"), "wait_ms",
-		(json_int_t)wait * 1000);
+		(json_int_t)wait_ms);
 	if (source)
 		(void)json_object_set_new(params, "source", json_string(cli->words[1]));
 	(void)json_object_set_new(params, "options", mount_options_from(cli));
 	r = agent_call(cli, "mounts.mount", params,
-		wait ? (uint32_t)(wait * 1000 + BEYOND_WAIT_MS) : 0, &answer);
+		wait_ms ? (uint32_t)(wait_ms + BEYOND_WAIT_MS) : 0, &answer);
 	if (r != POSTERN_DONE)
 		return r;
 	if (cli->json)

@@ -9,7 +9,7 @@ static const struct cli_option add_options[] = {
 	{"read-only", 'r', NULL, "the guest cannot write; enforced on the host"},
 	{"persistent", 'p', NULL, "comes back when guest and machine are started again"},
 	{"tag", 0, "TAG", "the device's name in the guest (default: made up)"},
-	{"wait", 0, "SECONDS", "for the guest to find the device, default 10"},
+	{"wait", 0, CLI_TIME, "for the guest to find the device, default 10"},
 	{0},
 };
 
@@ -24,13 +24,13 @@ static int run_add(struct cli *cli)
 	};
 	struct postern_error error = {0};
 	char tag[37];
-	uint64_t seconds;
+	uint64_t wait_ms;
 	int r;
 
-	if (cli_number(cli, "wait", 600, 0, &seconds) < 0)
+	if (cli_time(cli, "wait", 1, 600000, 0, &wait_ms) < 0)
 		return POSTERN_USAGE;
 	progress_show("plugging and mounting");
-	r = postern_share_add(cli->words[0], &share, (uint32_t)seconds * 1000, tag, &error);
+	r = postern_share_add(cli->words[0], &share, (uint32_t)wait_ms, tag, &error);
 	progress_end();
 	if (r < 0)
 		return cli_fail(cli, &error);

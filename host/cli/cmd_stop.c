@@ -9,7 +9,7 @@
 
 static const struct cli_option options[] = {
 	{"force", 'f', NULL, "end it at once; the guest is not asked"},
-	{"timeout", 't', "SECONDS", "for a guest whose agent shuts it down, default 10"},
+	{"timeout", 't', CLI_TIME, "for a guest whose agent shuts it down, default 10"},
 	{0},
 };
 
@@ -30,14 +30,14 @@ static int run(struct cli *cli)
 	const char *name = cli->words[0];
 	struct postern_stop stop = {.force = cli_flag(cli, "force")};
 	struct postern_error error = {0};
-	uint64_t seconds, ms = 0;
+	uint64_t timeout_ms, ms = 0;
 	char how[16] = "";
 	bool forced;
 	int r;
 
-	if (cli_number(cli, "timeout", 600, 0, &seconds) < 0)
+	if (cli_time(cli, "timeout", 1, 600000, 0, &timeout_ms) < 0)
 		return POSTERN_USAGE;
-	stop.agent_ms = (uint32_t)seconds * 1000;
+	stop.agent_ms = (uint32_t)timeout_ms;
 	if (has_ended(name)) {
 		if (cli->json)
 			return cli_json(json_pack("{s:s, s:b}", "name", name, "was_running", 0));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "host/cli/command.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,5 +100,27 @@ int cli_size(const struct cli *cli, const char *name, uint64_t otherwise, uint64
 	if (!value || parse_size(value, UINT64_C(1) << 20, ret_bytes) == 0)
 		return 0;
 	(void)cli_usage(cli, "--%s: a size such as 512M or 2G (a bare number counts MiB)", name);
+	return -1;
+}
+
+int cli_time(const struct cli *cli, const char *name, uint64_t lowest_ms, uint64_t highest_ms,
+	uint64_t otherwise, uint64_t *ret_ms)
+{
+	const char *value = cli_value(cli, name);
+	int r;
+
+	*ret_ms = otherwise;
+	if (!value)
+		return 0;
+	r = parse_duration(value, ret_ms);
+	if (r == 0 && *ret_ms >= lowest_ms && *ret_ms <= highest_ms)
+		return 0;
+	if (r == -EINVAL)
+		(void)cli_usage(cli,
+			"--%s: a time such as 10, 1.5, 500ms or 2m (a bare number counts seconds)",
+			name);
+	else
+		(void)cli_usage(cli, "--%s: a time from %.10g to %.10g s", name, (double)lowest_ms / 1000,
+			(double)highest_ms / 1000);
 	return -1;
 }

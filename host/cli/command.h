@@ -64,7 +64,12 @@ int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((for
 /* Prints a JSON value (taken over) as one line; returns exit code 0. */
 int cli_json(json_t *value);
 
-/* Number and size options; otherwise where it was not given. 0, or -1 after cli_usage(). */
+/* Number, size and time options; otherwise where it was not given. A time (an option of argument
+ * CLI_TIME) is at least lowest. 0, or -1 after cli_usage(). */
+#define CLI_TIME "TIME"
+#define DAY_MS   UINT64_C(86400000)
 int cli_number(const struct cli *cli, const char *name, uint64_t highest, uint64_t otherwise,
 	uint64_t *ret_value);
 int cli_size(const struct cli *cli, const char *name, uint64_t otherwise, uint64_t *ret_bytes);
+int cli_time(const struct cli *cli, const char *name, uint64_t lowest_ms, uint64_t highest_ms,
+	uint64_t otherwise, uint64_t *ret_ms);

@@ -37,6 +37,8 @@ int help_all(FILE *out, const char *first)
 
 void help_command(const struct command *command)
 {
+	bool times = false;
+
 	(void)printf("usage: postern %s [OPTIONS] %s\n\n%s.\n", command->name, command->arguments,
 		command->summary);
 	if (command->details)
@@ -44,6 +46,8 @@ void help_command(const struct command *command)
 	(void)putchar('\n');
 	for (const struct cli_option *option = command->options; option && option->name; option++) {
 		int width;
+
+		times = times || (option->argument && strcmp(option->argument, CLI_TIME) == 0);
 
 		if (option->letter)
 			width = printf("  -%c, --%s", option->letter, option->name);
@@ -56,4 +60,6 @@ void help_command(const struct command *command)
 	(void)printf(
 		"  --json%*sa JSON value on standard output in place of text\n", COLUMN - 8, "");
 	(void)printf("  -h, --help%*sthis\n", COLUMN - 12, "");
+	if (times)
+		(void)puts("\nTIME is in seconds, or has a unit: 10, 1.5, 500ms, 2m, 1h, 1d.");
 }

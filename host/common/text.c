@@ -81,6 +81,43 @@ int parse_size(const char *text, uint64_t bare_unit, uint64_t *ret_bytes)
 	return -EINVAL;
 }
 
+/* The digits behind a point as billionths; those beyond nine are dropped. NULL without any. */
+static const char *fraction(const char *text, uint64_t *ret_billionths)
+{
+	uint64_t digit = 100000000;
+	const char *at;
+
+	*ret_billionths = 0;
+	for (at = text; *at >= '0' && *at <= '9'; at++, digit /= 10)
+		*ret_billionths += digit * (uint64_t)(*at - '0');
+	return at > text ? at : NULL;
+}
+
+int parse_duration(const char *text, uint64_t *ret_ms)
+{
+	static const struct {
+		const char *name;
+		uint32_t ms;
+	} units[] = {
+		{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+	uint64_t whole, billionths = 0, ms;
+	const char *unit = digits(text, &whole);
+
+	if (unit && *unit == '.')
+		unit = fraction(unit + 1, &billionths);
+	if (!unit)
+		return -EINVAL;
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		if (strcmp(unit, units[i].name) != 0)
+			continue;
+		if (__builtin_mul_overflow(whole, units[i].ms, &ms) ||
+			__builtin_add_overflow(ms, billionths * units[i].ms / 1000000000, ret_ms))
+			return -ERANGE;
+		return 0;
+	}
+	return -EINVAL;
+}
+
 const char *format_size(uint64_t bytes, char text[24])
 {
 	static const char *const names[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};

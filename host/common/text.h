@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Small texts that people type: names, tags, sizes. */
+/* Small texts that people type: names, tags, sizes, times. */
 #pragma once
 
 #include <stdbool.h>
@@ -22,6 +22,12 @@ int parse_number(const char *text, uint64_t highest, uint64_t *ret_value);
  * bare number counts `bare_unit` bytes; 0 refuses bare numbers. 0 with bytes, -EINVAL or -ERANGE.
  */
 int parse_size(const char *text, uint64_t bare_unit, uint64_t *ret_bytes);
+
+/*
+ * A time: a number, with a fraction or not, and a unit ms, s, m, h or d; a bare number counts
+ * seconds. What is less than a millisecond is dropped. 0 with milliseconds, -EINVAL or -ERANGE.
+ */
+int parse_duration(const char *text, uint64_t *ret_ms);
 
 /* "512 MiB", "1.5 GiB": into text, at least 24 bytes; returns text. */
 const char *format_size(uint64_t bytes, char text[24]);

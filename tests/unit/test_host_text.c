@@ -65,6 +65,51 @@ static void sizes(void **state)
 	}
 }
 
+static void durations(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t ms;
+		int r;
+	} cases[] = {
+		{"10", 10000, 0},
+		{"0", 0, 0},
+		{"1.5", 1500, 0},
+		{"0.001", 1, 0},
+		{"0.0009", 0, 0},
+		{"500ms", 500, 0},
+		{"1.9ms", 1, 0},
+		{"2s", 2000, 0},
+		{"2m", 120000, 0},
+		{"1.5h", 5400000, 0},
+		{"1d", 86400000, 0},
+		{"0.1234567891", 123, 0},
+		{"", 0, -EINVAL},
+		{"s", 0, -EINVAL},
+		{".5", 0, -EINVAL},
+		{"1.", 0, -EINVAL},
+		{"1.s", 0, -EINVAL},
+		{"1..5", 0, -EINVAL},
+		{"-1", 0, -EINVAL},
+		{"1 s", 0, -EINVAL},
+		{"1S", 0, -EINVAL},
+		{"1e3", 0, -EINVAL},
+		{"1us", 0, -EINVAL},
+		{"18446744073709551615ms", UINT64_MAX, 0},
+		{"18446744073709551615", 0, -ERANGE},
+		{"18446744073709551616", 0, -EINVAL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint64_t ms = 0;
+
+		assert_int_equal(parse_duration(cases[i].text, &ms), cases[i].r);
+		if (cases[i].r == 0)
+			assert_int_equal(ms, cases[i].ms);
+	}
+}
+
 static void sizes_for_people(void **state)
 {
 	char text[24];
@@ -195,6 +240,7 @@ int main(void)
 		cmocka_unit_test(names_and_tags),
 		cmocka_unit_test(sizes),
 		cmocka_unit_test(sizes_for_people),
+		cmocka_unit_test(durations),
 		cmocka_unit_test(colons_split),
 		cmocka_unit_test(qemu_options_cannot_be_smuggled_in),
 		cmocka_unit_test(config_there_and_back),
