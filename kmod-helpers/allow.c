@@ -9,6 +9,7 @@
 #include "kmod-helpers/boot.h"
 #include "kmod-helpers/types.h"
 #include "proto/cleanup.h"
+#include "proto/line.h"
 
 #define ALLOW_DIR "/etc/postern/modules.d"
 
@@ -35,7 +36,7 @@ static bool line_allows(char *line, const char *module, const char *parameter)
 {
 	char *rest = NULL, *word;
 
-	line[strcspn(line, "#\n")] = '\0';
+	line[strcspn(line, "#")] = '\0';
 	word = strtok_r(line, " \t", &rest);
 	if (!word || !module_names_equal(word, module))
 		return false;
@@ -49,12 +50,13 @@ static bool line_allows(char *line, const char *module, const char *parameter)
 
 static bool file_allows(const char *name, const char *module, const char *parameter)
 {
-	char path[512], line[1024];
+	char path[512], line[LINE_SIZE];
 	AUTO_FILE FILE *file = NULL;
+	const char *why;
 
 	(void)snprintf(path, sizeof(path), ALLOW_DIR "/%.255s", name);
 	file = fopen(path, "re");
-	while (file && fgets(line, sizeof(line), file))
+	while (file && line_read(file, line, &why) > 0)
 		if (line_allows(line, module, parameter))
 			return true;
 	return false;

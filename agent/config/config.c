@@ -8,6 +8,7 @@
 
 #include "proto/cleanup.h"
 #include "proto/limits.h"
+#include "proto/line.h"
 
 enum kind { TEXT, PATH, NUMBER, SWITCH, LEVEL };
 
@@ -94,6 +95,10 @@ static int set_text(const struct key *key, const char *value, char *ret, char *p
 			problem, size, "%s: longer than %zu bytes", key->name, key->size - 1);
 		return -EINVAL;
 	}
+	if (key->kind == TEXT && value[0] == '\0') {
+		(void)snprintf(problem, size, "%s: must not be empty", key->name);
+		return -EINVAL;
+	}
 	if (key->kind == PATH && value[0] != '/' &&
 		!(value[0] == '\0' && strcmp(key->name, "socket") == 0)) {
 		(void)snprintf(problem, size, "%s: expected an absolute path", key->name);
@@ -146,22 +151,22 @@ static char *trim(char *text)
 int config_read_file(struct config *config, const char *path, char *problem, size_t size)
 {
 	AUTO_FILE FILE *file = fopen(path, "re");
-	char line[1024], why[256];
+	char line[LINE_SIZE], bad[256];
+	const char *why = "";
+	int r;
 
 	if (!file) {
-		int r = -errno;
-
+		r = -errno;
 		(void)snprintf(problem, size, "%s: %s", path, strerror(errno));
 		return r;
 	}
-	for (unsigned int number = 1; fgets(line, sizeof(line), file); number++) {
-		bool whole = strchr(line, '\n') || feof(file);
+	for (unsigned int number = 1; (r = line_read(file, line, &why)) != 0; number++) {
 		char *text = trim(line), *equals;
 
-		if (!whole) {
-			(void)snprintf(problem, size, "%s:%u: a line is longer than 1022 bytes",
-				path, number);
-			return -EINVAL;
+		if (r < 0) {
+			(void)snprintf(problem, size, "%s:%u: %s", path, number,
+				r == -EINVAL ? why : strerror(-r));
+			return r;
 		}
 		if (text[0] == '#' || text[0] == '\0')
 			continue;
@@ -171,14 +176,10 @@ int config_read_file(struct config *config, const char *path, char *problem, siz
 			return -EINVAL;
 		}
 		*equals = '\0';
-		if (config_set(config, trim(text), trim(equals + 1), why, sizeof(why)) < 0) {
-			(void)snprintf(problem, size, "%s:%u: %s", path, number, why);
+		if (config_set(config, trim(text), trim(equals + 1), bad, sizeof(bad)) < 0) {
+			(void)snprintf(problem, size, "%s:%u: %s", path, number, bad);
 			return -EINVAL;
 		}
-	}
-	if (ferror(file)) {
-		(void)snprintf(problem, size, "%s: cannot be read", path);
-		return -EIO;
 	}
 	return 0;
 }

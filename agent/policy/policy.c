@@ -10,9 +10,9 @@
 #include <string.h>
 
 #include "proto/cleanup.h"
+#include "proto/line.h"
 
 #define RULES_MAX    4096
-#define LINE_MAX_    1024
 #define METHOD_CHARS "abcdefghijklmnopqrstuvwxyz0123456789_.*-"
 
 struct rule {
@@ -112,7 +112,7 @@ static int parse_line(char *line, struct rule *rule, const char **ret_why)
 	if (!word || parse_identity(word, rule) < 0)
 		return -EINVAL;
 	*ret_why = "expected at least one method or topic";
-	rule->methods = calloc(1, LINE_MAX_);
+	rule->methods = calloc(1, LINE_SIZE);
 	if (!rule->methods)
 		return -ENOMEM;
 	while ((word = strtok_r(NULL, " \t\r\n", &rest))) {
@@ -121,7 +121,7 @@ static int parse_line(char *line, struct rule *rule, const char **ret_why)
 			return -EINVAL;
 		}
 		len += (size_t)snprintf(
-			rule->methods + len, LINE_MAX_ - len, "%s%s", len ? " " : "", word);
+			rule->methods + len, LINE_SIZE - len, "%s%s", len ? " " : "", word);
 	}
 	return len > 0 ? 1 : -EINVAL;
 }
@@ -143,23 +143,22 @@ static int add_rule(struct policy *policy, const struct rule *rule)
 static int read_file(
 	struct policy *policy, const char *dir, const char *name, char *problem, size_t size)
 {
-	char path[PATH_MAX], line[LINE_MAX_];
+	char path[PATH_MAX], line[LINE_SIZE];
 	AUTO_FILE FILE *file = NULL;
+	const char *why = "";
+	int r;
 
 	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
 	file = fopen(path, "re");
 	if (!file) {
-		int r = -errno;
-
+		r = -errno;
 		(void)snprintf(problem, size, "%s: %s", path, strerror(-r));
 		return r;
 	}
-	for (unsigned int number = 1; fgets(line, sizeof(line), file); number++) {
+	for (unsigned int number = 1; (r = line_read(file, line, &why)) != 0; number++) {
 		struct rule rule = {0};
-		const char *why = "a line is longer than 1022 bytes";
-		int r = -EINVAL;
 
-		if (strchr(line, '\n') || feof(file))
+		if (r > 0)
 			r = parse_line(line, &rule, &why);
 		(void)snprintf(rule.place, sizeof(rule.place), "%.48s:%u", name, number);
 		if (r > 0)
@@ -171,7 +170,7 @@ static int read_file(
 			return r;
 		}
 	}
-	return ferror(file) ? -EIO : 0;
+	return 0;
 }
 
 static int is_policy_file(const struct dirent *entry)
@@ -228,7 +227,7 @@ static bool rule_covers(const struct rule *rule, const struct identity *identity
 
 static bool rule_names(const struct rule *rule, const char *name)
 {
-	char pattern[LINE_MAX_];
+	char pattern[LINE_SIZE];
 
 	for (const char *at = rule->methods; *at; at += strspn(at, " ")) {
 		size_t len = strcspn(at, " ");

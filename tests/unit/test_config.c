@@ -183,10 +183,29 @@ UNIT(long_lines_are_refused_whole)
 {
 	char text[1200];
 
-	memset(text, '#', 1023);
-	memcpy(text + 1023, "vsock = no\n", 12);
+	memset(text, '#', 1024);
+	memcpy(text + 1024, "vsock = no\n", 12);
 	refused(text, "1: ");
 	assert_non_null(strstr(problem, "longer"));
+}
+
+UNIT(a_nul_byte_cannot_hide_the_rest)
+{
+	static const char text[] = "vsock = no\0 really";
+	FILE *file = fopen(path, "we");
+	struct config config;
+
+	assert_non_null(file);
+	assert_int_equal(fwrite(text, 1, sizeof(text) - 1, file), sizeof(text) - 1);
+	assert_int_equal(fclose(file), 0);
+	config_init(&config);
+	assert_int_equal(config_read_file(&config, path, problem, sizeof(problem)), -EINVAL);
+	assert_non_null(strstr(problem, ":1: a line holds a NUL byte"));
+}
+
+UNIT(a_name_is_not_empty)
+{
+	refused("user =\n", "1: user: must not be empty");
 }
 
 UNIT(the_last_word_wins)
@@ -257,6 +276,8 @@ int main(void)
 		RUN(unknown_keys_are_mistakes),
 		RUN(mistakes_in_a_file_are_told_by_line),
 		RUN(long_lines_are_refused_whole),
+		RUN(a_nul_byte_cannot_hide_the_rest),
+		RUN(a_name_is_not_empty),
 		RUN(the_last_word_wins),
 		RUN(a_missing_file_is_told_as_such),
 		RUN(the_command_line_is_read_for_our_words_only),

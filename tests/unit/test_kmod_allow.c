@@ -134,6 +134,18 @@ UNIT(files_allow_more)
 	assert_false(allow_module("#"));
 }
 
+/* The rest of a comment is no line of its own, and after such a line nothing counts. */
+UNIT(long_lines_allow_nothing)
+{
+	static char text[1200];
+
+	memset(text, '#', 1023);
+	memcpy(text + 1023, "zram\nusb-storage\n", 18);
+	put("10-local.allow", text);
+	assert_false(allow_module("zram"));
+	assert_false(allow_module("usb-storage"));
+}
+
 UNIT(parameters_need_the_files_word)
 {
 	put("10-local.allow", "ext4 debug\n");
@@ -163,6 +175,7 @@ int main(void)
 		RUN(nothing_else_is_allowed),
 		RUN(types_take_their_own_options),
 		RUN(files_allow_more),
+		RUN(long_lines_allow_nothing),
 		RUN(parameters_need_the_files_word),
 		RUN(other_files_allow_nothing),
 	};

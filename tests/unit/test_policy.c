@@ -192,25 +192,29 @@ UNIT(long_lines_are_refused_whole)
 
 	memset(text, ' ', sizeof(text));
 	memcpy(text, "allow host a", 12);
-	text[1022] = '\n';
-	text[1023] = '\0';
-	assert_true(allows(text, &host, "a"));
-	text[1022] = ' ';
 	text[1023] = '\n';
 	text[1024] = '\0';
-	refused(text, "1: a line is longer than 1022 bytes");
+	assert_true(allows(text, &host, "a"));
+	text[1023] = ' ';
+	text[1024] = '\n';
+	text[1025] = '\0';
+	refused(text, "1: a line is longer than 1023 bytes");
 	/* A comment too: its rest must not become a rule. */
 	memset(text, '#', 1030);
 	memcpy(text + 1030, "\nallow host *\n", 15);
-	refused(text, "1: a line is longer than 1022 bytes");
+	refused(text, "1: a line is longer than 1023 bytes");
 }
 
 UNIT(a_nul_byte_cannot_hide_the_rest)
 {
-	static const char text[] = "allow host *\0\ndeny host *\n";
+	static const char inside[] = "allow host *\0\ndeny host *\n";
+	static const char last[] = "allow host *\0 but not that";
 	struct policy policy = {0};
 
-	put_bytes_in("10-a.policy", text, sizeof(text) - 1);
+	put_bytes_in("10-a.policy", inside, sizeof(inside) - 1);
+	assert_int_equal(policy_read(&policy, dir, problem, sizeof(problem)), -EINVAL);
+	assert_non_null(strstr(problem, ":1: a line holds a NUL byte"));
+	put_bytes_in("10-a.policy", last, sizeof(last) - 1);
 	assert_int_equal(policy_read(&policy, dir, problem, sizeof(problem)), -EINVAL);
 }
 
