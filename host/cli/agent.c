@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "host/cli/agent.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -73,6 +74,18 @@ const char *agent_escaped(const json_t *object, const char *key)
 	char *text = next_text();
 
 	postern_escape(raw, strlen(raw), text, TEXT_SIZE);
+	return text;
+}
+
+const char *agent_words(const json_t *object, const char *key, const char *prefix)
+{
+	const char *name = agent_text(object, key);
+	char *text = next_text();
+	size_t skip = strncmp(name, prefix, strlen(prefix)) == 0 ? strlen(prefix) : 0;
+
+	(void)snprintf(text, TEXT_SIZE, "%s", name + skip);
+	for (char *at = text; *at; at++)
+		*at = *at == '_' ? ' ' : (char)tolower((unsigned char)*at);
 	return text;
 }
 

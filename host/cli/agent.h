@@ -19,6 +19,10 @@ int agent_call(struct cli *cli, const char *method, json_t *params, uint32_t tim
 const char *agent_text(const json_t *object, const char *key);
 const char *agent_escaped(const json_t *object, const char *key);
 
+/* The value of an enum in words: SHARE_NOT_RESPONDING with the prefix "SHARE_" is "not responding";
+ * the same rules. */
+const char *agent_words(const json_t *object, const char *key, const char *prefix);
+
 /* An array's texts joined with commas; the same rules. */
 const char *agent_joined(const json_t *object, const char *key);
 

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "host/cli/agent.h"
+#include "host/cli/load_condition.h"
 #include "host/cli/style.h"
 #include "host/common/json_line.h"
 #include "proto/cleanup.h"
@@ -16,6 +17,7 @@
 static const struct cli_option options[] = {
 	{"snapshot", 's', NULL, "current state first"},
 	{"interval", 'i', CLI_TIME, "between load events, at least 1s"},
+	{"when", 'w', "CONDITION", "load events only while this holds; may be repeated"},
 	{"count", 'n', "N", "end after so many events"},
 	{"for", 'f', CLI_TIME, "end after so long"},
 	{"after", 'a', "EPOCH:SEQ", "go on after this event of an earlier run"},
@@ -127,22 +129,45 @@ static int follow(struct postern_client *client, struct watch *watch, uint64_t u
 	return POSTERN_DONE;
 }
 
+/* The conditions given, as a LoadThreshold; *ret NULL: none. */
+static int make_threshold(struct cli *cli, json_t **ret)
+{
+	AUTO_JSON json_t *threshold = json_object();
+	const char *when;
+	size_t at = 0;
+
+	while ((when = cli_next(cli, "when", &at)))
+		if (load_condition_add(threshold, when) < 0)
+			return cli_usage(cli,
+				"--when: expected load1>N, memory<SIZE, or cpu-, memory- or "
+				"io-pressure>PERCENT, not %s",
+				when);
+	*ret = json_object_size(threshold) > 0 ? take_ptr(threshold) : NULL;
+	return POSTERN_DONE;
+}
+
 static int make_params(struct cli *cli, json_t **ret)
 {
 	const char *after = cli_value(cli, "after");
-	json_t *topics = json_array();
+	AUTO_JSON json_t *threshold = NULL;
+	json_t *topics;
 	uint64_t interval_ms, epoch, seq;
 
 	if (cli_time(cli, "interval", 1000, DAY_MS, 0, &interval_ms) < 0)
 		return POSTERN_USAGE;
 	if (after && sscanf(after, "%" SCNu64 ":%" SCNu64, &epoch, &seq) != 2)
 		return cli_usage(cli, "--after: expected EPOCH:SEQ, as --json prints it");
+	if (make_threshold(cli, &threshold) != POSTERN_DONE)
+		return POSTERN_USAGE;
+	topics = json_array();
 	for (int i = 1; i < cli->n_words; i++)
 		(void)json_array_append_new(topics, json_string(cli->words[i]));
 	if (cli->n_words == 1)
 		(void)json_array_append_new(topics, json_string("notify.*"));
 	*ret = json_pack("{s:o, s:b, s:I}", "topics", topics, "snapshot", cli_flag(cli, "snapshot"),
 		"interval_ms", (json_int_t)interval_ms);
+	if (threshold)
+		(void)json_object_set(*ret, "threshold", threshold);
 	if (after)
 		(void)json_object_set_new(*ret, "after",
 			json_pack("{s:o, s:I}", "epoch", json_sprintf("%" PRIu64, epoch), "seq",
@@ -186,8 +211,11 @@ const struct command cmd_events = {
 	.name = "events",
 	.arguments = "VM [TOPIC...]",
 	.summary = "Print what happens in the guest, as it happens",
-	.details = "Topics may hold '*'; without one all that the policy allows are shown\n"
-		   "(notify.mounts.*, notify.shares.*, notify.devices.*, notify.system_load).",
+	.details =
+		"Topics may hold '*'; without one all that the policy allows are shown\n"
+		"(notify.mounts.*, notify.shares.*, notify.devices.*, notify.system_load).\n"
+		"CONDITION is load1>N, memory<SIZE (what is available), or one of cpu-pressure,\n"
+		"memory-pressure and io-pressure with >PERCENT; any one that holds is enough.",
 	.least = 1,
 	.most = -1,
 	.options = options,

@@ -24,7 +24,7 @@ static int run(struct cli *cli)
 		const char *reason = agent_text(method, "reason");
 
 		table_cell(&table, "%s", agent_text(method, "name"));
-		table_cell(&table, "%s", agent_text(method, "availability"));
+		table_cell(&table, "%s", agent_words(method, "availability", ""));
 		table_cell(&table, "%s", reason[0] ? reason : agent_text(method, "summary"));
 	}
 	table_print(&table, stdout);

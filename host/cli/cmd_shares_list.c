@@ -30,7 +30,7 @@ static int run(struct cli *cli)
 		table_cell(&table, "%s", agent_text(share, "target"));
 		table_cell(&table, "%s", agent_text(share, "source"));
 		table_cell(&table, "%s", agent_text(share, "type"));
-		table_cell(&table, "%s", agent_text(share, "state"));
+		table_cell(&table, "%s", agent_words(share, "state", "SHARE_"));
 		table_cell(
 			&table, "%s", json_field_bool(share, "persistent", false) ? "yes" : "no");
 		table_cell(&table, "%s", problem[0] ? problem : agent_text(share, "unit"));

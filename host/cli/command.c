@@ -120,7 +120,7 @@ int cli_time(const struct cli *cli, const char *name, uint64_t lowest_ms, uint64
 			"--%s: a time such as 10, 1.5, 500ms or 2m (a bare number counts seconds)",
 			name);
 	else
-		(void)cli_usage(cli, "--%s: a time from %.10g to %.10g s", name, (double)lowest_ms / 1000,
-			(double)highest_ms / 1000);
+		(void)cli_usage(cli, "--%s: a time from %.10g to %.10g s", name,
+			(double)lowest_ms / 1000, (double)highest_ms / 1000);
 	return -1;
 }

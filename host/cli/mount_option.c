@@ -47,7 +47,7 @@ void holders_print(const json_t *holders, FILE *out)
 			table_cell(&table, "-");
 		table_cell(&table, "%s", pid > 0 ? agent_text(holder, "command") : "(kernel)");
 		table_cell(&table, "%s", agent_text(holder, "user"));
-		table_cell(&table, "%s", agent_text(use, "kind"));
+		table_cell(&table, "%s", agent_words(use, "kind", ""));
 		table_cell(&table, "%s", agent_text(use, "path"));
 	}
 	table_print(&table, out);

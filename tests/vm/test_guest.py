@@ -248,6 +248,15 @@ def test_events_on_the_command_line(vm, client):
     assert all(e["payload"]["mount"]["target"] == "/mnt/ev" for e in events)
 
 
+def test_load_events_by_condition_on_the_command_line(vm):
+    def seen(condition):
+        return vm.host.run("events", vm.name, "notify.system_load", "--interval", "1", "--when", condition,
+                           "--count", "1", "--for", "2.5")[0]
+
+    assert "available" in seen("memory<1T")
+    assert seen("load1>1000") == ""
+
+
 def test_a_hostile_name_is_never_printed_raw(vm, client):
     name = b"/mnt/\x1b[2Jevil\xe2\x80\xae"
     client.call("mounts.mount", target=name, type="tmpfs", create_target=True)
