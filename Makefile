@@ -59,6 +59,9 @@ TEST_PROTOS := $(wildcard tests/unit/*.proto)
 GENERATED := $(MESSAGES) $(B)/gen/messages.h $(B)/gen/methods.rows $(B)/gen/services.c \
 	$(TEST_PROTOS:tests/unit/%.proto=$(B)/gen/%.pb-c.c)
 
+# Else make takes some of them for intermediate files, and removes them after use.
+.SECONDARY: $(GENERATED)
+
 .PHONY: all
 all: agent host
 

@@ -109,4 +109,5 @@ struct broker {
 	unsigned int restores; /* attempts after the first */
 	bool saving;           /* a process writes the history */
 	bool stopping;
+	struct loop_timer stop_timer;
 };

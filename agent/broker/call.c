@@ -10,6 +10,7 @@
 #include "agent/broker/kmod.h"
 #include "agent/broker/session.h"
 #include "agent/broker/spare.h"
+#include "agent/broker/stop.h"
 #include "agent/broker/stuck.h"
 #include "agent/broker/watcher.h"
 #include "proto/cleanup.h"
@@ -27,17 +28,20 @@ static void on_worker_message(struct child *child, const struct inner_message *m
 
 static void call_free(struct call *call)
 {
+	struct broker *broker = call->broker;
+
 	loop_timer_del(&call->timer);
 	list_remove(&call->node);
 	if (call->session)
 		call->session->calls_n--;
-	call->broker->calls_n--;
-	if (call->broker->calls_n == 0)
-		spare_refill(call->broker);
+	broker->calls_n--;
+	if (broker->calls_n == 0)
+		spare_refill(broker);
 	(void)fd_close(call->body);
 	(void)fd_close(call->reply);
 	(void)fd_close(call->verdicts_fd);
 	free(call);
+	stop_check(broker);
 }
 
 /* Tells a session that no whole answer comes through the pipe. */

@@ -13,24 +13,18 @@
 #include <unistd.h>
 
 #include "agent/broker/broker.h"
-#include "agent/broker/child.h"
 #include "agent/broker/generation.h"
-#include "agent/broker/peer.h"
-#include "agent/broker/ready.h"
-#include "agent/broker/session.h"
 #include "agent/broker/sources.h"
+#include "agent/broker/stop.h"
 #include "agent/broker/watcher.h"
 #include "agent/init_kind.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 #include "proto/log.h"
 
-#define NOBODY  65534
-#define STOP_MS 2000 /* for sessions to say goodbye */
-#define REAP_MS 500  /* for killed processes to be gone */
+#define NOBODY 65534
 
 static struct broker broker;
-static struct loop_timer stop_timer;
 
 static void usage(void)
 {
@@ -46,27 +40,13 @@ static void usage(void)
 	     "posternd check-config prints them all. See posternd(8).");
 }
 
-static void on_stop_timer(struct loop_timer *timer)
-{
-	(void)timer;
-	loop_stop(&broker.loop, 0);
-}
-
 static void on_signal(struct loop_io *io, uint32_t events)
 {
 	struct signalfd_siginfo info;
 
 	(void)events;
-	if (read(io->fd, &info, sizeof(info)) != (ssize_t)sizeof(info) || broker.stopping)
-		return;
-	log_info("stopping");
-	broker.stopping = true;
-	peer_stop(&broker);
-	ready_stop(&broker);
-	session_stop_all(&broker);
-	stop_timer.fn = on_stop_timer;
-	loop_timer_set(&broker.loop, &stop_timer,
-		monotonic_ns() + (broker.sessions_n > 0 ? STOP_MS : 0) * NSEC_PER_MSEC);
+	if (read(io->fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+		stop_begin(&broker);
 }
 
 static int watch_signals(void)
@@ -177,19 +157,6 @@ static int set_up(void)
 	return r;
 }
 
-/* Nothing that we started outlives us, but for what hangs in the kernel. */
-static void end_children(void)
-{
-	uint64_t until = monotonic_ns() + REAP_MS * NSEC_PER_MSEC;
-
-	broker.stopping = true;
-	LIST_EACH(&broker.children, node)
-	child_kill(container_of(node, struct child, node));
-	broker.loop.stop = false;
-	while (!list_empty(&broker.children) && monotonic_ns() < until)
-		(void)loop_once(&broker.loop, 10);
-}
-
 /* Installed in libexec; in a build tree, and in a guest that was put together by hand, beside us.
  */
 static int run_ctl(char **argv)
@@ -237,6 +204,6 @@ int main(int argc, char **argv)
 		return 1;
 	watcher_start(&broker);
 	r = loop_run(&broker.loop);
-	end_children();
+	stop_end(&broker);
 	return r < 0 ? 1 : r;
 }

@@ -14,6 +14,7 @@
 #include "agent/broker/footprint.h"
 #include "agent/broker/generation.h"
 #include "agent/broker/spare.h"
+#include "agent/broker/stop.h"
 #include "agent/broker/watcher.h"
 #include "proto/cleanup.h"
 #include "proto/log.h"
@@ -41,6 +42,7 @@ static void session_free(struct session *session)
 	session->verdicts_fd = fd_close(session->verdicts_fd);
 	free(session);
 	spare_trim(broker);
+	stop_check(broker);
 }
 
 static void on_exit_(struct child *child)

@@ -12,6 +12,8 @@
 #include "proto/verify.h"
 
 #define CLOSING_MS 1000 /* for a goodbye to arrive */
+#define LINGER_MS  100  /* ... once it is sent, where the agent stops */
+#define ANSWERS_MS 1000 /* for open requests to be answered, where the agent stops */
 
 bool conn_paused(const struct session *session)
 {
@@ -55,10 +57,65 @@ static void on_stall(struct loop_timer *timer)
 	loop_timer_set(&session->loop, timer, monotonic_ns() + OUTPUT_STALLED_MS * NSEC_PER_MSEC);
 }
 
+static void arm(struct session *session, void (*fn)(struct loop_timer *timer), uint64_t ms)
+{
+	session->timer.fn = fn;
+	loop_timer_set(&session->loop, &session->timer, monotonic_ns() + ms * NSEC_PER_MSEC);
+}
+
+static void on_closing(struct loop_timer *timer)
+{
+	leave(container_of(timer, struct session, timer));
+}
+
+/* The goodbye is sent. Closing at once with bytes unread would cut off what is on its way. */
+static void end_output(struct session *session)
+{
+	if (session->shut)
+		return;
+	session->shut = true;
+	(void)shutdown(session->socket, SHUT_WR);
+	if (session->stopping)
+		arm(session, on_closing, LINGER_MS);
+}
+
+static void say_stopping(struct session *session)
+{
+	conn_goodbye(session, POSTERN__V1__GOODBYE_REASON__GOODBYE_REASON_STOPPING,
+		"the agent is being stopped");
+}
+
+static void on_answers_late(struct loop_timer *timer)
+{
+	struct session *session = container_of(timer, struct session, timer);
+
+	say_stopping(session);
+	conn_update(session);
+}
+
+void conn_stop(struct session *session)
+{
+	session->stopping = true;
+	if (session->shut)
+		arm(session, on_closing, LINGER_MS);
+	else if (session->phase != CLOSING && session->requests_n > 0)
+		arm(session, on_answers_late, ANSWERS_MS);
+	else
+		say_stopping(session);
+}
+
+/* An agent that stops begins nothing new; what comes after the goodbye is thrown away. */
+static bool takes_input(const struct session *session)
+{
+	return !session->stopping || session->phase == CLOSING;
+}
+
 void conn_update(struct session *session)
 {
 	uint32_t events = 0;
 
+	if (session->stopping && session->phase == SERVING && session->requests_n == 0)
+		say_stopping(session);
 	if (!flush(session)) {
 		leave(session);
 		return;
@@ -77,11 +134,11 @@ void conn_update(struct session *session)
 			return;
 		}
 		if (session->phase == CLOSING)
-			(void)shutdown(session->socket, SHUT_WR);
+			end_output(session);
 	}
 	if (session->held_back && !conn_paused(session))
 		loop_timer_set(&session->loop, &session->resume, 0);
-	if (!session->eof && !conn_paused(session))
+	if (!session->eof && !conn_paused(session) && takes_input(session))
 		events |= EPOLLIN;
 	(void)loop_io_set(&session->io, events);
 }
@@ -104,11 +161,6 @@ int conn_send_message(struct session *session, const Postern__V1__FromAgent *mes
 	return r;
 }
 
-static void on_closing(struct loop_timer *timer)
-{
-	leave(container_of(timer, struct session, timer));
-}
-
 void conn_goodbye(struct session *session, Postern__V1__GoodbyeReason reason, const char *message)
 {
 	Postern__V1__FromAgent from = POSTERN__V1__FROM_AGENT__INIT;
@@ -123,10 +175,7 @@ void conn_goodbye(struct session *session, Postern__V1__GoodbyeReason reason, co
 	from.kind_case = POSTERN__V1__FROM_AGENT__KIND_GOODBYE;
 	from.goodbye = &goodbye;
 	(void)conn_send_message(session, &from);
-	/* Closing at once with bytes unread would cut off what is still on its way. */
-	session->timer.fn = on_closing;
-	loop_timer_set(
-		&session->loop, &session->timer, monotonic_ns() + CLOSING_MS * NSEC_PER_MSEC);
+	arm(session, on_closing, CLOSING_MS);
 }
 
 static void take_frame(struct session *session, const uint8_t *body, size_t len)
@@ -166,7 +215,7 @@ static void take_frames(struct session *session)
 	int r = 0;
 
 	session->held_back = false;
-	while (session->phase != CLOSING && !session->loop.stop) {
+	while (session->phase != CLOSING && !session->stopping && !session->loop.stop) {
 		if (conn_paused(session)) {
 			session->held_back = true;
 			break;
@@ -198,7 +247,7 @@ static void on_slow(struct loop_timer *timer)
 /* One deadline for a whole frame, not for each of its bytes. */
 static void set_frame_timer(struct session *session)
 {
-	if (session->phase != SERVING)
+	if (session->phase != SERVING || session->stopping)
 		return;
 	if (session->reader.started_ns == 0 || conn_paused(session))
 		loop_timer_del(&session->timer);
@@ -268,9 +317,7 @@ int conn_start(struct session *session)
 	session->reader.limit = FRAME_HELLO_MAX;
 	session->max_frame = FRAME_DEFAULT_MAX;
 	session->io.fn = on_socket;
-	session->timer.fn = on_slow;
 	session->stall.fn = on_stall;
-	loop_timer_set(&session->loop, &session->timer,
-		monotonic_ns() + HELLO_DEADLINE_MS * NSEC_PER_MSEC);
+	arm(session, on_slow, HELLO_DEADLINE_MS);
 	return loop_io_add(&session->loop, &session->io, session->socket, EPOLLIN);
 }

@@ -2,6 +2,7 @@
 /* postern-session: serves one connection and ends with it. Started by posternd only. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -60,8 +61,7 @@ static int take_message(
 		events_connected(&session, take_fd(&fds[0]), (int)message->arg);
 		break;
 	case INNER_STOP:
-		conn_goodbye(&session, POSTERN__V1__GOODBYE_REASON__GOODBYE_REASON_STOPPING,
-			"the agent is being stopped");
+		conn_stop(&session);
 		break;
 	default:
 		return -EBADMSG;
@@ -100,6 +100,8 @@ int main(int argc, char **argv)
 	log_open("postern-session", LOG_LEVEL_INFO);
 	if (confine_from_args(argc, argv, &confinement) < 0)
 		return 1;
+	/* A process 1 that brings the guest down signals everybody; the broker says when. */
+	(void)signal(SIGTERM, SIG_IGN);
 	session.socket = session.events = -EBADF;
 	session.broker = INNER_FD;
 	for (int i = 0; i < SESSION_FD_COUNT; i++)

@@ -67,6 +67,8 @@ struct session {
 	uint64_t written;      /* bytes ever taken by the peer */
 	uint64_t written_then; /* ... when the stall timer was set */
 	bool eof;              /* the peer sends no more */
+	bool shut;             /* nor do we */
+	bool stopping;         /* the agent is; open requests are answered, then goodbye */
 	size_t max_frame;      /* the peer takes */
 	struct arena arena;    /* of the request at hand */
 
@@ -102,6 +104,9 @@ bool conn_paused(const struct session *session);
 
 /* Says goodbye and leaves once it is on its way. */
 void conn_goodbye(struct session *session, Postern__V1__GoodbyeReason reason, const char *message);
+
+/* Says goodbye once the open requests are answered, or have had their time. */
+void conn_stop(struct session *session);
 
 /* ---- hello.c ---- */
 
