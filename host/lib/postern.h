@@ -187,8 +187,8 @@ int postern_share_remove(
 	const char *name, const char *target_or_tag, bool lazy, struct postern_error *error);
 
 /*
- * Follows a machine's own events (state, share, problem) until fn returns non-zero, timeout_ms is
- * over (-1: never) or the machine ends. Each is JSON text.
+ * Follows a machine's own events (state, reset, share, problem) until fn returns non-zero,
+ * timeout_ms is over (-1: never) or the machine ends. Each is JSON text.
  */
 int postern_vm_events(const char *name, int (*fn)(void *ctx, const char *json), void *ctx,
 	int timeout_ms, struct postern_error *error);

@@ -7,6 +7,7 @@
 
 #include "host/common/fail.h"
 #include "host/common/json_line.h"
+#include "host/common/share_request.h"
 #include "host/lib/control_client.h"
 #include "host/lib/postern.h"
 #include "proto/cleanup.h"
@@ -20,61 +21,47 @@ static void close_clientp(struct postern_client **client)
 	postern_client_close(*client);
 }
 
-static int call(const char *name, const char *method, const ProtobufCMessage *request,
+static int call(const char *name, const char *method, const uint8_t *params, size_t len,
 	uint32_t timeout_ms, struct postern_error *error)
 {
 	AUTO(close_clientp) struct postern_client *client = NULL;
 	AUTO_FREE char *address = NULL;
-	AUTO_FREE uint8_t *packed = malloc(protobuf_c_message_get_packed_size(request) + 1);
-	size_t len;
-	int r;
+	int r = postern_vm_address(name, &address, error);
 
-	if (!packed)
-		return fail_errno(error, POSTERN_ANSWERED, ENOMEM, "%s", method);
-	len = protobuf_c_message_pack(request, packed);
-	r = postern_vm_address(name, &address, error);
 	if (r == 0)
 		r = postern_client_open(address, NULL, &client, error);
 	if (r == 0)
-		r = postern_call(client, method, packed, len, timeout_ms, NULL, NULL, error);
+		r = postern_call(client, method, params, len, timeout_ms, NULL, NULL, error);
 	return r;
-}
-
-static ProtobufCBinaryData bytes_of(const char *text)
-{
-	return (ProtobufCBinaryData){.len = strlen(text), .data = (uint8_t *)text};
 }
 
 int share_mount(const char *name, const struct share_config *share, uint32_t wait_ms,
 	struct postern_error *error)
 {
-	Postern__V1__SharesMountRequest request = POSTERN__V1__SHARES_MOUNT_REQUEST__INIT;
-	Postern__V1__MountOption read_only = POSTERN__V1__MOUNT_OPTION__INIT;
-	Postern__V1__MountOption *options[] = {&read_only};
+	uint32_t wait = wait_ms ? wait_ms : WAIT_DEFAULT;
+	size_t len = 0;
+	AUTO_FREE uint8_t *params = share_mount_request(share, wait, &len);
 
-	read_only.key = (char *)"ro";
-	request.has_target = request.has_source = 1;
-	request.target = bytes_of(share->target);
-	request.source = bytes_of(share->tag);
-	request.type = (char *)"virtiofs";
-	request.options = options;
-	request.n_options = share->read_only ? 1 : 0;
-	request.has_persistent = 1;
-	request.persistent = share->persistent;
-	request.has_wait_ms = 1;
-	request.wait_ms = wait_ms ? wait_ms : WAIT_DEFAULT;
-	return call(name, "shares.mount", &request.base, request.wait_ms + BEYOND_WAIT, error);
+	if (!params)
+		return fail_errno(error, POSTERN_ANSWERED, ENOMEM, "shares.mount");
+	return call(name, "shares.mount", params, len, wait + BEYOND_WAIT, error);
 }
 
 int share_unmount(const char *name, const char *target, bool lazy, struct postern_error *error)
 {
 	Postern__V1__SharesUnmountRequest request = POSTERN__V1__SHARES_UNMOUNT_REQUEST__INIT;
+	AUTO_FREE uint8_t *params = NULL;
+	size_t len;
 
 	request.has_target = 1;
-	request.target = bytes_of(target);
+	request.target = (ProtobufCBinaryData){.len = strlen(target), .data = (uint8_t *)target};
 	request.has_mode = 1;
 	request.mode = lazy ? POSTERN__V1__UNMOUNT_MODE__LAZY : POSTERN__V1__UNMOUNT_MODE__NORMAL;
-	return call(name, "shares.unmount", &request.base, 0, error);
+	params = malloc(postern__v1__shares_unmount_request__get_packed_size(&request) + 1);
+	if (!params)
+		return fail_errno(error, POSTERN_ANSWERED, ENOMEM, "shares.unmount");
+	len = postern__v1__shares_unmount_request__pack(&request, params);
+	return call(name, "shares.unmount", params, len, 0, error);
 }
 
 int postern_share_add(const char *name, const struct postern_share *share, uint32_t wait_ms,

@@ -15,6 +15,7 @@
 #include "host/common/file.h"
 #include "host/common/unix_socket.h"
 #include "host/common/vm_files.h"
+#include "host/supervisor/boot.h"
 #include "proto/cleanup.h"
 #include "proto/client/text.h"
 #include "proto/clock.h"
@@ -40,8 +41,7 @@ void machine_enter(struct machine *machine, enum machine_state state)
 		request_progress(request, json_pack("{s:s}", "state", machine_state_name(machine)));
 }
 
-/* Everybody in the list gets the one answer there is. */
-static void tell(struct machine *machine, struct request **list, const struct postern_error *error)
+void machine_tell(struct machine *machine, struct request **list, const struct postern_error *error)
 {
 	struct request *all = *list;
 
@@ -61,44 +61,6 @@ static void tell(struct machine *machine, struct request **list, const struct po
 
 /* ---- What happens to it ---- */
 
-static void on_ready(void *ctx, const struct postern_peer *peer)
-{
-	struct machine *machine = ctx;
-
-	(void)snprintf(machine->agent_version, sizeof(machine->agent_version), "%.63s",
-		peer->agent_version);
-	memcpy(machine->boot_id, peer->boot_id, sizeof(machine->boot_id));
-	if (machine->state != MACHINE_BOOTING)
-		return; /* it was reset and came back, or is going down */
-	machine->ready_after_ms = (clock_ns(CLOCK_BOOTTIME) - machine->started) / NSEC_PER_MSEC;
-	machine->silent = false;
-	loop_timer_del(&machine->ready_deadline);
-	machine->driver->booted(machine->vmm);
-	log_info("the agent answered after %llu ms", (unsigned long long)machine->ready_after_ms);
-	machine_enter(machine, MACHINE_READY);
-	tell(machine, &machine->waiting_ready, NULL);
-}
-
-static void on_ready_late(struct loop_timer *timer)
-{
-	struct machine *machine = container_of(timer, struct machine, ready_deadline);
-	struct postern_error error = {0};
-
-	(void)fail(&error, POSTERN_TIMED_OUT, ETIMEDOUT,
-		"no agent answered within %u s (last try: %s)", machine->config.ready_ms / 1000,
-		machine->ready.last_problem[0] ? machine->ready.last_problem : "none");
-	log_warning("%s", error.message);
-	ready_wait_for_hint(&machine->ready);
-	if (machine->config.keep_silent) {
-		machine->silent = true;
-		machine->driver->booted(machine->vmm);
-		tell(machine, &machine->waiting_ready, &error);
-		return;
-	}
-	machine->end = error;
-	loop_stop(&machine->loop, 1);
-}
-
 static void on_qemu_ended(struct process *process, int status)
 {
 	struct machine *machine = container_of(process, struct machine, qemu);
@@ -107,12 +69,12 @@ static void on_qemu_ended(struct process *process, int status)
 
 	if (machine->state == MACHINE_READY || machine->state == MACHINE_BOOTING) {
 		if (strcmp(machine->guest_reason, "guest-shutdown") == 0 &&
-			(machine->state == MACHINE_READY || machine->config.keep_silent))
+			(machine->answered || machine->config.keep_silent))
 			machine->end.failure = POSTERN_DONE;
 		else if (machine->guest_reason[0])
 			(void)fail(&machine->end, POSTERN_ABSENT, 0,
 				"the guest ended by itself (%s)%s", machine->guest_reason,
-				machine->state == MACHINE_READY ? "" : " before an agent answered");
+				machine->answered ? "" : " before an agent answered");
 		else
 			(void)fail(&machine->end, POSTERN_ABSENT, 0,
 				"the VMM ended unexpectedly with %s%s%s",
@@ -146,8 +108,8 @@ static void on_vmm(void *ctx, enum vmm_event event, const char *text)
 		if (machine->state != MACHINE_STARTING)
 			break;
 		machine_enter(machine, MACHINE_BOOTING);
-		tell(machine, &machine->waiting_start, NULL);
-		ready_start(&machine->ready);
+		machine_tell(machine, &machine->waiting_start, NULL);
+		boot_begin(machine);
 		break;
 	case VMM_POWERED_DOWN:
 		(void)postern_escape(
@@ -157,7 +119,7 @@ static void on_vmm(void *ctx, enum vmm_event event, const char *text)
 		(void)snprintf(machine->guest_reason, sizeof(machine->guest_reason), "guest-panic");
 		break;
 	case VMM_RESET:
-		log_info("the guest was reset");
+		boot_again(machine);
 		break;
 	case VMM_LOST:
 		/* Without its monitor nothing can be done for it any more. */
@@ -267,7 +229,7 @@ static int open_readiness(struct machine *machine)
 					       : text_format("unix:%s", hybrid);
 	r = address ? ready_open(&machine->ready, &machine->loop, address,
 			      machine->config.vsock_kernel ? NULL : path, machine->config.cid,
-			      &port, on_ready, machine)
+			      &port, boot_answered, machine)
 		    : -ENOMEM;
 	if (r == 0 && machine->config.vsock_kernel && machine->config.cmdline) {
 		/* VMs share the host's ports: this one is told its own. */
@@ -308,12 +270,9 @@ int machine_start(struct machine *machine, int listener)
 		r = start_vmm(machine, fds);
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		fds[i] = fd_close(fds[i]);
-	if (r < 0)
-		return r;
-	machine->ready_deadline.fn = on_ready_late;
-	loop_timer_set(&machine->loop, &machine->ready_deadline,
-		monotonic_ns() + machine->config.ready_ms * NSEC_PER_MSEC);
-	return 0;
+	if (r == 0)
+		boot_set_deadline(machine);
+	return r;
 }
 
 /* ---- Its end ---- */
@@ -327,8 +286,8 @@ static void answer_open(struct machine *machine, uint64_t after_ms)
 	else
 		(void)fail(&gone, machine->end.failure, machine->end.sys_errno, "%s",
 			machine->end.message);
-	tell(machine, &machine->waiting_start, &gone);
-	tell(machine, &machine->waiting_ready, &gone);
+	machine_tell(machine, &machine->waiting_start, &gone);
+	machine_tell(machine, &machine->waiting_ready, &gone);
 	for (size_t i = 0; i < VM_ROOT_PORTS; i++)
 		if (machine->shares[i].request) {
 			request_fail(machine->shares[i].request, &gone, NULL);
@@ -375,6 +334,7 @@ void machine_end(struct machine *machine)
 	machine->state = MACHINE_ENDED;
 	loop_timer_del(&machine->ready_deadline);
 	loop_timer_del(&machine->stop.timer);
+	remount_stop(&machine->remount);
 	ready_close(&machine->ready);
 	if (machine->vmm)
 		machine->driver->detach(machine->vmm);

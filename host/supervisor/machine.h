@@ -3,7 +3,7 @@
  * One virtual machine: its processes, its monitor, its state.
  *
  *   STARTING   postern-vsockd, virtiofsd and the VMM are being started
- *   BOOTING    the VMM runs; the agent has not answered yet
+ *   BOOTING    the VMM runs; the agent has not answered yet, or not since the guest was reset
  *   READY      the agent answered a hello
  *   STOPPING   asked to end
  *   ENDED      the VMM has ended; why stands in end_*
@@ -21,6 +21,7 @@
 #include "host/supervisor/control.h"
 #include "host/supervisor/process.h"
 #include "host/supervisor/ready.h"
+#include "host/supervisor/remount.h"
 #include "host/vmm/vmm.h"
 #include "proto/loop.h"
 
@@ -39,8 +40,9 @@ struct share {
 	struct machine *machine;
 	unsigned slot;
 	enum share_state state;
-	bool dead;  /* virtiofsd ended while the device was plugged */
-	bool stuck; /* and the guest cannot let go: somebody in it waits for an answer */
+	bool dead;      /* virtiofsd ended while the device was plugged */
+	bool stuck;     /* and the guest cannot let go: somebody in it waits for an answer */
+	bool unmounted; /* the guest was booted again, and could not mount it */
 	struct share_config config; /* strings are owned */
 	struct process virtiofsd;
 	struct request *request; /* to be answered when the operation under way ends */
@@ -65,6 +67,7 @@ struct machine {
 
 	enum machine_state state;
 	uint64_t started; /* CLOCK_BOOTTIME ns: uptime counts suspended time */
+	bool answered;    /* an agent has, in this boot of the guest or an earlier one */
 	uint64_t ready_after_ms;
 	int64_t started_wall;   /* seconds since 1970 */
 	char agent_version[64]; /* escaped; "" until the agent answered */
@@ -77,6 +80,7 @@ struct machine {
 	struct console console;
 	struct ready ready;
 	struct loop_timer ready_deadline;
+	struct remount remount;
 	struct share shares[VM_ROOT_PORTS];
 	struct stop stop;
 	struct request *waiting_start, *waiting_ready; /* for the VMM, for the agent */
@@ -94,6 +98,10 @@ void machine_end(struct machine *machine);
 
 /* Changes the state and tells the subscribers. */
 void machine_enter(struct machine *machine, enum machine_state state);
+
+/* Answers everybody in the list, with the error or the machine's state, and empties it. */
+void machine_tell(
+	struct machine *machine, struct request **list, const struct postern_error *error);
 
 /* The path of a file in the VM's directory; at least PATH_MAX bytes; returns text. */
 const char *machine_path(const struct machine *machine, char path[PATH_MAX], const char *name);
@@ -117,6 +125,9 @@ int share_start(struct share *share, const struct share_config *config, char ret
 
 /* Ends its virtiofsd and empties it. */
 void share_stop(struct share *share);
+
+/* Tells the subscribers what became of it. */
+void share_event(struct share *share, const char *what);
 
 /* Commands of the control socket. */
 void share_add_command(void *ctx, struct request *request, const json_t *arguments);

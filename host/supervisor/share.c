@@ -95,7 +95,7 @@ static void save(const struct machine *machine)
 		log_warning("persistent shares cannot be recorded: %s", strerror(-r));
 }
 
-static void event(struct share *share, const char *what)
+void share_event(struct share *share, const char *what)
 {
 	control_event(&share->machine->control, json_pack("{s:s, s:s, s:s}", "name", "share", "tag",
 							share->config.tag, "what", what));
@@ -110,7 +110,7 @@ static void on_ended(struct process *process, int status)
 		share->dead = true;
 		log_error("share %s: virtiofsd ended with %s", share->config.tag,
 			process_status_text(status, text));
-		event(share, "dead");
+		share_event(share, "dead");
 	}
 }
 
@@ -167,7 +167,7 @@ void share_stop(struct share *share)
 	process_signal(&share->virtiofsd, SIGKILL);
 	(void)unlink(socket_path(share, path));
 	share->state = SHARE_FREE;
-	share->dead = share->stuck = false;
+	share->dead = share->stuck = share->unmounted = false;
 	clear_config(&share->config);
 }
 
@@ -206,7 +206,7 @@ static void on_plugged(void *ctx, const struct postern_error *error)
 	share->dead = !process_running(&share->virtiofsd);
 	if (share->config.persistent)
 		save(share->machine);
-	event(share, "added");
+	share_event(share, "added");
 	answer(share, NULL, share_config_to_json(&share->config));
 }
 
@@ -294,7 +294,7 @@ static void on_unplugged(void *ctx, const struct postern_error *error)
 		return;
 	}
 	result = share_config_to_json(&share->config);
-	event(share, "removed");
+	share_event(share, "removed");
 	share_stop(share);
 	if (persistent)
 		save(machine);

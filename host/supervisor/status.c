@@ -41,11 +41,17 @@ static json_t *problems(const struct machine *machine)
 		add_problem(list, "no agent answers", "",
 			"look at the console; the guest needs postern's agent and the vsock "
 			"driver");
-	for (size_t i = 0; i < VM_ROOT_PORTS; i++)
-		if (machine->shares[i].dead)
-			add_problem(list, "dead", machine->shares[i].config.tag,
-				machine->shares[i].stuck ? "the VM must be restarted"
-							 : "remove it and add it again");
+	for (size_t i = 0; i < VM_ROOT_PORTS; i++) {
+		const struct share *share = &machine->shares[i];
+
+		if (share->dead)
+			add_problem(list, "dead", share->config.tag,
+				share->stuck ? "the VM must be restarted"
+					     : "remove it and add it again");
+		else if (share->unmounted)
+			add_problem(list, "not mounted since the guest was booted again",
+				share->config.tag, "remove it and add it again");
+	}
 	return list;
 }
 

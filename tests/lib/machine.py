@@ -165,6 +165,12 @@ class Machine:
                 body += sock.recv(65536)
             return body.decode(errors="replace")
 
+    def shell(self, line, status=0, timeout=60):
+        """A shell's command line in the guest, by the witness: its output."""
+        code, _, output = self.witness("run", line, timeout=timeout).lstrip().partition(" ")
+        assert int(code) == status, f"{line}: exit code {code}, not {status}\n{output}"
+        return output
+
     def stop(self, *options):
         return self.host.run("stop", self.name, *options)
 
