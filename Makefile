@@ -124,7 +124,7 @@ pkg = $(shell pkg-config --libs $(1))
 
 # ---- programs: what each is made of ------------------------------------------------------------
 
-agent_common := $(call objects,agent/inner.c agent/row.c agent/sandbox/confine.c)
+agent_common := $(call objects,agent/inner.c agent/init_kind.c agent/row.c agent/sandbox/confine.c)
 
 posternd_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/broker agent/config agent/policy))
 postern-session_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/session agent/methods/session) \
@@ -141,7 +141,7 @@ postern-worker_LIBS = $(call pkg,mount libnl-3.0 libprotobuf-c) -ldl
 postern-kmod_OBJECTS := $(call objects,$(call sources,kmod-helpers))
 postern-kmod_LIBS = $(call pkg,libkmod)
 postern-init_OBJECTS := $(call objects,$(call sources,agent/init))
-postern-ctl_OBJECTS := $(call objects,$(call sources,agent/ctl agent/config agent/policy) agent/row.c)
+postern-ctl_OBJECTS := $(call objects,$(call sources,agent/ctl agent/config agent/policy) agent/init_kind.c agent/row.c)
 postern-ctl_ARCHIVES := $(B)/libclient.a
 postern-ctl_LIBS = $(call pkg,libprotobuf-c jansson)
 
@@ -209,7 +209,7 @@ check: setup-test
 	$(Q)$(MAKE) --no-print-directory check-build
 	$(Q)tests/run --build $(B) $(RUNGS)
 
-check-build: guest debian unit $(B)/py/.made $(B)/tests/witness
+check-build: guest debian openrc unit $(B)/py/.made $(B)/tests/witness
 
 # What the test guests run besides the agent: static, so that it runs in any of them.
 $(B)/tests/witness: tests/vm/witness.c
@@ -225,9 +225,9 @@ GUEST_ETC := $(B)/guest/etc/postern
 guest: all $(GUEST_ETC)/policy.d/50-default.policy
 	$(Q)packaging/setup guest $(B)/guest
 
-.PHONY: debian
-debian:
-	$(Q)packaging/setup debian $(B)/debian
+.PHONY: debian openrc
+debian openrc:
+	$(Q)packaging/setup $@ $(B)/$@
 
 $(GUEST_ETC)/policy.d/50-default.policy: packaging/policy/50-default.policy
 	$(Q)mkdir -p $(@D)

@@ -2,37 +2,21 @@
 /* What runs as process 1, for everything that differs by it. */
 #pragma once
 
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
+enum init_kind {
+	INIT_OTHER,
+	INIT_SYSTEMD,
+	INIT_POSTERN,
+	INIT_SYSVINIT, /* with OpenRC or without */
+	INIT_OPENRC,   /* OpenRC's own process 1, openrc-init */
+	INIT_BUSYBOX,
+	INIT_KIND_COUNT,
+};
 
-enum init_kind { INIT_OTHER, INIT_SYSTEMD, INIT_POSTERN, INIT_OPENRC };
+#define INIT_SYSVINIT_FIFO "/run/initctl"
+#define INIT_OPENRC_FIFO   "/run/openrc/init.ctl"
 
-static inline const char *init_kind_name(enum init_kind kind)
-{
-	static const char *const names[] = {"other", "systemd", "postern-init", "openrc"};
+/* Looks at what each leaves for others to see: files, and the name of process 1. Needs no right. */
+enum init_kind init_kind(void);
 
-	return names[kind];
-}
-
-/* systemd and OpenRC leave a folder for exactly this question (sd_booted(3)); ours has its name. */
-static inline enum init_kind init_kind(void)
-{
-	char name[32] = "";
-	FILE *file;
-
-	if (access("/run/systemd/system", F_OK) == 0)
-		return INIT_SYSTEMD;
-	if (access("/run/openrc", F_OK) == 0)
-		return INIT_OPENRC;
-	file = fopen("/proc/1/comm", "re");
-	if (file) {
-		if (!fgets(name, sizeof(name), file))
-			name[0] = '\0';
-		(void)fclose(file);
-	}
-	/* comm holds 15 bytes; the program is started as /init too. */
-	if (strcmp(name, "postern-init\n") == 0)
-		return INIT_POSTERN;
-	return INIT_OTHER;
-}
+/* As system.info has it: "systemd". */
+const char *init_kind_name(enum init_kind kind);

@@ -2,197 +2,217 @@
 /* posternd install and uninstall: the service, for guests that no package manager looks after. */
 #include <errno.h>
 #include <fcntl.h>
-#include <spawn.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/ctl/ctl.h"
-#include "agent/init_kind.h"
+#include "agent/ctl/service.h"
+#include "agent/policy/policy.h"
 #include "proto/cleanup.h"
 #include "proto/client/client.h"
 #include "proto/log.h"
 
-struct service_file {
-	const char *from; /* below the data folder; NULL ends the list */
-	const char *to;
-	mode_t mode;
-};
+#define FILE_MAX (64u << 10)          /* of a service file */
+#define AGENT    "/usr/sbin/posternd" /* as the service files have it */
 
-/* What each service manager needs: files to copy, the first of which is the service itself, and
- * commands to run. */
-struct service {
-	struct service_file files[4];
-	const char *after_copy[4]; /* a command each, NULL where there is none */
-	const char *enable[4];
-	const char *start[4];
-	const char *stop[5];
-	const char *disable[4];
-};
-
-#define SYSTEMD_DIR "/etc/systemd/system/"
-
-static const struct service systemd = {
-	{
-		{"posternd.service", SYSTEMD_DIR "posternd.service", 0644},
-		{"postern-kmod.socket", SYSTEMD_DIR "postern-kmod.socket", 0644},
-		{"postern-kmod@.service", SYSTEMD_DIR "postern-kmod@.service", 0644},
-	},
-	{"systemctl", "daemon-reload"},
-	{"systemctl", "enable", "posternd.service"},
-	{"systemctl", "restart", "posternd.service"},
-	{"systemctl", "stop", "posternd.service", "postern-kmod.socket"},
-	{"systemctl", "disable", "posternd.service"},
-};
-
-static const struct service openrc = {
-	{{"posternd.initd", "/etc/init.d/posternd", 0755}},
-	{0},
-	{"rc-update", "add", "posternd"},
-	{"rc-service", "posternd", "restart"},
-	{"rc-service", "posternd", "stop"},
-	{"rc-update", "del", "posternd"},
-};
-
-/* The service manager of this guest: the one that runs, else the one that is installed (an image
- * that is being built). */
-static const struct service *find_service(bool *ret_running)
+/* The root, and a service manager: else the exit code that says so. */
+static int find_service(const struct service **ret_service, bool *ret_running)
 {
-	enum init_kind kind = init_kind();
-
-	*ret_running = kind == INIT_SYSTEMD || kind == INIT_OPENRC;
-	if (kind == INIT_SYSTEMD || access("/lib/systemd/systemd", X_OK) == 0)
-		return &systemd;
-	if (kind == INIT_OPENRC || access("/sbin/openrc-run", X_OK) == 0)
-		return &openrc;
-	return NULL;
+	if (geteuid() != 0) {
+		log_error("only root may do this");
+		return POSTERN_REFUSED;
+	}
+	*ret_service = service_find(ret_running);
+	if (*ret_service)
+		return POSTERN_DONE;
+	log_error("neither systemd nor OpenRC is here; have your init run posternd");
+	return POSTERN_ABSENT;
 }
 
-static int run(const char *const *command)
+static void source_path(const struct service_file *file, char path[PATH_MAX])
 {
-	pid_t pid;
-	int status, r;
+	(void)snprintf(path, PATH_MAX, POSTERN_DATA_DIR "/%s", file->from);
+}
 
-	if (!command[0])
+static int need(const char *path, int mode)
+{
+	if (access(path, mode) == 0)
 		return 0;
-	printf("%s %s %s\n", command[0], command[1] ? command[1] : "",
-		command[2] ? command[2] : "");
-	(void)fflush(stdout);
-	r = posix_spawnp(&pid, command[0], NULL, NULL, (char **)command, environ);
-	if (r != 0) {
-		log_error("%s: %s", command[0], strerror(r));
-		return -r;
-	}
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return -errno;
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EIO;
+	log_error("%s: %s", path, strerror(errno));
+	return -ENOENT;
 }
 
-/* Copies beside the target and renames: it is old or new, never half. */
-static int copy_file(const char *from, const char *to, mode_t mode)
+/* Everything that a start needs: what is missing is said, all of it, and nothing is changed then.
+ */
+static int check_pieces(const struct service *service)
 {
-	AUTO_CLOSE int in = open(from, O_RDONLY | O_CLOEXEC);
-	AUTO_CLOSE int out = -EBADF;
-	char fresh[512], chunk[8192];
-	ssize_t n;
+	static const char *const programs[] = {
+		"postern-session", "postern-watch", "postern-worker", "postern-kmod"};
+	struct policy policy = {0};
+	struct config config;
+	char path[PATH_MAX], problem[512];
+	/* As a start would read them. */
+	int r = ctl_settings(NULL, &config) == POSTERN_DONE ? 0 : -EINVAL;
 
-	if (in < 0)
+	if (r == 0 && policy_read(&policy, config.policy_dir, problem, sizeof(problem)) < 0) {
+		log_error("%s", problem);
+		r = -EINVAL;
+	}
+	policy_clear(&policy);
+	if (need(AGENT, X_OK) < 0)
+		r = -ENOENT;
+	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", config.libexec_dir, programs[i]);
+		if (need(path, X_OK) < 0)
+			r = -ENOENT;
+	}
+	for (const struct service_file *file = service->files; file->from; file++) {
+		source_path(file, path);
+		if (need(path, R_OK) < 0)
+			r = -ENOENT;
+	}
+	if (r < 0)
+		log_error("the agent is not complete, or could not start: nothing was installed");
+	return r;
+}
+
+/* The bytes of a small file. -EFBIG: not a small one. */
+static ssize_t read_small(const char *path, char bytes[FILE_MAX])
+{
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t len = 0, n;
+
+	if (fd < 0)
 		return -errno;
-	(void)snprintf(fresh, sizeof(fresh), "%s.new", to);
+	while ((n = read(fd, bytes + len, FILE_MAX - (size_t)len)) > 0)
+		len += n;
+	if (n < 0)
+		return -errno;
+	return len < FILE_MAX ? len : -EFBIG;
+}
+
+/* Writes beside the target and renames: it is old or new, never half. */
+static int replace(const char *path, const char *bytes, size_t len, mode_t mode)
+{
+	AUTO_CLOSE int fd = -EBADF;
+	char fresh[PATH_MAX];
+	int r = 0;
+
+	(void)snprintf(fresh, sizeof(fresh), "%s.new", path);
 	(void)unlink(fresh);
-	out = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-	if (out < 0)
+	fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+	if (fd < 0)
 		return -errno;
-	while ((n = read(in, chunk, sizeof(chunk))) > 0)
-		if (write(out, chunk, (size_t)n) != n) {
-			n = -1;
-			break;
-		}
-	if (n < 0 || fchmod(out, mode) < 0 || rename(fresh, to) < 0) {
-		int r = -errno;
-
+	if (write(fd, bytes, len) != (ssize_t)len || fchmod(fd, mode) < 0 || fsync(fd) < 0 ||
+		rename(fresh, path) < 0)
+		r = errno ? -errno : -ENOSPC;
+	if (r < 0)
 		(void)unlink(fresh);
-		return r;
-	}
-	printf("installed %s\n", to);
-	return 0;
+	return r;
 }
 
-static int copy_service_file(const struct service_file *file)
+static int install_file(const struct service_file *file)
 {
-	char from[512];
+	AUTO_FREE char *bytes = malloc(FILE_MAX), *there = malloc(FILE_MAX);
+	char from[PATH_MAX];
+	ssize_t len;
 	int r;
 
-	(void)snprintf(from, sizeof(from), POSTERN_DATA_DIR "/%s", file->from);
-	r = copy_file(from, file->to, file->mode);
+	if (!bytes || !there)
+		return -ENOMEM;
+	source_path(file, from);
+	len = read_small(from, bytes);
+	if (len >= 0 && read_small(file->to, there) == len &&
+		memcmp(there, bytes, (size_t)len) == 0) {
+		printf("unchanged %s\n", file->to);
+		return 0;
+	}
+	r = len < 0 ? (int)len : replace(file->to, bytes, (size_t)len, file->mode);
 	if (r < 0)
 		log_error("%s to %s: %s", from, file->to, strerror(-r));
+	else
+		printf("installed %s\n", file->to);
 	return r;
+}
+
+static bool is_installed(const struct service *service)
+{
+	for (const struct service_file *file = service->files; file->from; file++)
+		if (access(file->to, F_OK) == 0)
+			return true;
+	return false;
 }
 
 int ctl_install(const char *settings, int argc, char **argv)
 {
 	bool start = !(argc == 2 && strcmp(argv[1], "--no-start") == 0), running;
-	const struct service *service = find_service(&running);
-	int r = 0;
+	const struct service *service;
+	int r;
 
 	(void)settings;
 	if (argc > 1 && start) {
 		log_error("usage: posternd install [--no-start]");
 		return POSTERN_USAGE;
 	}
-	if (!service) {
-		log_error("neither systemd nor OpenRC is here; start posternd from your init");
-		return POSTERN_ABSENT;
-	}
+	r = find_service(&service, &running);
+	if (r != POSTERN_DONE)
+		return r;
+	r = check_pieces(service);
 	for (const struct service_file *file = service->files; file->from && r == 0; file++)
-		r = copy_service_file(file);
+		r = install_file(file);
+	if (r == 0 && running)
+		r = service_run(service->reload);
+	if (r == 0)
+		r = service_run(service->enable);
+	if (r == 0 && start && running)
+		r = service_run(service->start);
 	if (r < 0)
 		return POSTERN_ANSWERED;
-	if (running)
-		r = run(service->after_copy);
-	if (r == 0)
-		r = run(service->enable);
-	if (r == 0 && start && running)
-		r = run(service->start);
-	if (r == 0)
-		puts(start && running ? "the agent is enabled and started"
-				      : "the agent is enabled");
-	return r < 0 ? POSTERN_ANSWERED : 0;
+	printf("the agent is enabled%s (%s)\n", start && running ? " and started" : "",
+		service->manager);
+	return POSTERN_DONE;
 }
 
 int ctl_uninstall(const char *settings, int argc, char **argv)
 {
 	const struct service *service;
 	bool running;
-	int r;
+	int r, code;
 
 	(void)settings;
 	(void)argv;
-	service = find_service(&running);
-	if (argc > 1 || !service) {
-		log_error(argc > 1 ? "usage: posternd uninstall" : "no service manager is here");
-		return argc > 1 ? POSTERN_USAGE : POSTERN_ABSENT;
+	if (argc > 1) {
+		log_error("usage: posternd uninstall");
+		return POSTERN_USAGE;
 	}
-	if (access(service->files[0].to, F_OK) < 0) {
-		log_error("%s: not installed", service->files[0].to);
-		return POSTERN_ANSWERED;
+	code = find_service(&service, &running);
+	if (code != POSTERN_DONE)
+		return code;
+	if (!is_installed(service)) {
+		printf("the service is not installed: nothing to do (%s)\n", service->manager);
+		return POSTERN_DONE;
 	}
-	if (running)
-		(void)run(service->stop);
-	r = run(service->disable);
+	r = running ? service_run(service->stop) : 0;
+	if (service_run(service->disable) < 0)
+		r = -EIO;
 	for (const struct service_file *file = service->files; file->from; file++) {
-		if (unlink(file->to) < 0)
-			r = -errno;
-		else
+		if (unlink(file->to) == 0) {
 			printf("removed %s\n", file->to);
+		} else if (errno != ENOENT) {
+			r = -errno;
+			log_error("%s: %s", file->to, strerror(errno));
+		}
 	}
-	if (running)
-		(void)run(service->after_copy);
-	return r < 0 ? POSTERN_ANSWERED : 0;
+	if (running && service_run(service->reload) < 0)
+		r = -EIO;
+	if (r < 0)
+		return POSTERN_ANSWERED;
+	printf("the agent's service is removed; its programs, settings and state are left (%s)\n",
+		service->manager);
+	return POSTERN_DONE;
 }

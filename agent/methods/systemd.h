@@ -12,8 +12,12 @@
 /* Whether systemd answers. */
 int systemd_available(void);
 
-/* Calls a method of the manager without arguments: "PowerOff", "Reboot", "Halt", "Reload". */
-int systemd_manager_call(const char *method);
+/* Has it read its unit files again. */
+int systemd_reload(void);
+
+/* Queues the start of a unit, in a way that no later job takes back: "poweroff.target". Does not
+ * wait for it. */
+int systemd_start_for_good(const char *name);
 
 struct mount_unit {
 	const char *name; /* "mnt-data.mount" */

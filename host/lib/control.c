@@ -16,12 +16,13 @@
 
 #define AGENT_MS_DEFAULT     10000
 #define POWERDOWN_MS_DEFAULT 5000
-#define ASK_MS               3000  /* for the agent to say that it will shut down */
+#define ASK_MS               3000  /* for the agent to answer at all */
 #define END_MS               10000 /* beyond the steps' own times: quit, kill, clean-up */
 #define STATS_MS             15000
 
-/* True once the agent has said that it shuts the guest down. */
-static bool ask_agent(const char *name)
+/* True once the agent has said that it shuts the guest down. One that answers has its time to: its
+ * process 1 may be busy. */
+static bool ask_agent(const char *name, uint32_t agent_ms)
 {
 	struct postern_options options = {.name = "postern", .connect_ms = ASK_MS};
 	Postern__V1__PowerShutdownRequest request = POSTERN__V1__POWER_SHUTDOWN_REQUEST__INIT;
@@ -37,7 +38,7 @@ static bool ask_agent(const char *name)
 		r = postern_client_open(address, &options, &client, &error);
 	if (r == 0)
 		r = postern_call(client, "power.shutdown", packed,
-			postern__v1__power_shutdown_request__pack(&request, packed), ASK_MS, NULL,
+			postern__v1__power_shutdown_request__pack(&request, packed), agent_ms, NULL,
 			NULL, &error);
 	postern_client_close(client);
 	postern_error_clear(&error);
@@ -56,7 +57,7 @@ int postern_stop(const char *name, const struct postern_stop *stop, char ret_how
 	int r;
 
 	if (!stop || !stop->force)
-		how = ask_agent(name) ? "agent" : "powerdown";
+		how = ask_agent(name, agent_ms) ? "agent" : "powerdown";
 	r = control_call_vm(name, "stop",
 		json_pack("{s:s, s:i, s:i}", "how", how, "agent_ms", (int)agent_ms, "powerdown_ms",
 			(int)powerdown_ms),

@@ -47,11 +47,12 @@ void boot_begin(struct machine *machine)
 
 void boot_again(struct machine *machine)
 {
+	/* Told more than once for one reset; and before the first answer QEMU ends instead. */
+	if (machine->state != MACHINE_READY)
+		return;
 	log_info("the guest was reset");
 	control_event(&machine->control, json_pack("{s:s}", "name", "reset"));
 	remount_stop(&machine->remount);
-	if (machine->state != MACHINE_READY)
-		return;
 	boot_set_deadline(machine);
 	boot_begin(machine);
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A Debian guest with systemd and the agent installed as an administrator would."""
+"""Debian guests, with systemd or OpenRC, and the agent installed as an administrator would."""
 
 import os
 import shutil
@@ -10,8 +10,9 @@ from wire import BUILD
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BUILD = os.path.abspath(BUILD)
 TREE = f"{BUILD}/debian/root"
+OPENRC_TREE = f"{BUILD}/openrc/root"
 
-WITNESS = """[Unit]
+SYSTEMD_WITNESS = """[Unit]
 DefaultDependencies=no
 After=systemd-modules-load.service
 [Service]
@@ -21,32 +22,100 @@ Restart=always
 WantedBy=sysinit.target
 """
 
+OPENRC_WITNESS = """#!/sbin/openrc-run
+command=/usr/bin/witness
+command_background=yes
+pidfile=/run/witness.pid
+"""
 
-def chroot(*command):
-    return subprocess.run(["chroot", TREE, *command], check=True, capture_output=True, text=True,
+
+def chroot(*command, tree=TREE):
+    return subprocess.run(["chroot", tree, *command], check=True, capture_output=True, text=True,
                           env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
 
 
-def make_image(path, extra=None):
-    """Installs the agent into the tree and writes it as an ext4 image. extra(tree) may add to it.
-    What `posternd install` printed."""
-    subprocess.run(["make", "-s", "install-agent", f"DESTDIR={TREE}", f"B={BUILD}"], cwd=ROOT, check=True,
+def write(path, text, mode=0o644):
+    with open(path, "w") as file:
+        file.write(text)
+    os.chmod(path, mode)
+
+
+def prepare_systemd(tree):
+    chroot("systemd-sysusers", tree=tree)
+    write(f"{tree}/etc/modules-load.d/witness.conf", "vmw_vsock_virtio_transport\n")
+    write(f"{tree}/etc/systemd/system/witness.service", SYSTEMD_WITNESS)
+    chroot("systemctl", "enable", "witness.service", tree=tree)
+
+
+def prepare_openrc(tree):
+    if not os.path.exists(f"{tree}/usr/lib/modules"):
+        subprocess.run(["cp", "-al", f"{TREE}/usr/lib/modules", f"{tree}/usr/lib"], check=True)
+    write(f"{tree}/etc/modules", "vmw_vsock_virtio_transport\n")
+    write(f"{tree}/etc/fstab", "/dev/vda / ext4 defaults 0 0\n")
+    write(f"{tree}/etc/init.d/witness", OPENRC_WITNESS, 0o755)
+    # Debian's other scripts do what the initramfs has done and the kernel does at the end, and without
+    # hardware virtualisation they take their time, even to be looked at.
+    kept = {"rc", "rcS", "halt", "reboot", "kmod", "umountroot", "witness", "posternd"}
+    for folder in ("init.d", "runlevels/sysinit", "runlevels/default", "runlevels/recovery", "runlevels/off"):
+        for name in set(os.listdir(f"{tree}/etc/{folder}")) - kept:
+            os.unlink(f"{tree}/etc/{folder}/{name}")
+    chroot("rc-update", "add", "witness", "default", tree=tree)
+    # There is no terminal but the console.
+    with open(f"{tree}/etc/inittab") as table:
+        lines = [line for line in table if "getty" not in line]
+    write(f"{tree}/etc/inittab", "".join(lines))
+
+
+def make_image(path, extra=None, tree=TREE, install=True):
+    """Puts the agent and the witness into the tree and writes it as an ext4 image. install: its
+    service too, by `posternd install`, whose output is returned. extra(tree) may add to it."""
+    subprocess.run(["make", "-s", "install-agent", f"DESTDIR={tree}", f"B={BUILD}"], cwd=ROOT, check=True,
                    capture_output=True)
-    chroot("systemd-sysusers")
-    shutil.copy(f"{BUILD}/tests/witness", f"{TREE}/usr/bin/witness")
-    with open(f"{TREE}/etc/systemd/system/witness.service", "w") as unit:
-        unit.write(WITNESS)
-    chroot("systemctl", "enable", "witness.service")
-    printed = chroot("posternd", "install", "--no-start").stdout
+    shutil.copy(f"{BUILD}/tests/witness", f"{tree}/usr/bin/witness")
+    (prepare_openrc if tree == OPENRC_TREE else prepare_systemd)(tree)
+    printed = chroot("posternd", *(["install", "--no-start"] if install else ["uninstall"]), tree=tree).stdout
     if extra:
-        extra(TREE)
+        extra(tree)
     if os.path.exists(path):
         os.unlink(path)
-    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", TREE, path, "1200M"], check=True)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", tree, path, "1200M"], check=True)
     return printed
 
 
-def launch_options(image):
+GRUB_MENU = """set root=(hd0,msdos1)
+linux /vmlinuz root=/dev/vda1 rw console=ttyS0 quiet systemd.show_status=0
+initrd /initrd.img
+boot
+"""
+
+
+def make_disk(path):
+    """A disk of the systemd guest with a partition and a boot loader: nothing is told from outside.
+    As grub-install(8) lays it out: the boot sector, and behind it the rest up to the partition."""
+    start, sectors = 2048, 1200 << 11
+    image = f"{path}.part"
+    make_image(image)
+    write(f"{path}.grub", GRUB_MENU)
+    subprocess.run(["grub-mkimage", "-O", "i386-pc", "-p", "(hd0,msdos1)/boot/grub", "-c", f"{path}.grub",
+                    "-o", f"{path}.core", "biosdisk", "part_msdos", "ext2", "linux"], check=True)
+    with open("/usr/lib/grub/i386-pc/boot.img", "rb") as file:
+        boot = file.read()[:440]
+    with open(f"{path}.core", "rb") as file:
+        core = file.read()
+    assert len(core) < (start - 1) * 512
+    with open(path, "wb") as disk:
+        disk.truncate((start + sectors) * 512)
+        disk.write(boot)
+        disk.seek(512)
+        disk.write(core)
+    subprocess.run(["sfdisk", "-q", path], input=f"{start},{sectors},L,*\n", text=True, check=True)
+    subprocess.run(["dd", "status=none", f"if={image}", f"of={path}", "bs=1M", "seek=1",
+                    "conv=notrunc,sparse"], check=True)
+    os.unlink(image)
+
+
+def launch_options(image, *words):
+    """For `postern launch`; words go to the kernel's command line."""
     return ["--kernel", f"{BUILD}/debian/vmlinuz", "--initrd", f"{BUILD}/debian/initrd", "--image", image,
-            "--memory", "512M", "--timeout", "120",
-            "--cmdline-add", "root=/dev/vda rw console=ttyS0 quiet systemd.show_status=0"]
+            "--memory", "512M", "--timeout", "300",
+            "--cmdline-add", " ".join(["root=/dev/vda rw console=ttyS0 quiet systemd.show_status=0", *words])]

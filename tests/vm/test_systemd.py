@@ -6,8 +6,8 @@ import os
 import pytest
 
 import debian
-from machine import Host, wait_until
-from wire import Failed
+from machine import ABSENT, ANSWERED, REFUSED, Host, Machine, wait_until
+from wire import Closed, Failed, pb
 
 
 @pytest.fixture(scope="module")
@@ -17,23 +17,116 @@ def host():
     machines.close()
 
 
+# A service of the guest whose end takes its own command: a kill would not run it.
+CLEAN = """[Unit]
+Description=Says that it was stopped
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/true
+ExecStop=/bin/sh -c "echo stopped >>/var/clean-stop"
+[Install]
+WantedBy=multi-user.target
+"""
+
+UNITS = "/etc/systemd/system"
+
+
+def add_clean(tree):
+    debian.write(f"{tree}{UNITS}/clean.service", CLEAN)
+    debian.chroot("systemctl", "enable", "clean.service")
+
+
 @pytest.fixture(scope="module")
 def image(host):
     path = f"{host.dir}/disk.img"
-    printed = debian.make_image(path)
-    assert "installed /etc/systemd/system/posternd.service" in printed and "enabled" in printed
+    try:
+        debian.make_image(path, add_clean, install=False)
+    finally:
+        debian.chroot("systemctl", "disable", "clean.service")
+        os.unlink(f"{debian.TREE}{UNITS}/clean.service")
     return path
+
+
+def placed(vm):
+    return set(vm.shell(f"find {UNITS} /etc/init.d /etc/rc*.d /usr/lib/systemd | sort").splitlines())
 
 
 @pytest.fixture(scope="module")
 def vm(host, image):
-    return host.launch("systemd", *debian.launch_options(image), witness=False)
+    """Boots without the agent's service, which is then installed as a person would."""
+    host.run("launch", "systemd", "--detach", *debian.launch_options(image), timeout=400)
+    machine = Machine(host, "systemd")
+    machine.shell("true", timeout=400)
+    machine.files_before = placed(machine)
+    machine.printed = machine.shell("posternd install")
+    host.until(lambda: host.info("systemd")["state"] == "ready", 200)
+    return machine
 
 
 @pytest.fixture
 def client(vm):
     with vm.client(timeout=60) as connected:
         yield connected
+
+
+def test_install_says_what_it_does_and_starts_the_agent(vm):
+    assert [line for line in vm.printed.splitlines() if "symlink" not in line] == [
+        f"installed {UNITS}/posternd.service",
+        f"installed {UNITS}/postern-kmod.socket",
+        f"installed {UNITS}/postern-kmod@.service",
+        "systemctl daemon-reload",
+        "systemctl enable posternd.service",
+        "systemctl restart posternd.service",
+        "the agent is enabled and started (systemd)"]
+    assert vm.shell("systemctl is-enabled posternd.service") == "enabled\n"
+    assert vm.shell("systemctl is-active posternd.service postern-kmod.socket") == "active\nactive\n"
+
+
+def test_install_again_changes_no_file(vm):
+    before = placed(vm)
+    printed = vm.shell("posternd install")
+    assert printed.count("unchanged ") == 3 and "installed " not in printed
+    assert placed(vm) == before
+    with vm.client(timeout=60) as client:
+        assert client.call("system.info").init == "systemd"
+
+
+@pytest.mark.parametrize("command", ["install", "install --no-start", "uninstall"])
+def test_only_root_installs(vm, command):
+    before = placed(vm)
+    out = vm.shell(f"setpriv --reuid 65534 --clear-groups posternd {command}", status=REFUSED)
+    assert "only root may do this" in out
+    assert placed(vm) == before
+
+
+PIECES = {"/usr/libexec/postern/postern-worker": "postern-worker: No such file",
+          "/usr/share/postern/postern-kmod.socket": "postern-kmod.socket: No such file",
+          "/etc/postern/policy.d/50-default.policy": "policy"}
+
+
+def test_uninstall_removes_what_install_placed_and_nothing_else(host, vm):
+    vm.shell(f"mkdir -p {UNITS}/posternd.service.d; touch {UNITS}/posternd.service.d/mine.conf")
+    out = vm.shell("posternd uninstall")
+    assert "removed /etc/systemd/system/posternd.service" in out
+    assert "its programs, settings and state are left" in out
+    vm.shell(f"rm -r {UNITS}/posternd.service.d")
+    assert placed(vm) == vm.files_before
+    assert "loaded failed" not in vm.shell("systemctl --all --no-legend list-units 'postern*'")
+    assert vm.shell("cat /proc/[0-9]*/comm | grep ^postern", status=1) == ""
+    assert not exists(vm, "/run/postern/agent.sock") and not exists(vm, "/run/postern/kmod.sock")
+    host.run("ping", "systemd", code=ABSENT)
+    assert vm.shell("posternd uninstall") == "the service is not installed: nothing to do (systemd)\n"
+    # An agent that is not complete is not installed.
+    for piece, words in PIECES.items():
+        vm.shell(f"mv {piece} /root/piece")
+        out = vm.shell("posternd install", status=ANSWERED)
+        vm.shell(f"mv /root/piece {piece}")
+        assert words in out and "nothing was installed" in out
+        assert placed(vm) == vm.files_before
+    vm.shell("posternd install")
+    with vm.client(timeout=60) as client:
+        client.call("system.ping")
 
 
 def unit_of(vm, target):
@@ -103,6 +196,52 @@ def test_modules_through_the_socket_unit(client):
     client.call("modules.unload", name="dummy")
 
 
+def test_the_units_have_no_fault(vm):
+    assert vm.shell("systemd-analyze verify --man=no posternd.service postern-kmod.socket postern-kmod@1.service "
+                    "| grep postern", status=1) == ""
+
+
+def stop_and_start(vm):
+    """How many milliseconds the first takes."""
+    return int(vm.shell("a=$(date +%s%N); systemctl stop posternd.service; b=$(date +%s%N); "
+                        "systemctl start posternd.service; echo $(((b - a) / 1000000))"))
+
+
+def test_a_stop_with_callers_is_quick(vm):
+    with vm.client(timeout=60) as client:
+        with_callers = stop_and_start(vm)
+        with pytest.raises(Closed) as closed:
+            client.dispatch()
+        assert closed.value.goodbye.reason == pb.GOODBYE_REASON_STOPPING
+    # systemctl takes its own time.
+    assert with_callers < stop_and_start(vm) + 1000
+
+
+@pytest.mark.parametrize("state,breaks,mends", [
+    ("inactive", "mv postern-kmod.socket /root; systemctl daemon-reload; rm -f /run/postern/kmod.sock",
+     "mv /root/postern-kmod.socket ."),
+    # Where the socket should be there is a folder.
+    ("failed", "mkdir -p /run/postern/kmod.sock/x", "rmdir -p /run/postern/kmod.sock/x"),
+])
+def test_the_agent_starts_without_the_socket_of_kmod(vm, state, breaks, mends):
+    vm.shell(f"cd {UNITS}; systemctl stop posternd.service postern-kmod.socket; {breaks}")
+    try:
+        vm.shell("systemctl start posternd.service")
+        assert vm.shell("systemctl is-active posternd.service") == "active\n"
+        assert vm.shell("systemctl is-active postern-kmod.socket", status=3) == f"{state}\n"
+        with vm.client(timeout=60) as client:
+            with pytest.raises(Failed) as failed:
+                client.call("modules.load", name="dummy")
+            assert failed.value.code in ("PERMISSION_DENIED", "UNAVAILABLE"), failed.value
+            client.call("mounts.list")
+    finally:
+        vm.shell(f"cd {UNITS}; {mends}; systemctl daemon-reload; systemctl reset-failed 'postern*'; "
+                 "systemctl restart posternd.service")
+    with vm.client(timeout=60) as client:
+        assert client.call("modules.load", name="dummy").loaded_now
+        client.call("modules.unload", name="dummy")
+
+
 def test_persistent_shares_come_back_after_a_reboot(host, image, vm):
     with vm.client(timeout=60) as client:
         boot = client.hello_reply.boot_id
@@ -118,26 +257,47 @@ def test_persistent_shares_come_back_after_a_reboot(host, image, vm):
         except (OSError, Exception):
             return False
 
-    wait_until(rebooted, timeout=120, step=0.5)
-    wait_until(lambda: unit_of(vm, "/mnt/kept"), timeout=60)
+    wait_until(rebooted, timeout=400, step=0.5)
+    # Services were stopped, not killed.
+    assert vm.shell("cat /var/clean-stop") == "stopped\n"
+    wait_until(lambda: unit_of(vm, "/mnt/kept"), timeout=200)
     with vm.client(timeout=60) as client:
         wait_until(lambda: client.call("shares.list").shares)
         share, = client.call("shares.list").shares
         assert share.persistent and share.state == 1
-        client.call("shares.unmount", target=b"/mnt/kept")
+        client.call("shares.unmount", target=b"/mnt/kept", timeout_ms=60000)
     assert not exists(vm, "/etc/systemd/system/mnt-kept.mount")
     assert not exists(vm, "/etc/systemd/system/multi-user.target.wants/mnt-kept.mount")
 
 
 def test_stop_asks_systemd(host, vm):
-    out, _ = host.run("stop", "systemd", timeout=60)
+    out, _ = host.run("stop", "systemd", "-t", "120", timeout=200)
     assert "finished stopping" in out
     host.until_nothing_runs()
 
 
-def test_uninstall_removes_what_install_made():
-    units = f"{debian.TREE}/etc/systemd/system"
-    debian.chroot("posternd", "install", "--no-start")
+def test_a_disk_with_its_own_boot_loader(host):
+    """Nothing of the guest is given from outside, and the service was placed while nothing ran."""
+    disk = f"{host.dir}/boot.img"
+    debian.make_disk(disk)
+    host.run("launch", "disk", "--image", disk, "--memory", "512M", "--timeout", "300", timeout=400)
+    info = host.info("disk")
+    assert info["state"] == "ready" and "kernel" not in info
+    machine = Machine(host, "disk")
+    with machine.client(timeout=60) as client:
+        assert client.call("system.info").init == "systemd"
+        reply = client.call("power.shutdown", mode=3)
+        assert reply.by == "systemd" and reply.mode == 3
+    wait_until(lambda: "System halted" in machine.console(), timeout=200, step=0.2)
+    assert host.info("disk")["status"] == "running"
+    machine.stop("-f")
+
+
+def test_an_image_that_is_being_built():
+    """Without a running systemd the files are placed and linked all the same, and removed again."""
+    units = f"{debian.TREE}{UNITS}"
+    out = debian.chroot("posternd", "install", "--no-start").stdout
+    assert "the agent is enabled (systemd)" in out and "daemon-reload" not in out
     assert os.path.islink(f"{units}/sysinit.target.wants/posternd.service")
     debian.chroot("posternd", "uninstall")
     assert not [name for name in os.listdir(units) if name.startswith("postern")]

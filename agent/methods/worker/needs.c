@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/init_kind.h"
 #include "agent/methods/vsock_diag.h"
 
 #define KMOD_PROGRAM "/postern-kmod"
@@ -23,6 +24,16 @@ Postern__V1__Availability needs_vsock_diag(char *reason, size_t size)
 		return POSTERN__V1__AVAILABILITY__AVAILABLE;
 	(void)snprintf(
 		reason, size, "the kernel does not diagnose vsock sockets (modprobe vsock_diag)");
+	return POSTERN__V1__AVAILABILITY__MISSING_FEATURE;
+}
+
+Postern__V1__Availability needs_known_init(char *reason, size_t size)
+{
+	if (init_kind() != INIT_OTHER)
+		return POSTERN__V1__AVAILABILITY__AVAILABLE;
+	(void)snprintf(reason, size,
+		"how to ask process 1 is not known (systemd, sysvinit, openrc-init, busybox and "
+		"postern-init are)");
 	return POSTERN__V1__AVAILABILITY__MISSING_FEATURE;
 }
 

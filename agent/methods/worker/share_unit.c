@@ -107,7 +107,7 @@ int share_unit_start(struct call *call, const char *key, Postern__V1__Share *sha
 	if (share->persistent)
 		r = write_unit_file(call, &unit, target);
 	if (r == 0 && share->persistent)
-		r = systemd_manager_call("Reload");
+		r = systemd_reload();
 	if (r == 0)
 		r = systemd_mount_start(&unit, !share->persistent);
 	if (r < 0) {
@@ -128,6 +128,6 @@ void share_unit_remove(const char *key, const Postern__V1__Share *share)
 	(void)unlink(path);
 	(void)snprintf(path, sizeof(path), UNIT_DIR "/%s", name);
 	if (unlink(path) == 0)
-		(void)systemd_manager_call("Reload");
+		(void)systemd_reload();
 	systemd_reset_failed(name);
 }

@@ -98,7 +98,7 @@ int systemd_available(void)
 	return r;
 }
 
-int systemd_manager_call(const char *method)
+int systemd_reload(void)
 {
 	sd_bus *bus;
 	int r = connect_manager(&bus);
@@ -106,7 +106,21 @@ int systemd_manager_call(const char *method)
 	if (r < 0)
 		return r;
 	r = bus_library.call_method(
-		bus, DESTINATION, MANAGER_PATH, MANAGER, method, NULL, NULL, "");
+		bus, DESTINATION, MANAGER_PATH, MANAGER, "Reload", NULL, NULL, "");
+	bus_library.flush_close_unref(bus);
+	return r < 0 ? r : 0;
+}
+
+int systemd_start_for_good(const char *name)
+{
+	sd_bus *bus;
+	int r = connect_manager(&bus);
+
+	if (r < 0)
+		return r;
+	/* Not the manager's own PowerOff and the like: these stop no service, they kill all. */
+	r = bus_library.call_method(bus, DESTINATION, MANAGER_PATH, MANAGER, "StartUnit", NULL,
+		NULL, "ss", name, "replace-irreversibly");
 	bus_library.flush_close_unref(bus);
 	return r < 0 ? r : 0;
 }

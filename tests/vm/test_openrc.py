@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The agent as a service of OpenRC, under sysvinit and under OpenRC's own process 1, with a disk."""
+
+import os
+
+import pytest
+
+import debian
+from machine import ABSENT, REFUSED, Host, Machine, wait_until
+from wire import Closed, Failed, pb
+
+POWER_OFF, REBOOT, HALT = 1, 2, 3
+SCRIPT = "/etc/init.d/posternd"
+OPENRC_INIT = "init=/sbin/openrc-init"
+
+
+@pytest.fixture(scope="module")
+def host():
+    machines = Host()
+    yield machines
+    machines.close()
+
+
+@pytest.fixture(scope="module")
+def image(host):
+    path = f"{host.dir}/disk.img"
+    debian.make_image(path, tree=debian.OPENRC_TREE, install=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def vm(host, image):
+    """Boots without the agent's service, which is then installed as a person would."""
+    host.run("launch", "rc", "--detach", *debian.launch_options(image), timeout=400)
+    machine = Machine(host, "rc")
+    machine.shell("true", timeout=400)
+    machine.files_before = placed(machine)
+    machine.printed = machine.shell("posternd install")
+    host.until(lambda: host.info("rc")["state"] == "ready", 200)
+    return machine
+
+
+@pytest.fixture
+def client(vm):
+    with vm.client(timeout=60) as connected:
+        yield connected
+
+
+def placed(vm):
+    return set(vm.shell("find /etc/init.d /etc/runlevels /etc/rc*.d | sort").splitlines())
+
+
+def boot_of(vm):
+    try:
+        with vm.client(timeout=5) as client:
+            return client.hello_reply.boot_id
+    except (OSError, Closed):
+        return None
+
+
+def ask(client, mode):
+    """Process 1 may not listen before the guest is up, and the agent is up before."""
+    for _ in range(20):
+        try:
+            return client.call("power.shutdown", mode=mode)
+        except Failed as failed:
+            assert failed.code == "UNAVAILABLE" and "openrc-init cannot be asked" in failed.message
+    pytest.fail("process 1 does not listen")
+
+
+def shut_down(vm, mode, by):
+    with vm.client(timeout=60) as client:
+        reply = ask(client, mode)
+        assert reply.by == by and reply.mode == mode
+        return client.hello_reply.boot_id
+
+
+def reboot(host, vm, by):
+    before = shut_down(vm, REBOOT, by)
+    wait_until(lambda: boot_of(vm) not in (None, before), timeout=400, step=0.5)
+    host.until(lambda: host.info("rc")["state"] == "ready", 100)
+
+
+def halt(vm, by):
+    shut_down(vm, HALT, by)
+    wait_until(lambda: "System halted" in vm.console(), timeout=200, step=0.2)
+
+
+def test_install_enables_and_starts(vm, client):
+    assert f"installed {SCRIPT}" in vm.printed
+    assert "the agent is enabled and started (OpenRC)" in vm.printed
+    assert placed(vm) - vm.files_before == {SCRIPT, "/etc/runlevels/default/posternd"}
+    assert "started" in vm.shell("rc-service posternd status")
+    assert client.call("system.info").init == "sysvinit"
+    for method in client.call("system.methods").methods:
+        assert method.availability == 1, (method.name, method.reason)
+
+
+def test_install_again_changes_no_file(vm):
+    before = placed(vm)
+    assert f"unchanged {SCRIPT}" in vm.shell("posternd install")
+    assert placed(vm) == before
+    wait_until(lambda: boot_of(vm), timeout=100, step=0.2)
+
+
+def test_only_root_installs(vm):
+    for command in ("install", "uninstall"):
+        assert "only root may do this" in vm.shell(
+            f"setpriv --reuid 65534 --clear-groups posternd {command}", status=REFUSED)
+
+
+def test_modules_by_a_child(vm, client):
+    """No unit holds a socket for it here."""
+    vm.shell("test -e /run/postern/kmod.sock", status=1)
+    assert client.call("modules.load", name="dummy").loaded_now
+    client.call("modules.unload", name="dummy")
+
+
+def test_mounts_and_shares(host, vm, client):
+    client.call("mounts.mount", target=b"/mnt/a", type="tmpfs", create_target=True)
+    assert " /mnt/a tmpfs " in vm.witness("mounts")
+    client.call("mounts.unmount", target=b"/mnt/a")
+    share = client.call("shares.mount", target=b"/mnt/b", type="tmpfs").share
+    assert share.unit == "" and " /mnt/b tmpfs " in vm.witness("mounts")
+    client.call("shares.unmount", target=b"/mnt/b")
+    assert " /mnt/b " not in vm.witness("mounts")
+    folder = f"{host.dir}/folder"
+    os.mkdir(folder)
+    with open(f"{folder}/file", "w") as file:
+        file.write("hello")
+    host.run("shares", "add", "rc", folder, "/mnt/share")
+    assert vm.witness("read", "/mnt/share/file") == "hello"
+
+
+def stop_and_start(vm):
+    """How many milliseconds the first takes."""
+    return int(vm.shell("a=$(date +%s%N); rc-service posternd stop >/dev/null; b=$(date +%s%N); "
+                        "rc-service posternd start >/dev/null; echo $(((b - a) / 1000000))").split()[-1])
+
+
+def test_restart_keeps_this_boots_state_and_does_not_wait_for_callers(vm, client):
+    generation = client.hello_reply.generation
+    with_callers = stop_and_start(vm)
+    with pytest.raises(Closed) as closed:
+        client.dispatch()
+    assert closed.value.goodbye.reason == pb.GOODBYE_REASON_STOPPING
+    wait_until(lambda: boot_of(vm), timeout=100, step=0.2)
+    with vm.client(timeout=60) as after:
+        assert after.hello_reply.generation == generation
+        assert [share.target for share in after.call("shares.list").shares] == [b"/mnt/share"]
+    # OpenRC takes its own time.
+    assert with_callers < stop_and_start(vm) + 1000
+    wait_until(lambda: boot_of(vm), timeout=100, step=0.2)
+    assert "started" in vm.shell("rc-service posternd restart; rc-service posternd status")
+    wait_until(lambda: boot_of(vm), timeout=100, step=0.2)
+
+
+def test_a_killed_agent_is_started_again(vm):
+    pid = vm.shell("cat /run/posternd.pid /run/supervise-posternd.pid 2>/dev/null | head -n 1").strip()
+    broker = vm.shell(f"cat /proc/{pid}/task/{pid}/children").split()[0]
+    vm.witness("kill", broker, 9)
+    wait_until(lambda: boot_of(vm), timeout=100, step=0.2)
+    assert vm.shell(f"cat /proc/{pid}/task/{pid}/children").split()[0] != broker
+
+
+def test_it_comes_back_after_a_reboot(host, vm):
+    with vm.client(timeout=60) as client:
+        client.call("shares.mount", target=b"/mnt/kept", type="tmpfs", persistent=True)
+    reboot(host, vm, "sysvinit")
+    wait_until(lambda: " /mnt/kept tmpfs " in vm.witness("mounts"), timeout=100)
+    # The host's half of the other was recorded with the machine.
+    wait_until(lambda: " /mnt/share virtiofs " in vm.witness("mounts"), timeout=100)
+    assert vm.witness("read", "/mnt/share/file") == "hello"
+    assert host.info("rc")["problems"] == []
+
+
+def test_uninstall_removes_what_install_placed(host, vm):
+    with vm.client(timeout=60) as client:
+        client.call("shares.unmount", target=b"/mnt/kept")
+    assert f"removed {SCRIPT}" in vm.shell("posternd uninstall")
+    assert placed(vm) == vm.files_before
+    assert vm.shell("cat /proc/[0-9]*/comm | grep ^postern", status=1) == ""
+    host.run("ping", "rc", code=ABSENT)
+    assert vm.shell("posternd uninstall") == "the service is not installed: nothing to do (OpenRC)\n"
+    vm.shell("posternd install")
+    wait_until(lambda: boot_of(vm), timeout=100, step=0.2)
+
+
+def test_stop_asks_sysvinit(host, vm):
+    out, _ = host.run("stop", "rc", "-t", "120", timeout=200)
+    assert "finished stopping" in out
+    host.until_nothing_runs()
+
+
+def test_halt_under_sysvinit(host, vm, image):
+    host.run("launch", "rc", *debian.launch_options(image), timeout=400)
+    halt(vm, "sysvinit")
+    host.run("stop", "-f", "rc")
+
+
+def test_openrc_as_process_1(host, vm, image):
+    host.run("launch", "rc", *debian.launch_options(image, OPENRC_INIT), timeout=400)
+    with vm.client(timeout=60) as client:
+        assert client.call("system.info").init == "openrc-init"
+    reboot(host, vm, "openrc-init")
+    halt(vm, "openrc-init")
+    host.run("stop", "-f", "rc")
+    host.run("launch", "rc", *debian.launch_options(image, OPENRC_INIT), timeout=400)
+    out, _ = host.run("stop", "rc", "-t", "120", timeout=200)
+    assert "finished stopping" in out
