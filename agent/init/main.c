@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -22,20 +23,24 @@
 
 #define END_NS (2 * NSEC_PER_SEC) /* for processes to end by themselves */
 
-/* What the signals of power.shutdown ask for, as busybox's init has them. */
-static int act_of(int sig)
+/* What the signals of power.shutdown ask for, as busybox's init has them: an argument of reboot(2),
+ * any of which may be a negative int. False: nothing. */
+static bool act_of(int sig, int *ret_act)
 {
 	switch (sig) {
 	case SIGUSR1:
-		return (int)RB_HALT_SYSTEM;
+		*ret_act = (int)RB_HALT_SYSTEM;
+		return true;
 	case SIGTERM:
 	case SIGINT: /* Ctrl-Alt-Del */
-		return RB_AUTOBOOT;
+		*ret_act = RB_AUTOBOOT;
+		return true;
 	case SIGUSR2:
 	case SIGPWR:
-		return RB_POWER_OFF;
+		*ret_act = RB_POWER_OFF;
+		return true;
 	default:
-		return -1;
+		return false;
 	}
 }
 
@@ -87,14 +92,14 @@ int main(void)
 	for (;;) {
 		struct timespec wait;
 		siginfo_t info;
-		int sig;
+		int sig, act;
 
 		service_wait(&service, &wait);
 		sig = sigtimedwait(&all, &info, &wait);
 		if (sig == SIGCHLD)
 			reap(&service);
-		else if (sig > 0 && act_of(sig) >= 0)
-			bring_down(act_of(sig));
+		else if (sig > 0 && act_of(sig, &act))
+			bring_down(act);
 		service_check(&service);
 	}
 }

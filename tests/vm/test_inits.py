@@ -53,12 +53,12 @@ def shut_down(vm, mode, by):
 def wait_reboot(host, vm, by):
     before = host.info(vm.name)["boot_id"]
     shut_down(vm, REBOOT, by)
-    host.until(lambda: host.info(vm.name).get("boot_id") != before and host.info(vm.name)["state"] == "ready", 60)
+    host.until(lambda: host.info(vm.name).get("boot_id") != before and host.info(vm.name)["state"] == "ready", 100)
 
 
 def wait_halt(host, vm, by):
     shut_down(vm, HALT, by)
-    wait_until(lambda: "System halted" in vm.console(), timeout=40)
+    wait_until(lambda: "System halted" in vm.console(), timeout=100)
     # The machine stands still; it does not end.
     assert host.info(vm.name)["status"] == "running"
     vm.stop("-f")
@@ -66,7 +66,7 @@ def wait_halt(host, vm, by):
 
 def wait_power_off(host, vm, by):
     shut_down(vm, POWER_OFF, by)
-    host.until(lambda: host.info(vm.name)["status"] == "stopped", 40)
+    host.until(lambda: host.info(vm.name)["status"] == "stopped", 100)
     assert host.info(vm.name)["reason"] == "Clean shutdown"
 
 
