@@ -11,8 +11,6 @@
 #include "agent/init_kind.h"
 #include "proto/log.h"
 
-extern char **environ;
-
 #define SYSTEMD_DIR "/etc/systemd/system/"
 
 static const struct service systemd = {
