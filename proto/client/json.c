@@ -11,6 +11,7 @@
 
 #include "proto/arena.h"
 #include "proto/client/base64.h"
+#include "proto/client/uuid.h"
 #include "proto/limits.h"
 #include "proto/utf8.h"
 #include "proto/verify.h"
@@ -30,26 +31,14 @@ static bool is_text(const uint8_t *bytes, size_t len)
 	return true;
 }
 
-static bool is_id(const ProtobufCFieldDescriptor *field, size_t len)
-{
-	return len == 16 && strcmp(field->name, "boot_id") == 0;
-}
-
-static json_t *uuid(const uint8_t *b)
-{
-	return json_sprintf("%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
-		b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12],
-		b[13], b[14], b[15]);
-}
-
 static json_t *from_bytes(const ProtobufCFieldDescriptor *field, const ProtobufCBinaryData *bytes)
 {
-	char *text;
+	char uuid[UUID_TEXT_SIZE], *text;
 	json_t *json;
 
-	if (is_id(field, bytes->len))
-		return uuid(bytes->data);
-	if (is_text(bytes->data, bytes->len))
+	if (uuid_is_form_of(field) && bytes->len == UUID_SIZE)
+		return json_string(uuid_text(bytes->data, uuid));
+	if (!uuid_is_form_of(field) && is_text(bytes->data, bytes->len))
 		return json_stringn(bytes->len ? (const char *)bytes->data : "", bytes->len);
 	text = base64_encode(bytes->data, bytes->len);
 	json = text ? json_pack("{s:s}", "base64", text) : NULL;

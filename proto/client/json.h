@@ -2,7 +2,9 @@
 /*
  * Messages as JSON by their descriptors. Names are those of the .proto; 64-bit numbers are JSON
  * integers; enumerations their names; absent fields are left out; bytes are a string when they are
- * valid UTF-8 without NUL, else {"base64": "..."} (a boot_id: as UUID text).
+ * valid UTF-8 without NUL (a boot_id: when they are a UUID, as its text), else {"base64": "..."}.
+ * What one direction writes the other takes back, but for numbers that JSON has not (NaN is null)
+ * and for enumerations that this program does not know.
  */
 #pragma once
 

@@ -10,6 +10,7 @@
 
 #include "proto/arena.h"
 #include "proto/client/base64.h"
+#include "proto/client/uuid.h"
 #include "proto/client/json.h"
 #include "proto/limits.h"
 
@@ -107,18 +108,26 @@ static int take_bytes(struct builder *builder, const ProtobufCFieldDescriptor *f
 	const json_t *json, ProtobufCBinaryData *ret)
 {
 	const char *base64 = text_of(json_object_get(json, "base64"));
+	bool uuid = uuid_is_form_of(field);
 	uint8_t *decoded;
 	int r;
 
-	if (json_is_string(json)) {
+	if (json_is_string(json) && uuid) {
+		ret->len = UUID_SIZE;
+		ret->data = arena_alloc(&builder->arena, UUID_SIZE);
+		if (!ret->data)
+			return -ENOMEM;
+		if (text_of(json) && uuid_parse(text_of(json), ret->data) == 0)
+			return 0;
+	} else if (json_is_string(json)) {
 		ret->len = json_string_length(json);
 		ret->data = arena_copy(&builder->arena, json_string_value(json), ret->len);
 		return ret->data ? 0 : -ENOMEM;
 	}
 	r = base64 ? base64_decode(base64, &decoded, &ret->len) : -EINVAL;
 	if (r == -EINVAL)
-		return refuse(
-			builder, "%s: expected a string, or {\"base64\": \"...\"}", field->name);
+		return refuse(builder, "%s: expected %s, or {\"base64\": \"...\"}", field->name,
+			uuid ? "a UUID" : "a string");
 	if (r < 0)
 		return r;
 	ret->data = arena_copy(&builder->arena, decoded, ret->len);

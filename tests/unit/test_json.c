@@ -11,12 +11,11 @@
 #include "proto/client/services.h"
 #include "verify_test.pb-c.h"
 
-/* A boot_id of 16 bytes is shown as UUID, which is not taken back. */
-static size_t any_length_but_16(struct dice *dice, const ProtobufCFieldDescriptor *field)
+/* Of ids most have their length. */
+static size_t random_length(struct dice *dice, const ProtobufCFieldDescriptor *field)
 {
-	size_t n = dice_below(dice, 40);
-
-	return n == 16 && strcmp(field->name, "boot_id") == 0 ? 15 : n;
+	return strcmp(field->name, "boot_id") == 0 && dice_below(dice, 3) ? 16
+									  : dice_below(dice, 40);
 }
 
 /* The bytes as libprotobuf-c itself writes them. */
@@ -66,24 +65,32 @@ static void round_trip(const ProtobufCMessageDescriptor *type, const struct buff
 	buffer_clear(&after);
 }
 
+static void random_round_trips(struct dice *dice, const ProtobufCMessageDescriptor *type)
+{
+	struct wire_random how = {.dice = dice, .depth = 8, .most = 3, .bytes_len = random_length};
+
+	for (int round = 0; round < 20; round++) {
+		struct buffer bytes = {0};
+
+		random_message(&how, &bytes, type, 1);
+		round_trip(type, &bytes);
+		buffer_clear(&bytes);
+	}
+}
+
+/* What no service names are the envelope's own messages. */
 UNIT(every_message_of_the_protocol_comes_back)
 {
 	struct dice dice = dice_new(__func__);
-	struct wire_random how = {
-		.dice = &dice, .depth = 8, .most = 3, .bytes_len = any_length_but_16};
 
+	random_round_trips(&dice, &postern__v1__to_agent__descriptor);
+	random_round_trips(&dice, &postern__v1__from_agent__descriptor);
+	random_round_trips(&dice, &postern__v1__ready__descriptor);
 	for (size_t i = 0; postern_services[i]; i++)
 		for (unsigned int j = 0; j < 2 * postern_services[i]->n_methods; j++) {
 			const ProtobufCMethodDescriptor *rpc = &postern_services[i]->methods[j / 2];
-			const ProtobufCMessageDescriptor *type = j % 2 ? rpc->output : rpc->input;
 
-			for (int round = 0; round < 20; round++) {
-				struct buffer bytes = {0};
-
-				random_message(&how, &bytes, type, 1);
-				round_trip(type, &bytes);
-				buffer_clear(&bytes);
-			}
+			random_round_trips(&dice, j % 2 ? rpc->output : rpc->input);
 		}
 }
 
@@ -246,6 +253,24 @@ static void accepted(const ProtobufCMessageDescriptor *type, const char *text)
 
 	if (take(type, text, problem, sizeof(problem)) != 0)
 		fail_msg("%s: %s", text, problem);
+}
+
+/* As text they are UUIDs only, so that what is shown says how it is to be read. */
+UNIT(ids_are_taken_as_uuid)
+{
+	static const char *const bad[] = {"", "\\u0000", "0123456789abcdef",
+		"01234567-89ab-cdef-0123-456789abcde", "01234567-89ab-cdef-0123-456789abcdef0",
+		"01234567-89ab-cdef-0123-456789abcdeg", "0123456789ab-cdef-0123-456789abcdef--",
+		"01234567-89ab-cdef-0123-456789ABCD F"};
+	const ProtobufCMessageDescriptor *type = &postern__v1__ready__descriptor;
+	char text[128];
+
+	accepted(type, "{\"boot_id\":\"01234567-89ab-cdef-0123-456789ABCDEF\"}");
+	accepted(type, "{\"boot_id\":{\"base64\":\"Zm9v\"}}");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		(void)snprintf(text, sizeof(text), "{\"boot_id\":\"%s\"}", bad[i]);
+		refused(type, text, "boot_id: expected a UUID, or {\"base64\": \"...\"}");
+	}
 }
 
 UNIT(refusals_name_field_and_expectation)
@@ -439,6 +464,7 @@ int main(void)
 		RUN(every_kind_of_field_comes_back),
 		RUN(bytes_are_text_or_base64),
 		RUN(ids_are_shown_as_uuid),
+		RUN(ids_are_taken_as_uuid),
 		RUN(numbers_of_64_bits_stay_exact),
 		RUN(what_no_json_number_can_say_is_null),
 		RUN(enums_are_names_and_unknown_ones_numbers),
