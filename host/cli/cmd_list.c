@@ -33,18 +33,16 @@ static json_t *to_json(const struct postern_vm *vm)
 
 static int print_table(struct postern_vm **vms, size_t n)
 {
-	struct table table = {0};
+	static const struct table_head heads[] = {{"Guest", TABLE_LEFT}, {"Status", TABLE_LEFT},
+		{"Uptime", TABLE_RIGHT}, {"CID", TABLE_RIGHT}, {"Problems", TABLE_LEFT}, {0}};
+	struct table table;
 	char uptime[32];
 
 	if (n == 0) {
 		(void)puts("no guest instances");
 		return POSTERN_DONE;
 	}
-	table_column(&table, "Guest", TABLE_LEFT);
-	table_column(&table, "Status", TABLE_LEFT);
-	table_column(&table, "Uptime", TABLE_RIGHT);
-	table_column(&table, "CID", TABLE_RIGHT);
-	table_column(&table, "Problems", TABLE_LEFT);
+	table_init(&table, heads);
 	for (size_t i = 0; i < n; i++) {
 		const char *first = postern_vm_problem(vms[i], 0),
 			   *reason = postern_vm_reason(vms[i]);

@@ -1,35 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <stdio.h>
+#include "host/cli/listing.h"
 
-#include "host/cli/agent.h"
-#include "host/cli/table.h"
+static void add_row(struct table *table, const json_t *method)
+{
+	const char *reason = agent_text(method, "reason");
+
+	table_cell(table, "%s", agent_text(method, "name"));
+	table_cell(table, "%s", agent_words(method, "availability", ""));
+	table_cell(table, "%s", reason[0] ? reason : agent_text(method, "summary"));
+}
 
 static int run(struct cli *cli)
 {
-	struct table table = {0};
-	const json_t *method;
-	json_t *answer;
-	size_t i;
-	int r = agent_call(cli, "system.methods", NULL, 0, &answer);
+	static const struct table_head heads[] = {{"Method", TABLE_LEFT}, {"Here", TABLE_LEFT},
+		{"What it does, or why not", TABLE_LEFT}, {0}};
+	static const struct listing listing = {"system.methods", "methods", heads, add_row};
 
-	if (r != POSTERN_DONE)
-		return r;
-	if (cli->json)
-		return cli_json(answer);
-	table_column(&table, "Method", TABLE_LEFT);
-	table_column(&table, "Here", TABLE_LEFT);
-	table_column(&table, "What it does, or why not", TABLE_LEFT);
-	json_array_foreach(json_object_get(answer, "methods"), i, method)
-	{
-		const char *reason = agent_text(method, "reason");
-
-		table_cell(&table, "%s", agent_text(method, "name"));
-		table_cell(&table, "%s", agent_words(method, "availability", ""));
-		table_cell(&table, "%s", reason[0] ? reason : agent_text(method, "summary"));
-	}
-	table_print(&table, stdout);
-	json_decref(answer);
-	return POSTERN_DONE;
+	return listing_run(cli, &listing, NULL);
 }
 
 const struct command cmd_methods = {

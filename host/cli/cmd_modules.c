@@ -2,36 +2,24 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/cli/agent.h"
-#include "host/cli/table.h"
+#include "host/cli/listing.h"
 #include "host/common/json_line.h"
+
+static void add_row(struct table *table, const json_t *module)
+{
+	table_cell(table, "%s", agent_text(module, "name"));
+	table_cell(table, "%s", human_bytes((double)json_field_int(module, "size", 0)));
+	table_cell(table, "%d", (int)json_field_int(module, "references", 0));
+	table_cell(table, "%s", agent_joined(module, "users"));
+}
 
 static int run_list(struct cli *cli)
 {
-	struct table table = {0};
-	const json_t *module;
-	json_t *answer;
-	size_t i;
-	int r = agent_call(cli, "modules.list", NULL, 0, &answer);
+	static const struct table_head heads[] = {{"Module", TABLE_LEFT}, {"Size", TABLE_RIGHT},
+		{"References", TABLE_RIGHT}, {"Used by", TABLE_LEFT}, {0}};
+	static const struct listing listing = {"modules.list", "modules", heads, add_row};
 
-	if (r != POSTERN_DONE)
-		return r;
-	if (cli->json)
-		return cli_json(answer);
-	table_column(&table, "Module", TABLE_LEFT);
-	table_column(&table, "Size", TABLE_RIGHT);
-	table_column(&table, "References", TABLE_RIGHT);
-	table_column(&table, "Used by", TABLE_LEFT);
-	json_array_foreach(json_object_get(answer, "modules"), i, module)
-	{
-		table_cell(&table, "%s", agent_text(module, "name"));
-		table_cell(&table, "%s", human_bytes((double)json_field_int(module, "size", 0)));
-		table_cell(&table, "%d", (int)json_field_int(module, "references", 0));
-		table_cell(&table, "%s", agent_joined(module, "users"));
-	}
-	table_print(&table, stdout);
-	json_decref(answer);
-	return POSTERN_DONE;
+	return listing_run(cli, &listing, NULL);
 }
 
 const struct command cmd_modules_list = {

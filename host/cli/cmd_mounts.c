@@ -2,9 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/cli/agent.h"
+#include "host/cli/listing.h"
 #include "host/cli/mount_option.h"
-#include "host/cli/table.h"
 #include "host/common/json_line.h"
 
 /* ---- list ---- */
@@ -15,55 +14,57 @@ static const struct cli_option list_options[] = {
 	{0},
 };
 
-static void add_row(struct table *table, const json_t *mount, bool usage)
+static void add_front(struct table *table, const json_t *mount)
 {
-	const json_t *used = json_object_get(mount, "usage");
-	bool dead = strcmp(agent_text(mount, "state"), "NOT_RESPONDING") == 0;
-
 	table_cell(table, "%s", agent_text(mount, "target"));
 	table_cell(table, "%s", agent_text(mount, "source"));
 	table_cell(table, "%s", agent_text(mount, "type"));
-	if (usage) {
-		table_cell(table, "%s",
-			used ? human_bytes((double)json_field_int(used, "total", 0)) : "");
-		table_cell(table, "%s",
-			used ? human_bytes((double)json_field_int(used, "available", 0)) : "");
-	}
+}
+
+static void add_back(struct table *table, const json_t *mount)
+{
+	bool dead = strcmp(agent_text(mount, "state"), "NOT_RESPONDING") == 0;
+
 	table_cell(table, "%s", agent_text(mount, "propagation"));
 	table_cell(table, "%s%s", dead ? "NOT RESPONDING " : "", agent_joined(mount, "options"));
 }
 
+static void add_row(struct table *table, const json_t *mount)
+{
+	add_front(table, mount);
+	add_back(table, mount);
+}
+
+static void add_row_with_usage(struct table *table, const json_t *mount)
+{
+	const json_t *used = json_object_get(mount, "usage");
+
+	add_front(table, mount);
+	table_cell(table, "%s", used ? human_bytes((double)json_field_int(used, "total", 0)) : "");
+	table_cell(
+		table, "%s", used ? human_bytes((double)json_field_int(used, "available", 0)) : "");
+	add_back(table, mount);
+}
+
 static int run_list(struct cli *cli)
 {
+	static const struct table_head heads[] = {{"Target", TABLE_LEFT}, {"Source", TABLE_LEFT},
+		{"Type", TABLE_LEFT}, {"Propagation", TABLE_LEFT}, {"Options", TABLE_LEFT}, {0}};
+	static const struct table_head usage_heads[] = {{"Target", TABLE_LEFT},
+		{"Source", TABLE_LEFT}, {"Type", TABLE_LEFT}, {"Size", TABLE_RIGHT},
+		{"Available", TABLE_RIGHT}, {"Propagation", TABLE_LEFT}, {"Options", TABLE_LEFT},
+		{0}};
+	static const struct listing listing = {"mounts.list", "mounts", heads, add_row};
+	static const struct listing usage_listing = {
+		"mounts.list", "mounts", usage_heads, add_row_with_usage};
 	bool usage = cli_flag(cli, "usage");
-	json_t *params = json_pack("{s:b, s:[]}", "usage", usage, "types"), *answer;
-	struct table table = {0};
+	json_t *params = json_pack("{s:b, s:[]}", "usage", usage, "types");
 	const char *type;
-	const json_t *mount;
-	size_t at = 0, i;
-	int r;
+	size_t at = 0;
 
 	while ((type = cli_next(cli, "type", &at)))
 		(void)json_array_append_new(json_object_get(params, "types"), json_string(type));
-	r = agent_call(cli, "mounts.list", params, 0, &answer);
-	if (r != POSTERN_DONE)
-		return r;
-	if (cli->json)
-		return cli_json(answer);
-	table_column(&table, "Target", TABLE_LEFT);
-	table_column(&table, "Source", TABLE_LEFT);
-	table_column(&table, "Type", TABLE_LEFT);
-	if (usage) {
-		table_column(&table, "Size", TABLE_RIGHT);
-		table_column(&table, "Available", TABLE_RIGHT);
-	}
-	table_column(&table, "Propagation", TABLE_LEFT);
-	table_column(&table, "Options", TABLE_LEFT);
-	json_array_foreach(json_object_get(answer, "mounts"), i, mount)
-		add_row(&table, mount, usage);
-	table_print(&table, stdout);
-	json_decref(answer);
-	return POSTERN_DONE;
+	return listing_run(cli, usage ? &usage_listing : &listing, params);
 }
 
 const struct command cmd_mounts_list = {

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdio.h>
 
-#include "host/cli/agent.h"
-#include "host/cli/table.h"
+#include "host/cli/listing.h"
 #include "host/common/json_line.h"
 
 static const struct cli_option options[] = {
@@ -30,42 +29,30 @@ static void add_end(
 		(unsigned int)port);
 }
 
+static void add_row(struct table *table, const json_t *socket)
+{
+	json_int_t pid = json_field_int(socket, "pid", 0);
+
+	table_cell(table, "%s", agent_text(socket, "type"));
+	table_cell(table, "%s", agent_text(socket, "state"));
+	add_end(table, socket, "local_cid", "local_port");
+	add_end(table, socket, "remote_cid", "remote_port");
+	if (pid > 0)
+		table_cell(table, "%d", (int)pid);
+	else
+		table_cell(table, "-");
+	table_cell(table, "%s", agent_text(socket, "command"));
+}
+
 static int run(struct cli *cli)
 {
-	struct table table = {0};
-	const json_t *socket;
-	json_t *answer;
-	size_t i;
-	int r = agent_call(cli, "ports.list",
-		json_pack("{s:b}", "listening", cli_flag(cli, "listening")), 0, &answer);
+	static const struct table_head heads[] = {{"Type", TABLE_LEFT}, {"State", TABLE_LEFT},
+		{"Local", TABLE_LEFT}, {"Remote", TABLE_LEFT}, {"Pid", TABLE_RIGHT},
+		{"Command", TABLE_LEFT}, {0}};
+	static const struct listing listing = {"ports.list", "sockets", heads, add_row};
 
-	if (r != POSTERN_DONE)
-		return r;
-	if (cli->json)
-		return cli_json(answer);
-	table_column(&table, "Type", TABLE_LEFT);
-	table_column(&table, "State", TABLE_LEFT);
-	table_column(&table, "Local", TABLE_LEFT);
-	table_column(&table, "Remote", TABLE_LEFT);
-	table_column(&table, "Pid", TABLE_RIGHT);
-	table_column(&table, "Command", TABLE_LEFT);
-	json_array_foreach(json_object_get(answer, "sockets"), i, socket)
-	{
-		json_int_t pid = json_field_int(socket, "pid", 0);
-
-		table_cell(&table, "%s", agent_text(socket, "type"));
-		table_cell(&table, "%s", agent_text(socket, "state"));
-		add_end(&table, socket, "local_cid", "local_port");
-		add_end(&table, socket, "remote_cid", "remote_port");
-		if (pid > 0)
-			table_cell(&table, "%d", (int)pid);
-		else
-			table_cell(&table, "-");
-		table_cell(&table, "%s", agent_text(socket, "command"));
-	}
-	table_print(&table, stdout);
-	json_decref(answer);
-	return POSTERN_DONE;
+	return listing_run(
+		cli, &listing, json_pack("{s:b}", "listening", cli_flag(cli, "listening")));
 }
 
 const struct command cmd_ports = {

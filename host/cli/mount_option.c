@@ -27,15 +27,13 @@ json_t *mount_options_from(const struct cli *cli)
 
 void holders_print(const json_t *holders, FILE *out)
 {
-	struct table table = {0};
+	static const struct table_head heads[] = {{"Pid", TABLE_RIGHT}, {"Command", TABLE_LEFT},
+		{"User", TABLE_LEFT}, {"Use", TABLE_LEFT}, {"Path", TABLE_LEFT}, {0}};
+	struct table table;
 	const json_t *holder, *use;
 	size_t i, j;
 
-	table_column(&table, "Pid", TABLE_RIGHT);
-	table_column(&table, "Command", TABLE_LEFT);
-	table_column(&table, "User", TABLE_LEFT);
-	table_column(&table, "Use", TABLE_LEFT);
-	table_column(&table, "Path", TABLE_LEFT);
+	table_init(&table, heads);
 	json_array_foreach(holders, i, holder)
 		json_array_foreach(json_object_get(holder, "uses"), j, use)
 	{

@@ -11,14 +11,11 @@
 
 #define GAP 2
 
-void table_column(struct table *table, const char *head, enum table_align align)
+void table_init(struct table *table, const struct table_head *heads)
 {
-	if (table->n_columns == TABLE_COLUMNS) {
-		table->failed = true;
-		return;
-	}
-	table->heads[table->n_columns] = head;
-	table->align[table->n_columns++] = align;
+	*table = (struct table){.heads = heads};
+	while (table->n_columns < TABLE_COLUMNS && heads[table->n_columns].text)
+		table->n_columns++;
 }
 
 void table_bytes(struct table *table, const void *bytes, size_t len)
@@ -58,7 +55,7 @@ static void print_cell(
 	size_t columns = postern_columns(text), pad = width > columns ? width - columns : 0;
 	bool last = column + 1 == table->n_columns;
 
-	if (table->align[column] == TABLE_RIGHT)
+	if (table->heads[column].align == TABLE_RIGHT)
 		(void)fprintf(out, "%*s%s", (int)pad, "", text);
 	else
 		(void)fprintf(out, "%s%*s", text, last ? 0 : (int)pad, "");
@@ -70,7 +67,7 @@ void table_print(struct table *table, FILE *out)
 	size_t widths[TABLE_COLUMNS] = {0};
 
 	for (size_t column = 0; column < table->n_columns; column++) {
-		widths[column] = postern_columns(table->heads[column]);
+		widths[column] = postern_columns(table->heads[column].text);
 		for (size_t i = column; i < table->n_cells; i += table->n_columns) {
 			size_t width = postern_columns(table->cells[i]);
 
@@ -80,7 +77,7 @@ void table_print(struct table *table, FILE *out)
 	}
 	(void)fputs(style(out, STYLE_BOLD), out);
 	for (size_t i = 0; i < table->n_columns; i++)
-		print_cell(table, i, table->heads[i], widths[i], out);
+		print_cell(table, i, table->heads[i].text, widths[i], out);
 	(void)fprintf(out, "%s\n", style(out, STYLE_PLAIN));
 	for (size_t i = 0, column = 0; i < table->n_cells; i++, column++) {
 		if (column == table->n_columns)

@@ -10,17 +10,21 @@
 
 enum table_align { TABLE_LEFT, TABLE_RIGHT };
 
+struct table_head {
+	const char *text;
+	enum table_align align;
+};
+
 struct table {
+	const struct table_head *heads; /* borrowed */
 	size_t n_columns;
-	const char *heads[TABLE_COLUMNS];
-	enum table_align align[TABLE_COLUMNS];
 	char **cells; /* owned, row by row */
 	size_t n_cells;
 	bool failed; /* out of memory */
 };
 
-/* Adds a column (head borrowed). Before the first cell. */
-void table_column(struct table *table, const char *head, enum table_align align);
+/* Begins a table with these columns, TABLE_COLUMNS at most; {0} is behind the last. */
+void table_init(struct table *table, const struct table_head *heads);
 
 /* Adds the next cell of the current row; a row is complete with its last column. */
 void table_cell(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
