@@ -7,12 +7,11 @@
 #include <unistd.h>
 
 #include "agent/broker/child.h"
-#include "agent/broker/kmod.h"
 #include "agent/broker/session.h"
 #include "agent/broker/spare.h"
 #include "agent/broker/stop.h"
 #include "agent/broker/stuck.h"
-#include "agent/broker/watcher.h"
+#include "agent/broker/worker.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 #include "proto/log.h"
@@ -277,20 +276,12 @@ static void on_worker_message(struct child *child, const struct inner_message *m
 		call_free(call);
 		run_waiting(child->broker);
 		break;
-	case INNER_TOUCH:
-		child->touching = message->arg;
-		break;
 	case INNER_HUNG:
 		stuck_add_pid(child->broker, (pid_t)message->aux, call->method, message->arg);
 		break;
-	case INNER_WANT_KMOD:
-		kmod_connect(child);
-		break;
-	case INNER_SHARE:
-		if (n_fds == 1)
-			watcher_emit(child->broker, message->arg, fds[0]);
-		break;
 	default:
+		if (worker_serve(child, message, fds, n_fds))
+			break;
 		log_warning("%s (pid %d) sent a message of kind %u", role_name(child->role),
 			child->pid, message->kind);
 		child_kill(child);

@@ -2,8 +2,7 @@
 #include "agent/broker/chore.h"
 
 #include "agent/broker/child.h"
-#include "agent/broker/kmod.h"
-#include "agent/broker/watcher.h"
+#include "agent/broker/worker.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 
@@ -35,23 +34,10 @@ static void on_message(struct child *child, const struct inner_message *message,
 	int fds[INNER_FDS_MAX], size_t n_fds)
 {
 	(void)body;
-	switch (message->kind) {
-	case INNER_DONE:
-		if (message->arg > 0)
-			restore_again(child->broker);
-		break;
-	case INNER_TOUCH:
-		break;
-	case INNER_WANT_KMOD:
-		kmod_connect(child);
-		break;
-	case INNER_SHARE:
-		if (n_fds == 1)
-			watcher_emit(child->broker, message->arg, fds[0]);
-		break;
-	default:
+	if (message->kind == INNER_DONE && message->arg > 0)
+		restore_again(child->broker);
+	else if (message->kind != INNER_DONE && !worker_serve(child, message, fds, n_fds))
 		child_kill(child);
-	}
 }
 
 static struct child *start(struct broker *broker, enum inner_kind kind, int fd)

@@ -166,14 +166,6 @@ int vm_config_find_share(const struct vm_config *config, const char *tag)
 	return -1;
 }
 
-void vm_config_remove_share(struct vm_config *config, size_t index)
-{
-	share_config_done(&config->shares[index]);
-	config->n_shares--;
-	memmove(&config->shares[index], &config->shares[index + 1],
-		(config->n_shares - index) * sizeof(*config->shares));
-}
-
 int share_config_from_json(
 	const json_t *object, struct share_config *ret_share, struct postern_error *error)
 {

@@ -61,9 +61,6 @@ int vm_config_add_share(struct vm_config *config, const struct share_config *sha
 /* The index of the share with this tag, or -1. */
 int vm_config_find_share(const struct vm_config *config, const char *tag);
 
-/* Drops a share; the index must exist. */
-void vm_config_remove_share(struct vm_config *config, size_t index);
-
 json_t *share_config_to_json(const struct share_config *share);
 
 /* Checks a share: tag, absolute paths without NUL. The result borrows from the object. 0 or -EINVAL

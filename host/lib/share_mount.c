@@ -47,7 +47,8 @@ int share_mount(const char *name, const struct share_config *share, uint32_t wai
 	return call(name, "shares.mount", params, len, wait + BEYOND_WAIT, error);
 }
 
-int share_unmount(const char *name, const char *target, bool lazy, struct postern_error *error)
+static int share_unmount(
+	const char *name, const char *target, bool lazy, struct postern_error *error)
 {
 	Postern__V1__SharesUnmountRequest request = POSTERN__V1__SHARES_UNMOUNT_REQUEST__INIT;
 	AUTO_FREE uint8_t *params = NULL;

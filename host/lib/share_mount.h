@@ -8,6 +8,3 @@
  * *error. */
 int share_mount(const char *name, const struct share_config *share, uint32_t wait_ms,
 	struct postern_error *error);
-
-/* Has it unmount the share at target. */
-int share_unmount(const char *name, const char *target, bool lazy, struct postern_error *error);

@@ -322,21 +322,3 @@ int qmp_dispatch(struct qmp *qmp, struct postern_error *error)
 		r = check_deadlines(qmp);
 	return r < 0 ? end(qmp, r, error) : 0;
 }
-
-int qmp_wait(struct qmp *qmp, const bool *done, int timeout_ms, struct postern_error *error)
-{
-	uint64_t until = monotonic_ns() + (uint64_t)timeout_ms * NSEC_PER_MSEC;
-
-	while (!*done && monotonic_ns() < until) {
-		uint64_t due = qmp_deadline(qmp);
-		struct pollfd poll_fd = {.fd = qmp->fd, .events = qmp_events(qmp)};
-		int r;
-
-		if (poll(&poll_fd, 1, ms_until(due < until ? due : until)) < 0 && errno != EINTR)
-			return fail_errno(error, POSTERN_ANSWERED, errno, "poll");
-		r = qmp_dispatch(qmp, error);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}

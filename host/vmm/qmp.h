@@ -3,9 +3,8 @@
  * A client of QEMU's machine protocol (QEMU, docs/interop/qmp-spec.rst): greeting, capabilities,
  * commands matched with their answers by id, events.
  *
- * The core never blocks; qmp_wait() runs it for programs without a loop. A guest may have taken
- * QEMU over, so what comes in is bounded: 1 MiB a line, 32 levels deep, an answer to no open
- * command ends the connection, and error texts are escaped.
+ * It never blocks. A guest may have taken QEMU over, so what comes in is bounded: 1 MiB a line, 32
+ * levels deep, an answer to no open command ends the connection, and error texts are escaped.
  */
 #pragma once
 
@@ -50,6 +49,3 @@ int qmp_dispatch(struct qmp *qmp, struct postern_error *error);
  */
 int qmp_call(struct qmp *qmp, const char *command, json_t *arguments, uint32_t timeout_ms,
 	qmp_reply_fn fn, void *ctx);
-
-/* Blocks, dispatching, for at most timeout_ms, or until *done. 0 or -errno of qmp_dispatch(). */
-int qmp_wait(struct qmp *qmp, const bool *done, int timeout_ms, struct postern_error *error);

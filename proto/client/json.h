@@ -21,10 +21,6 @@ struct method_schema {
 /* The types of "service.rpc", or of a topic "notify...."; -ENOENT where no .proto has it. */
 int schema_find(const char *method, struct method_schema *ret_schema);
 
-/* Calls fn for each rpc of each service that can be called (topics are not), in .proto order. */
-void schema_each(
-	void (*fn)(void *ctx, const char *method, const struct method_schema *schema), void *ctx);
-
 /* bytes[0..len) as a new JSON object (the caller decrefs). -EBADMSG with *ret_why where they are
  * not such a message within the host's limits; -ENOMEM. */
 int json_from_message(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t len,

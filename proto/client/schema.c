@@ -24,8 +24,8 @@ static size_t to_snake(const char *camel, char separator, char *out, size_t size
 	return n;
 }
 
-/* "mounts.list" of an rpc; "notify.mounts.mount" of a topic. False where the service has topics. */
-static bool name_of(const ProtobufCServiceDescriptor *service, const ProtobufCMethodDescriptor *rpc,
+/* "mounts.list" of an rpc; "notify.mounts.mount" of a topic. */
+static void name_of(const ProtobufCServiceDescriptor *service, const ProtobufCMethodDescriptor *rpc,
 	char name[NAME_MAX_])
 {
 	bool topic = strncmp(service->short_name, "Notify", 6) == 0;
@@ -33,7 +33,6 @@ static bool name_of(const ProtobufCServiceDescriptor *service, const ProtobufCMe
 
 	name[n++] = '.';
 	to_snake(rpc->name, '_', name + n, NAME_MAX_ - n);
-	return !topic;
 }
 
 int schema_find(const char *method, struct method_schema *ret_schema)
@@ -50,18 +49,4 @@ int schema_find(const char *method, struct method_schema *ret_schema)
 			return 0;
 		}
 	return -ENOENT;
-}
-
-void schema_each(
-	void (*fn)(void *ctx, const char *method, const struct method_schema *schema), void *ctx)
-{
-	for (size_t i = 0; postern_services[i]; i++)
-		for (unsigned int j = 0; j < postern_services[i]->n_methods; j++) {
-			const ProtobufCMethodDescriptor *rpc = &postern_services[i]->methods[j];
-			struct method_schema schema = {rpc->input, rpc->output};
-			char name[NAME_MAX_];
-
-			if (name_of(postern_services[i], rpc, name))
-				fn(ctx, name, &schema);
-		}
 }

@@ -92,21 +92,14 @@ UNIT(every_enum_has_a_zero_that_says_nothing)
 		}
 }
 
-static void has_a_row(void *ctx, const char *method, const struct method_schema *schema)
-{
-	unsigned int *count = ctx;
-
-	(void)schema;
-	if (method_find(method, strlen(method)) == METHOD_COUNT)
-		fail_msg("%s has no row", method);
-	++*count;
-}
-
+/* No fewer rows than rpcs, topics aside; and, below, none without an rpc of its name. */
 UNIT(every_rpc_has_a_row)
 {
 	unsigned int count = 0;
 
-	schema_each(has_a_row, &count);
+	for (size_t i = 0; postern_services[i]; i++)
+		if (strncmp(postern_services[i]->short_name, "Notify", 6) != 0)
+			count += postern_services[i]->n_methods;
 	assert_int_equal(count, METHOD_COUNT);
 }
 

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "agent/broker/worker.h"
+
+#include "agent/broker/kmod.h"
+#include "agent/broker/watcher.h"
+
+bool worker_serve(
+	struct child *worker, const struct inner_message *message, const int *fds, size_t n_fds)
+{
+	switch (message->kind) {
+	case INNER_TOUCH:
+		worker->touching = message->arg;
+		return true;
+	case INNER_WANT_KMOD:
+		kmod_connect(worker);
+		return true;
+	case INNER_SHARE:
+		if (n_fds == 1)
+			watcher_emit(worker->broker, message->arg, fds[0]);
+		return true;
+	default:
+		return false;
+	}
+}
