@@ -124,19 +124,23 @@ pkg = $(shell pkg-config --libs $(1))
 
 # ---- programs: what each is made of ------------------------------------------------------------
 
+# Libraries of which an agent program needs a small part are linked in: a worker is linked anew for each
+# request, and what is linked in costs no look-up then, and no pages of its own.
+agent_static = $(if $(filter -static%,$(STATIC)),$(patsubst -l%,-l:lib%.a,$(call pkg,$(1))),$(call pkg,$(1)))
+
 agent_common := $(call objects,agent/inner.c agent/init_kind.c agent/row.c agent/sandbox/confine.c)
 
 posternd_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/broker agent/config agent/policy))
 postern-session_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/session agent/methods/session) \
 	agent/methods/call.c agent/methods/sample.c)
 postern-session_LINK = $(STATIC)
-postern-session_LIBS = $(if $(filter -static%,$(STATIC)),-l:libprotobuf-c.a,-lprotobuf-c)
+postern-session_LIBS = $(call agent_static,libprotobuf-c)
 postern-watch_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/watch) \
 	agent/methods/mount_entry.c agent/methods/sample.c)
-postern-watch_LIBS = $(call pkg,mount libnl-3.0 libprotobuf-c)
+postern-watch_LIBS = $(call pkg,mount) $(call agent_static,libnl-3.0 libprotobuf-c)
 postern-worker_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/worker agent/methods/worker) \
 	agent/methods/call.c agent/methods/mount_entry.c kmod-helpers/types.c)
-postern-worker_LIBS = $(call pkg,mount libnl-3.0 libprotobuf-c) -ldl
+postern-worker_LIBS = $(call pkg,mount) $(call agent_static,libnl-3.0 libprotobuf-c) -ldl
 
 postern-kmod_OBJECTS := $(call objects,$(call sources,kmod-helpers))
 postern-kmod_LIBS = $(call pkg,libkmod)
