@@ -169,6 +169,31 @@ def test_a_request_that_waits_for_a_reader_can_be_cancelled(agent, client):
         assert client.finish(id, "mounts.list").mounts
 
 
+def spare_workers(client):
+    return [p.pid for p in client.call("system.info").agent.processes if p.role == "worker" and p.spare]
+
+
+def wait_for_spare_worker(client, seconds=5):
+    end = time.monotonic() + seconds
+    while not spare_workers(client):
+        assert time.monotonic() < end, "no spare worker"
+        time.sleep(0.01)
+    return spare_workers(client)[0]
+
+
+def test_spares_come_after_requests_but_do_not_wait_for_one_that_hangs(agent, client):
+    taken = wait_for_spare_worker(client)
+    os.kill(taken, signal.SIGSTOP)
+    start = time.monotonic()
+    id = client.start("mounts.unmount", target=b"/nothing/here")
+    assert wait_for_spare_worker(client) != taken
+    assert 0.5 < time.monotonic() - start < 4
+    os.kill(taken, signal.SIGCONT)
+    with pytest.raises(Failed) as failed:
+        client.finish(id, "mounts.unmount")
+    assert failed.value.code == "NOT_FOUND"
+
+
 def test_what_nobody_asked_for_is_no_answer(agent):
     """The pipe that a reader's answers come through serves again; what lies in it between two requests
     is thrown away with it."""
