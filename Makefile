@@ -43,7 +43,7 @@ PIE      ?= -pie
 STATIC   ?= -static-pie
 
 ifdef SANITIZE
-B        := build/asan
+override B := build/asan
 OPTIMISE := -O1 -g
 HARDEN   :=
 CFLAGS   += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
