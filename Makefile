@@ -5,13 +5,13 @@ VERSION := 0.1.0
 B       ?= build
 # One spelling, since the compiler's lists of dependencies have it too.
 override B := $(patsubst $(CURDIR)/%,%,$(abspath $(B)))
-CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
 PREFIX  ?= /usr
 DESTDIR ?=
 LIBEXEC := $(PREFIX)/libexec/postern
 DATADIR := $(PREFIX)/share/postern
-MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
-LIBDIR  := $(PREFIX)/lib/$(MULTIARCH)
 
 ifeq ($(V),1)
 Q :=
@@ -102,12 +102,21 @@ messages := $(MESSAGES:$(B)/gen/%.c=$(B)/obj/gen/%.o)
 services := $(B)/obj/gen/services.o
 sources  = $(wildcard $(addsuffix /*.c,$(1)))
 
-$(B)/obj/%.o: %.c | $(GENERATED)
+# What objects are made with: another compiler, prefix or optimisation makes them anew.
+$(B)/flags: export FLAGS = $(CC) $(PREFIX) $(VERSION) $(OPTIMISE) $(HARDEN) $(WARNINGS) $(SANITIZE)
+$(B)/flags: force
+	$(Q)mkdir -p $(@D)
+	$(Q)printf '%s\n' "$$FLAGS" | cmp -s - $@ || printf '%s\n' "$$FLAGS" >$@
+
+.PHONY: force
+force:
+
+$(B)/obj/%.o: %.c $(B)/flags | $(GENERATED)
 	$(say) CC $<
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(CFLAGS_$*) -MMD -MP -c -o $@ $<
 
-$(B)/obj/gen/%.o: $(B)/gen/%.c | $(GENERATED)
+$(B)/obj/gen/%.o: $(B)/gen/%.c $(B)/flags | $(GENERATED)
 	$(say) CC $<
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -334,8 +343,11 @@ install-agent: agent
 	$(INSTALL) $(B)/posternd $(B)/postern-init $(SBIN)
 	$(INSTALL) $(filter-out %/posternd %/postern-init,$(AGENT:%=$(B)/%)) $(DESTDIR)$(LIBEXEC)
 	$(INSTALL) -m 644 packaging/systemd/* packaging/openrc/posternd.initd $(DESTDIR)$(DATADIR)
+	sed -i -e 's,=/usr/sbin/,=$(PREFIX)/sbin/,' -e 's,=/usr/libexec/,=$(PREFIX)/libexec/,' \
+		$(addprefix $(DESTDIR)$(DATADIR)/,$(notdir $(wildcard packaging/systemd/*) posternd.initd))
 	$(INSTALL) -m 644 packaging/policy/50-default.policy $(DESTDIR)/etc/postern/policy.d
-	$(INSTALL) -m 644 packaging/postern.conf $(DESTDIR)/etc/postern
+	sed 's,/usr/libexec/,$(PREFIX)/libexec/,' packaging/postern.conf >$(DESTDIR)/etc/postern/postern.conf
+	chmod 644 $(DESTDIR)/etc/postern/postern.conf
 	$(INSTALL) -m 644 packaging/modules.d/local.allow $(DESTDIR)/etc/postern/modules.d
 	$(INSTALL) -m 644 packaging/sysusers.d/postern.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d
 	$(INSTALL) -m 644 $(wildcard agent/*.8 agent/init/*.8 kmod-helpers/*.8) $(MAN)/man8
@@ -357,6 +369,7 @@ help:
 	@echo 'make asan            unit and flow tests with sanitizers'
 	@echo 'make bench           figures, in build/bench/'
 	@echo 'make lint            clang build, formatter and checkers'
+	@echo 'make format          lay the C files out as .clang-format says'
 	@echo 'make install         DESTDIR= PREFIX=/usr; install-agent, install-host for one side'
 	@echo 'make setup-build     packages for building; setup-run, setup-test for more'
 	@echo 'make clean'

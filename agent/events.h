@@ -15,9 +15,8 @@ enum events_kind {
 	EVENTS_SUBSCRIBE = 1,
 	EVENTS_UNSUBSCRIBE,
 	/* to the session */
-	EVENTS_SUBSCRIBED,   /* epoch, seq: the cursor; fd: the snapshot, when it was asked for */
-	EVENTS_UNSUBSCRIBED, /* no event of this subscription follows */
-	EVENTS_REFUSED,      /* arg: errno */
+	EVENTS_SUBSCRIBED, /* epoch, seq: the cursor; fd: the snapshot, when it was asked for */
+	EVENTS_REFUSED,    /* arg: errno */
 	EVENTS_EVENT,
 };
 

@@ -157,23 +157,23 @@ static int set_up(void)
 	return r;
 }
 
-/* Installed in libexec; in a build tree, and in a guest that was put together by hand, beside us.
- */
+/* Installed in libexec; in a build tree, and in a guest that was put together by hand, beside us;
+ * in a tree that was installed elsewhere, in its libexec. */
 static int run_ctl(char **argv)
 {
-	char path[512], self[400];
+	char path[512], self[400] = "";
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
+	if (n > 0)
+		*strrchr(self, '/') = '\0';
 	config_init(&broker.config);
 	(void)snprintf(path, sizeof(path), "%s/postern-ctl", broker.config.libexec_dir);
 	(void)execv(path, argv);
-	if (n > 0) {
-		self[n] = '\0';
-		*strrchr(self, '/') = '\0';
-		(void)snprintf(path, sizeof(path), "%s/postern-ctl", self);
-		(void)execv(path, argv);
-	}
-	log_error("%s: %s", path, strerror(errno));
+	(void)snprintf(path, sizeof(path), "%s/postern-ctl", self);
+	(void)execv(path, argv);
+	(void)snprintf(path, sizeof(path), "%s/../libexec/postern/postern-ctl", self);
+	(void)execv(path, argv);
+	log_error("%s/postern-ctl: %s", broker.config.libexec_dir, strerror(errno));
 	return 4;
 }
 

@@ -42,6 +42,8 @@ char *tool_own(const char *name)
 		self[n] = '\0';
 		*strrchr(self, '/') = '\0';
 		found = if_runs(text_format("%s/%s", self, name));
+		if (!found)
+			found = if_runs(text_format("%s/../libexec/postern/%s", self, name));
 	}
 	return found ? found : if_runs(text_format(POSTERN_LIBEXEC_DIR "/%s", name));
 }

@@ -453,6 +453,23 @@ def test_a_slow_subscriber_gets_a_gap_and_holds_up_nobody(agent, client, target)
     slow.close()
 
 
+def test_patterns_match_by_parts_and_cost_nothing(client):
+    """The watcher is asked for what a pattern stands for; one of many stars ends as soon as others."""
+    def names(pattern):
+        with pytest.raises(Failed) as failed:
+            client.call("notifications.subscribe", topics=[pattern])
+        return failed.value.code
+
+    for pattern in ("notify.*.mount", "notify.m*ts.mo*", "n*y.*", "*.mounts.*", "**", "notify.mounts.m**t"):
+        reply = client.call("notifications.subscribe", topics=[pattern])
+        client.call("notifications.unsubscribe", subscription=reply.subscription)
+    for pattern in ("*mount", "notify*mount", "notify.*mount", "notify.*.moun", "otify.*", "", "notify.*.*.*x"):
+        assert names(pattern) == "NOT_FOUND", pattern
+    started = time.monotonic()
+    assert names("*" * 20000 + "x") == "NOT_FOUND"
+    assert time.monotonic() - started < 5
+
+
 def test_load_events_by_interval(client):
     reply = client.call("notifications.subscribe", topics=["notify.system_load"], interval_ms=1000)
     first, body = client.notification("notify.system_load")

@@ -30,12 +30,13 @@ def test_info_says_what_this_machine_says(agent, client):
 
 
 def test_info_lists_the_agents_processes(agent, client):
+    children = agent.children()
     processes = client.call("system.info").agent.processes
     by_pid = {process.pid: process for process in processes}
     assert by_pid[agent.process.pid].role == "broker"
     roles = [process.role for process in processes]
     assert roles.count("watch") == 1 and "session" in roles
-    for pid in agent.children():
+    for pid in children:
         assert pid in by_pid or not os.path.exists(f"/proc/{pid}")
     for process in processes:
         assert process.descriptors > 0

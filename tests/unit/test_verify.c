@@ -177,8 +177,8 @@ UNIT(singular_fields_may_repeat_a_little)
 	}
 }
 
-/* Of two the decoder would have to make one, which libprotobuf-c 1.4.1 fails to do for a type with a
- * oneof that is set in neither. */
+/* Of two the decoder would have to make one, which libprotobuf-c 1.4.1 fails to do for a type with
+ * a oneof that is set in neither. */
 UNIT(singular_messages_come_once)
 {
 	static const uint32_t fields[] = {1, 9, 100};

@@ -33,22 +33,32 @@ int notifications_list(struct call *call, const Postern__V1__NotificationsListRe
 	return 0;
 }
 
-/* '*' stays within one part of the name, but at the end it stands for all that follows. */
+/*
+ * '*' stays within one part of the name, but at the end it stands for all that follows. Of several
+ * only the last can be wrong about how far it reaches, so that no pattern takes long.
+ */
 static bool topic_matches(const char *pattern, const char *name)
 {
-	while (*pattern && *pattern != '*') {
-		if (*pattern++ != *name++)
-			return false;
+	const char *star = NULL, *reach = NULL;
+
+	for (;;) {
+		if (*pattern == '*') {
+			if (pattern[1] == '\0')
+				return true;
+			star = pattern++;
+			reach = name;
+		} else if (*pattern == *name) {
+			if (*name == '\0')
+				return true;
+			pattern++;
+			name++;
+		} else {
+			if (!star || *reach == '\0' || *reach == '.')
+				return false;
+			pattern = star + 1;
+			name = ++reach;
+		}
 	}
-	if (*pattern == '\0')
-		return *name == '\0';
-	if (pattern[1] == '\0')
-		return true;
-	do {
-		if (topic_matches(pattern + 1, name))
-			return true;
-	} while (*name != '\0' && *name++ != '.');
-	return false;
 }
 
 /* The allowed topics that one pattern stands for; an error where there are none. */

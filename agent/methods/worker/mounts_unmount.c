@@ -16,6 +16,9 @@
 #include "agent/worker/worker.h"
 #include "proto/cleanup.h"
 
+#define BUSY_ATTEMPTS 5
+#define BUSY_PAUSE_US 20000
+
 int mount_look(struct call *call, const char *target, Postern__V1__MountEntry **ret_entry)
 {
 	AUTO_CLOSE int mountinfo = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
@@ -51,23 +54,22 @@ int mount_settle(struct call *call, bool has, const ProtobufCBinaryData *bytes, 
 	return r;
 }
 
-static int fail_busy(struct call *call, const char *target, const Postern__V1__MountEntry *mount)
+static int fail_busy(struct call *call, const char *target, const struct holders *holders)
 {
 	Postern__V1__ErrorDetails *details = arena_alloc(call->arena, sizeof(*details));
-	struct holders holders;
 	char words[512];
-	int r = holders_find(call, mount, &holders);
+	int r;
 
-	if (r < 0 || !details)
+	if (!details)
 		return call_fail_errno(call, -EBUSY, "%s", target);
-	holders_in_words(&holders, words, sizeof(words));
+	holders_in_words(holders, words, sizeof(words));
 	r = call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, EBUSY, "%s is busy: %s", target,
 		words);
 	postern__v1__error_details__init(details);
-	details->holders = holders.list;
-	details->n_holders = holders.n;
-	details->has_more_holders = holders.more > 0;
-	details->more_holders = holders.more;
+	details->holders = holders->list;
+	details->n_holders = holders->n;
+	details->has_more_holders = holders->more > 0;
+	details->more_holders = holders->more;
 	if (call->error) {
 		call->error->details = details;
 		call->error->has_outcome = true;
@@ -88,6 +90,33 @@ static int unmount_path(struct call *call, const char *target, int flags)
 		return r;
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d/%.255s", parent, name);
 	return umount2(path, flags | UMOUNT_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+/*
+ * Whoever is just looking at the place, as another unmount does, makes it busy for a moment. So
+ * what nobody is found to hold is tried again, as long as it is the same mount. 0 or -errno; -EBUSY
+ * with the holders.
+ */
+static int unmount_patiently(struct call *call, const char *target, int flags,
+	const Postern__V1__MountEntry *mount, struct holders *ret_holders)
+{
+	for (int attempt = 1;; attempt++) {
+		Postern__V1__MountEntry *now;
+		int r = unmount_path(call, target, flags);
+
+		if (r != -EBUSY)
+			return r;
+		*ret_holders = (struct holders){0};
+		if (holders_find(call, mount, ret_holders) < 0 || ret_holders->n > 0 ||
+			attempt == BUSY_ATTEMPTS)
+			return -EBUSY;
+		(void)usleep(BUSY_PAUSE_US);
+		r = mount_look(call, target, &now);
+		if (r < 0)
+			return r;
+		if (!now || now->id != mount->id)
+			return -EINVAL;
+	}
 }
 
 /* What hangs in the kernel already is let go of only lazily. */
@@ -142,10 +171,10 @@ int unmount_do(struct call *call, const char *target, Postern__V1__UnmountMode m
 		(void)holders_find(call, *ret_entry, &holders);
 	else
 		worker_touch(call, makedev((*ret_entry)->major, (*ret_entry)->minor));
-	r = unmount_path(call, target, flags);
+	r = unmount_patiently(call, target, flags, *ret_entry, &holders);
 	worker_touch(call, 0);
 	if (r == -EBUSY)
-		return fail_busy(call, target, *ret_entry);
+		return fail_busy(call, target, &holders);
 	if (r == -EINVAL && !call->error)
 		return call_fail(call, POSTERN__V1__CODE__NOT_FOUND, EINVAL,
 			"nothing is mounted at %s", target);
