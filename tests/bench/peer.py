@@ -59,14 +59,14 @@ def fetch():
 
 
 def boot_files(host):
-    """Kernel and initramfs of a small guest that runs vsock_server, as launch makes them."""
+    """Kernel, initramfs and processor of a small guest that runs vsock_server, as launch has them."""
     host.run("launch", "pattern", "--add", f"{guest.BENCH}/vsock_server:/etc/postern/start.d/vsock_server")
     pid, = (pid for command, pids in host.children("pattern").items() if command.startswith("qemu")
             for pid in pids)
     with open(f"/proc/{pid}/cmdline") as file:
         words = file.read().split("\0")
     host.run("stop", "-f", "pattern")
-    return [word for option in ("-kernel", "-initrd") for word in (option, words[words.index(option) + 1])]
+    return [word for option in ("-kernel", "-initrd", "-cpu") for word in (option, words[words.index(option) + 1])]
 
 
 class Behind:
@@ -88,7 +88,7 @@ class Behind:
     def start(self, device, boot, options):
         self.wait(lambda: os.path.exists(device))
         self.running.append(subprocess.Popen(
-            ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-cpu", "max",
+            ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
              "-machine", "q35,accel=tcg,memory-backend=ram0", "-m", "256M",
              "-object", "memory-backend-memfd,id=ram0,size=256M,share=on",
              "-chardev", f"socket,id=vsock0,path={device}", "-device", "vhost-user-vsock-pci,chardev=vsock0",
