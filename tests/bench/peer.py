@@ -13,7 +13,7 @@ import time
 import guest
 
 PEER = f"{guest.BENCH}/peer"
-BOOTS = 3
+BOOTS = 5
 ROUNDS = 3  # of each boot, after one that warms up
 MIB = 1 << 20
 CELLS = {
