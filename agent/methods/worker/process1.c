@@ -77,7 +77,7 @@ static int ask_sysvinit(Postern__V1__ShutdownMode mode)
 
 	_Static_assert(sizeof(request) == 384, "initctl(5)");
 	if (ends[mode]) {
-		strcpy(request.data, ends[mode]);
+		memcpy(request.data, ends[mode], strlen(ends[mode]));
 		r = write_fifo(&request, sizeof(request));
 	}
 	request = (struct initctl_request){.magic = INITCTL_MAGIC,
