@@ -30,7 +30,7 @@ static void make_tag(
 	for (; *base && len < SHARE_TAG_MAX - 5; base++) {
 		char one[2] = {*base, '\0'};
 
-		stem[len++] = (char)(share_tag_valid(one) ? *base : '-');
+		stem[len++] = share_tag_valid(one) ? *base : '-';
 	}
 	stem[len] = '\0';
 	do {

@@ -21,8 +21,8 @@ char *base64_encode(const uint8_t *bytes, size_t len)
 
 		*to++ = digits[v >> 18];
 		*to++ = digits[v >> 12 & 63];
-		*to++ = (char)(left > 1 ? digits[v >> 6 & 63] : '=');
-		*to++ = (char)(left > 2 ? digits[v & 63] : '=');
+		*to++ = left > 1 ? digits[v >> 6 & 63] : '=';
+		*to++ = left > 2 ? digits[v & 63] : '=';
 	}
 	*to = '\0';
 	return text;

@@ -31,7 +31,7 @@ static size_t escape_one(const uint8_t *at, size_t n, uint32_t c, char text[ESCA
 	}
 	if (c == '\n' || c == '\t' || c == '\\') {
 		text[0] = '\\';
-		text[1] = (char)(c == '\n' ? 'n' : c == '\t' ? 't' : '\\');
+		text[1] = c == '\n' ? 'n' : c == '\t' ? 't' : '\\';
 		return 2;
 	}
 	return (size_t)snprintf(text, ESCAPED_MAX, c < 0x80 ? "\\x%02x" : "\\u{%x}", c);
