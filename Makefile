@@ -222,7 +222,7 @@ check: setup-test
 	$(Q)$(MAKE) --no-print-directory check-build
 	$(Q)tests/run --build $(B) $(RUNGS)
 
-check-build: guest debian openrc unit $(B)/py/.made $(B)/tests/witness
+check-build: guest generic debian openrc unit $(B)/py/.made $(B)/tests/witness
 
 # What the test guests run besides the agent: static, so that it runs in any of them.
 $(B)/tests/witness: tests/vm/witness.c
@@ -237,6 +237,11 @@ GUEST_ETC := $(B)/guest/etc/postern
 .PHONY: guest
 guest: all $(GUEST_ETC)/policy.d/50-default.policy
 	$(Q)packaging/setup guest $(B)/guest
+
+# One whose kernel has 9p, which the small guest's has not.
+.PHONY: generic
+generic:
+	$(Q)packaging/setup guest $(B)/generic amd64
 
 .PHONY: debian openrc
 debian openrc:

@@ -38,11 +38,10 @@ enum inner_kind {
 			  body unless empty */
 	INNER_SETTLE,  /* the same; aux: enum ended_why */
 	INNER_SAVE,    /* fd: the load history, to be written to the state folder */
-	INNER_RESTORE, /* mount the persistent shares again */
+	INNER_RESTORE, /* arg: number of the persistent share to be mounted again */
 	INNER_KMOD,    /* no facts; fd: a connection to postern-kmod; arg: 0 or errno */
 	/* worker -> broker */
-	INNER_DONE,  /* all of the answer is written; arg: shares that INNER_RESTORE could not mount
-		      */
+	INNER_DONE,  /* all of the answer is written; arg, of INNER_RESTORE: enum restored */
 	INNER_TOUCH, /* arg: device number of the file system that is touched next; 0: none */
 	INNER_HUNG,  /* arg: device number; aux: pid of a child of the reader that hangs on it */
 	INNER_WANT_KMOD, /* answered by INNER_KMOD */
@@ -54,6 +53,14 @@ enum inner_kind {
 	/* watcher -> broker */
 	INNER_WATCHING, /* arg: the event epoch */
 	INNER_SAVE_DUE, /* the load history should be written to disk */
+};
+
+/* What became of a persistent share. */
+enum restored {
+	RESTORE_LOST,   /* the process said nothing */
+	RESTORE_END,    /* there are not so many */
+	RESTORE_DONE,   /* it is mounted, or not ours to mount */
+	RESTORE_FAILED, /* recorded as FAILED, with the reason */
 };
 
 struct inner_message {

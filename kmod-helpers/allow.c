@@ -85,8 +85,9 @@ bool allow_module(const char *name)
 	const struct fs_type *types = fs_types(&n);
 
 	for (size_t i = 0; i < n; i++)
-		if (types[i].module && module_names_equal(types[i].module, name))
-			return true;
+		for (size_t j = 0; j < FS_MODULES_MAX && types[i].modules[j]; j++)
+			if (module_names_equal(types[i].modules[j], name))
+				return true;
 	const struct kmod_boot *boot = kmod_boot_modules(&n);
 
 	for (size_t i = 0; i < n; i++)

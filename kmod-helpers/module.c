@@ -15,7 +15,8 @@
 #include "proto/cleanup.h"
 #include "proto/log.h"
 
-#define OPTIONS_MAX 2048
+#define OPTIONS_MAX    2048
+#define NO_SUCH_MODULE "no module %s fits the running kernel"
 
 static void refuse(struct kmod_reply *reply, int error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -79,9 +80,8 @@ static void load(struct kmod_module *module, const char *options, struct kmod_re
 	r = kmod_module_probe_insert_module(
 		module, KMOD_PROBE_IGNORE_COMMAND, options, NULL, NULL, NULL);
 	if (r < 0)
-		refuse(reply, -r,
-			r == -ENOENT ? "no module of this name fits the running kernel" : "%s",
-			strerror(-r));
+		refuse(reply, -r, r == -ENOENT ? NO_SUCH_MODULE : "%s: %s",
+			kmod_module_get_name(module), strerror(-r));
 	else
 		reply->changed = 1;
 }
@@ -149,7 +149,7 @@ static void describe(struct kmod_module *module, const char *name, struct kmod_r
 	reply->loaded = is_in_kernel(module, &builtin);
 	reply->builtin = builtin;
 	if (!kmod_module_get_path(module) && !reply->loaded) {
-		refuse(reply, ENOENT, "no module of this name fits the running kernel");
+		refuse(reply, ENOENT, NO_SUCH_MODULE, name);
 		return;
 	}
 	if (kmod_module_get_info(module, &list) > 0)
@@ -169,18 +169,9 @@ static void describe(struct kmod_module *module, const char *name, struct kmod_r
 	kmod_module_unref_list(list);
 }
 
-/* The module that a request is about, by its table or by its own name. */
-static const char *module_of(const struct kmod_request *request, struct kmod_reply *reply)
+/* True when the request is about a module that its kind may be asked for. */
+static bool check_name(const struct kmod_request *request, struct kmod_reply *reply)
 {
-	const struct fs_type *type;
-
-	if (request->kind == KMOD_LOAD_FOR_TYPE) {
-		type = fs_type_find(request->name);
-		if (type && type->module)
-			return type->module;
-		refuse(reply, EPERM, "%.63s is no type with a module of its own", request->name);
-		return NULL;
-	}
 	if (!module_name_is_clean(request->name))
 		refuse(reply, EINVAL, "expected the name of a module, without path and suffix");
 	else if (request->kind != KMOD_INFO && !allow_module(request->name))
@@ -188,8 +179,8 @@ static const char *module_of(const struct kmod_request *request, struct kmod_rep
 			"%.63s is not on the allow list (/etc/postern/modules.d/*.allow)",
 			request->name);
 	else
-		return request->name;
-	return NULL;
+		return true;
+	return false;
 }
 
 /* Quiet: what goes wrong is told to the caller. */
@@ -202,27 +193,47 @@ static struct kmod_ctx *open_kmod(void)
 	return kmod;
 }
 
+/* What one request asks for, of one module. */
+static void answer_for(struct kmod_ctx *kmod, const struct kmod_request *request, const char *name,
+	const char *options, struct kmod_reply *reply)
+{
+	struct kmod_module *module = NULL;
+
+	if (kmod_module_new_from_name(kmod, name, &module) < 0)
+		refuse(reply, ENOMEM, "libkmod cannot be used");
+	else if (request->kind == KMOD_UNLOAD)
+		unload(module, name, reply);
+	else if (request->kind == KMOD_INFO)
+		describe(module, name, reply);
+	else
+		load(module, options[0] ? options : NULL, reply);
+	kmod_module_unref(module);
+}
+
+static void answer_for_type(
+	struct kmod_ctx *kmod, const struct kmod_request *request, struct kmod_reply *reply)
+{
+	const struct fs_type *type = fs_type_find(request->name);
+
+	if (!type || !type->modules[0])
+		refuse(reply, EPERM, "%.63s is no type with a module of its own", request->name);
+	for (size_t i = 0; type && i < FS_MODULES_MAX && type->modules[i] && reply->error == 0; i++)
+		answer_for(kmod, request, type->modules[i], "", reply);
+}
+
 void module_answer(const struct kmod_request *request, struct kmod_reply *ret_reply)
 {
-	struct kmod_ctx *kmod = NULL;
-	struct kmod_module *module = NULL;
+	struct kmod_ctx *kmod = open_kmod();
 	char options[OPTIONS_MAX];
-	const char *name;
 
 	*ret_reply = (struct kmod_reply){0};
-	name = module_of(request, ret_reply);
-	if (!name || join_parameters(request, options, sizeof(options), ret_reply) < 0)
-		return;
-	kmod = open_kmod();
-	if (!kmod || kmod_module_new_from_name(kmod, name, &module) < 0)
+	if (!kmod)
 		refuse(ret_reply, ENOMEM, "libkmod cannot be used");
-	else if (request->kind == KMOD_UNLOAD)
-		unload(module, name, ret_reply);
-	else if (request->kind == KMOD_INFO)
-		describe(module, name, ret_reply);
-	else
-		load(module, options[0] ? options : NULL, ret_reply);
-	kmod_module_unref(module);
+	else if (request->kind == KMOD_LOAD_FOR_TYPE)
+		answer_for_type(kmod, request, ret_reply);
+	else if (check_name(request, ret_reply) &&
+		 join_parameters(request, options, sizeof(options), ret_reply) == 0)
+		answer_for(kmod, request, request->name, options, ret_reply);
 	kmod_unref(kmod);
 }
 

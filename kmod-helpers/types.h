@@ -16,14 +16,17 @@ enum source_kind {
 	SOURCE_REMOTE, /* a server: nfs4, cifs, ceph */
 };
 
+#define FS_MODULES_MAX 2
+
 struct fs_type {
 	const char *name;
-	const char *module; /* NULL: always built in */
-	enum source_kind source;
-	bool share;          /* shares.mount takes it */
-	bool secret;         /* it may need one */
-	bool unit;           /* on a systemd guest a .mount unit stands for it */
+	const char *modules[FS_MODULES_MAX]; /* all that it needs; none: always built in */
 	const char *options; /* keys of its own that may be given, separated by blanks */
+	enum source_kind source;
+	bool share;         /* shares.mount takes it */
+	bool unit;          /* on a systemd guest a .mount unit stands for it */
+	const char *secret; /* option that takes its secret; NULL: it has none */
+	const char *always; /* "KEY=VALUE" that is always given; NULL: nothing */
 };
 
 /* The row of a type, NULL where it is not allowed. */

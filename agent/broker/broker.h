@@ -64,6 +64,14 @@ struct stuck {
 	struct broker *broker;
 };
 
+/* A process that works for nobody in particular. */
+struct chore {
+	struct child *child; /* NULL: none runs */
+	struct loop_timer deadline;
+	uint64_t result;
+	void (*ended)(struct broker *broker, uint64_t result);
+};
+
 struct broker {
 	struct loop loop;
 	struct config config;
@@ -105,9 +113,12 @@ struct broker {
 	struct loop_io ready_io;
 	struct loop_timer ready_timer;
 	unsigned int ready_tries;
-	struct loop_timer restore;
-	unsigned int restores; /* attempts after the first */
-	bool saving;           /* a process writes the history */
+	struct chore saver;    /* writes the history */
+	struct chore restorer; /* mounts a persistent share */
+	uint64_t restore_number;
+	bool restore_failed;
+	unsigned int restores; /* rounds with a failure */
+	struct loop_timer restore_again;
 	bool stopping;
 	struct loop_timer stop_timer;
 };

@@ -7,8 +7,10 @@
 
 #include "agent/broker/broker.h"
 
-/* Starts to write the load history to the state folder, unless a writer is still at it. */
+/* Starts to write the load history to the state folder, unless a writer is still at it, or hangs.
+ */
 void chore_save_history(struct broker *broker);
 
-/* Starts to mount the persistent shares that are not mounted. */
+/* Starts to mount the persistent shares that are not mounted, one after another, and again for as
+ * long as one of them fails. */
 void chore_restore_shares(struct broker *broker);

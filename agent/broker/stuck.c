@@ -105,3 +105,11 @@ bool stuck_full(const struct broker *broker)
 			return false;
 	return true;
 }
+
+bool stuck_runs(const struct broker *broker, enum method method)
+{
+	for (size_t i = 0; i < STUCK_MAX; i++)
+		if (broker->stuck[i].pid > 0 && broker->stuck[i].method == method)
+			return true;
+	return false;
+}

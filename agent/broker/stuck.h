@@ -16,3 +16,6 @@ void stuck_add_pid(struct broker *broker, pid_t pid, enum method method, uint64_
 
 /* No further process may be risked. */
 bool stuck_full(const struct broker *broker);
+
+/* Somebody hangs who runs this method; METHOD_COUNT: the writer of the history. */
+bool stuck_runs(const struct broker *broker, enum method method);

@@ -14,8 +14,11 @@ struct mount_wish {
 	size_t n_options;
 	bool create_target;
 	uint32_t wait_ms;
-	const char *secret_key; /* option that takes the secret: "pass", "secret"; NULL: none */
-	const char *secret;
+	const char *secret; /* of type->secret; NULL: none */
+	/* Of a server; mount_remote.h sets them. */
+	const char *address_key; /* the option that takes it: "addr", "ip" */
+	const char *address;     /* NULL: the options have it, or the source is enough */
+	const char *version;     /* NFS; NULL: the options have it */
 };
 
 /* Mounts through fsopen(), fsconfig(), fsmount() and move_mount() (Linux 5.2), with no helper

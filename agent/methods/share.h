@@ -2,6 +2,7 @@
 /* Shares: mounts that the agent looks after, each with a record of its own. */
 #pragma once
 
+#include "agent/inner.h"
 #include "agent/methods/call.h"
 #include "messages.h"
 
@@ -11,22 +12,33 @@
  * NULL through call_fail() when it is too long. */
 char *share_key(struct call *call, const char *target);
 
-/* Writes the record to the run folder, and to the state folder when it is persistent. */
+/* Whether records can be written to the disk: nobody hangs on it. 0, or -errno through
+ * call_fail(). */
+int share_record_check(struct call *call);
+
+/* Writes the record to the run folder, and to the state folder when it is persistent; else what an
+ * earlier share left there is removed. */
 int share_record_write(struct call *call, const char *key, const Postern__V1__Share *share);
+
+/* Writes the record to the run folder alone: what became of a persistent share in this boot. */
+int share_record_note(struct call *call, const char *key, const Postern__V1__Share *share);
 
 /* Reads one record: of this boot, else the persistent one. *ret is NULL where there is none. */
 int share_record_read(struct call *call, const char *key, Postern__V1__Share **ret);
 
+/* Reads one of the two. -ENOENT where there is none. */
+int share_record_from(
+	struct call *call, const char *key, bool persistent, Postern__V1__Share **ret);
+
 /* Removes record and secret from both folders. */
 int share_record_remove(struct call *call, const char *key);
 
-/* Calls fn for each record: of this boot, or (persistent) those that outlive it. */
-int share_record_each(struct call *call, bool persistent,
-	int (*fn)(struct call *call, const char *key, Postern__V1__Share *share, void *ctx),
-	void *ctx);
+/* The keys of all records, sorted: of this boot, or (persistent) those that outlive it. */
+int share_record_keys(struct call *call, bool persistent, char ***ret_keys, size_t *ret_n);
 
-/* The secret of a persistent share, in a file of its own that only root reads. */
-int share_secret_write(struct call *call, const char *key, const ProtobufCBinaryData *secret);
+/* The secret of a persistent share, in a file of its own that only root reads; NULL: none (any
+ * more). */
+int share_secret_write(struct call *call, const char *key, const char *secret);
 int share_secret_read(struct call *call, const char *key, ProtobufCBinaryData *ret);
 
 /* ---- share_unit.c: .mount units where systemd runs ---- */
@@ -43,9 +55,8 @@ void share_unit_remove(const char *key, const Postern__V1__Share *share);
 
 /* ---- shares.c ---- */
 
-/* Mounts the persistent shares that are not mounted; what fails is recorded as FAILED. Returns how
- * many failed. */
-size_t shares_restore(struct call *call);
+/* Mounts the persistent share with this number, in the order of keys, unless it is mounted. */
+enum restored share_restore(struct call *call, size_t number);
 
 int settle_share_mount(
 	struct call *call, const ProtobufCMessage *message, Postern__V1__Outcome *ret);

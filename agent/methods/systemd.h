@@ -30,5 +30,8 @@ struct mount_unit {
  * until it is mounted: -EIO when it failed, with the unit's state reset. -ETIMEDOUT after 20 s. */
 int systemd_mount_start(const struct mount_unit *unit, bool transient);
 
+/* 1 when the unit is active, else 0. */
+int systemd_unit_is_active(const char *name);
+
 /* Forgets a failed unit. */
 void systemd_reset_failed(const char *name);

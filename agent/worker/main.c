@@ -123,8 +123,8 @@ static int run(const struct inner_message *message, int fds[INNER_FDS_MAX], size
 	return r;
 }
 
-/* The persistent shares, as if each were asked for with shares.mount. */
-static int restore(int fds[INNER_FDS_MAX], uint64_t *ret_failed)
+/* What nobody called for. fd is the only descriptor that came with it. */
+static int do_chore(const struct inner_message *message, int *fd, uint64_t *ret_done)
 {
 	struct call call = {.arena = &worker.arena,
 		.method = METHOD_shares_mount,
@@ -132,12 +132,16 @@ static int restore(int fds[INNER_FDS_MAX], uint64_t *ret_failed)
 		.verdicts = &worker.verdicts,
 		.program = &worker};
 	uint64_t caps = method_rows[METHOD_shares_mount].caps;
-	int r = worker_keep(caps) ?: worker_raise(caps);
+	int r;
 
-	worker.quarantine = take_fd(&fds[0]);
+	if (message->kind == INNER_SAVE)
+		return worker_keep(0) ?: save_history(&call, *fd);
+	/* As if it were asked for with shares.mount. */
+	r = worker_keep(caps) ?: worker_raise(caps);
+	worker.quarantine = take_fd(fd);
 	worker_read_quarantine(&worker);
 	if (r == 0)
-		*ret_failed = shares_restore(&call);
+		*ret_done = share_restore(&call, message->arg);
 	worker.quarantine = fd_close(worker.quarantine);
 	return r;
 }
@@ -156,10 +160,8 @@ static int serve(void)
 	if (message.body_len != sizeof(worker.facts))
 		message.kind = 0;
 	arena_init(&worker.arena, ARENA_REQUEST_MAX);
-	if (message.kind == INNER_SAVE && n_fds == 1)
-		r = worker_keep(0) ?: save_history(fds[0], worker.facts.state_dir);
-	else if (message.kind == INNER_RESTORE && n_fds == 1)
-		r = restore(fds, &done.arg);
+	if ((message.kind == INNER_SAVE || message.kind == INNER_RESTORE) && n_fds == 1)
+		r = do_chore(&message, &fds[0], &done.arg);
 	else if (message.kind == INNER_RUN || message.kind == INNER_SETTLE)
 		r = run(&message, fds, n_fds);
 	else

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/worker/worker.h"
 #include "proto/cleanup.h"
 
 static int copy(int from, int to)
@@ -25,17 +26,20 @@ static int copy(int from, int to)
 	return 0;
 }
 
-int save_history(int from, const char *path)
+int save_history(struct call *call, int from)
 {
-	AUTO_CLOSE int dir = -EBADF;
+	const char *path = worker_facts(call)->state_dir;
+	AUTO_CLOSE int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	AUTO_CLOSE int to = -EBADF;
+	struct stat st;
 	int r;
 
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+	/* Only then: making a folder that is there waits for a frozen disk too. */
+	if (dir < 0 && errno == ENOENT && mkdir(path, 0700) == 0)
+		dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (dir < 0 || fstat(dir, &st) < 0)
 		return -errno;
-	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (dir < 0)
-		return -errno;
+	worker_touch(call, st.st_dev);
 	(void)unlinkat(dir, "load.new", 0);
 	to = openat(dir, "load.new", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (to < 0)
@@ -45,5 +49,6 @@ int save_history(int from, const char *path)
 		r = -errno;
 	if (r < 0)
 		(void)unlinkat(dir, "load.new", 0);
+	worker_touch(call, 0);
 	return r;
 }

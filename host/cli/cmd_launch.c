@@ -24,12 +24,12 @@ static const struct cli_option options[] = {
 	{"kernel", 'k', "FILE", "kernel image (default: the newest that is installed)"},
 	{"modules", 0, "DIR", "its lib/modules/RELEASE"},
 	{"initrd", 0, "FILE", "initramfs (default: the small guest's)"},
-	{"image", 0, "FILE", "disk, raw or qcow2; without --kernel its boot loader runs"},
+	{"image", 0, "FILE", "disk, raw or qcow2; its boot loader runs without --kernel"},
 	{"image-read-only", 0, NULL, "the guest cannot write to the disk"},
 	{"memory", 'm', "SIZE", "default 256M; a bare number counts MiB"},
 	{"cpus", 'c', "N", "default 1"},
 	{"cmdline-add", 'a', "TEXT", "added to the kernel command line; may be repeated"},
-	{"share", 's', "HOST:GUEST[:ro]", "share a folder; may be repeated"},
+	{"share", 's', "HOST:GUEST[:ro][:9p]", "share a folder; may be repeated"},
 	{"add", 0, "HOST:GUEST", "put a file, folder or program into the small guest; repeated"},
 	{"add-module", 0, "NAME", "a kernel module that the small guest lacks; repeated"},
 	{"accel", 0, "auto|kvm|tcg", "default auto: hardware acceleration once proved"},
@@ -48,18 +48,26 @@ static char *keep(struct lists *lists, char *text)
 	return text;
 }
 
-/* "HOST:GUEST" or "HOST:GUEST:ro". */
+/* "HOST:GUEST", and behind it ":ro" and ":9p". */
 static int take_share(
 	struct cli *cli, struct lists *lists, struct postern_launch *launch, const char *value)
 {
 	char *copy = keep(lists, strdup(value));
+	struct postern_share *share;
 	struct split split;
 
-	if (!copy || split_colons(copy, &split) < 2 || split.n > 3 ||
-		(split.n == 3 && strcmp(split.parts[2], "ro") != 0))
-		return cli_usage(cli, "--share: HOST:GUEST or HOST:GUEST:ro, not %s", value);
-	lists->shares[launch->n_shares++] = (struct postern_share){
-		.source = split.parts[0], .target = split.parts[1], .read_only = split.n == 3};
+	if (!copy || split_colons(copy, &split) < 2)
+		return cli_usage(cli, "--share: HOST:GUEST[:ro][:9p], not %s", value);
+	share = &lists->shares[launch->n_shares++];
+	*share = (struct postern_share){.source = split.parts[0], .target = split.parts[1]};
+	for (int i = 2; i < split.n; i++) {
+		bool ro = strcmp(split.parts[i], "ro") == 0;
+
+		if (!ro && strcmp(split.parts[i], "9p") != 0)
+			return cli_usage(cli, "--share: HOST:GUEST[:ro][:9p], not %s", value);
+		share->read_only |= ro;
+		share->p9 |= !ro;
+	}
 	return 0;
 }
 
@@ -221,9 +229,12 @@ const struct command cmd_launch = {
 	.summary = "Start a virtual machine and wait until its agent answers",
 	.details =
 		"Without options it boots the small guest: a kernel of this machine and an\n"
-		"initramfs with the agent. A folder's ':' and '\\' are written '\\:' and '\\\\'.\n"
+		"initramfs with the agent; with --kernel, --modules and --image it has that disk\n"
+		"too. A folder's ':' and '\\' are written '\\:' and '\\\\'.\n"
 		"Environment: POSTERN_ACCEL (as --accel), POSTERN_GUEST_DIR (boot/, lib/modules/\n"
-		"and etc/postern/ of the small guest), POSTERN_QEMU, POSTERN_VIRTIOFSD.",
+		"and etc/postern/ of the small guest), POSTERN_QEMU, POSTERN_VIRTIOFSD.\n"
+		"A share is a virtiofs device; with :9p it is a 9p device, which needs no\n"
+		"virtiofsd, and a guest kernel that has 9p (Debian's cloud kernel has not).",
 	.most = 1,
 	.options = options,
 	.run = run,

@@ -22,7 +22,7 @@ uint8_t *share_mount_request(const struct share_config *share, uint32_t wait_ms,
 	request.has_target = request.has_source = 1;
 	request.target = bytes_of(share->target);
 	request.source = bytes_of(share->tag);
-	request.type = (char *)"virtiofs";
+	request.type = (char *)(share->p9 ? "9p" : "virtiofs");
 	request.options = options;
 	request.n_options = share->read_only ? 1 : 0;
 	request.has_persistent = 1;

@@ -74,9 +74,9 @@ static json_t *field_to_json(const struct field *field, const void *at)
 
 json_t *share_config_to_json(const struct share_config *share)
 {
-	return json_pack("{s:s, s:s, s:s*, s:b, s:b}", "tag", share->tag, "source", share->source,
-		"target", share->target, "read_only", share->read_only, "persistent",
-		share->persistent);
+	return json_pack("{s:s, s:s, s:s*, s:s, s:b, s:b}", "tag", share->tag, "source",
+		share->source, "target", share->target, "type", share->p9 ? "9p" : "virtiofs",
+		"read_only", share->read_only, "persistent", share->persistent);
 }
 
 json_t *vm_config_to_json(const struct vm_config *config)
@@ -142,7 +142,8 @@ int vm_config_add_share(struct vm_config *config, const struct share_config *sha
 {
 	struct share_config *shares =
 		reallocarray(config->shares, config->n_shares + 1, sizeof(*shares));
-	struct share_config copy = {.read_only = share->read_only, .persistent = share->persistent};
+	struct share_config copy = {
+		.read_only = share->read_only, .persistent = share->persistent, .p9 = share->p9};
 
 	if (!shares)
 		return -ENOMEM;
@@ -169,12 +170,18 @@ int vm_config_find_share(const struct vm_config *config, const char *tag)
 int share_config_from_json(
 	const json_t *object, struct share_config *ret_share, struct postern_error *error)
 {
+	const char *type = json_field_string(object, "type", "virtiofs");
+
+	if (strcmp(type, "virtiofs") != 0 && strcmp(type, "9p") != 0)
+		return fail(error, POSTERN_USAGE, EINVAL,
+			"a share of the host is of type virtiofs or 9p");
 	*ret_share = (struct share_config){
 		.tag = (char *)json_field_string(object, "tag", ""),
 		.source = (char *)json_field_string(object, "source", ""),
 		.target = (char *)json_field_string(object, "target", NULL),
 		.read_only = json_field_bool(object, "read_only", false),
 		.persistent = json_field_bool(object, "persistent", false),
+		.p9 = strcmp(type, "9p") == 0,
 	};
 	if (!share_tag_valid(ret_share->tag))
 		return fail(error, POSTERN_USAGE, EINVAL,

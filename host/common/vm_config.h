@@ -20,6 +20,7 @@ struct share_config {
 	char *target; /* where the guest mounts it; the device half only records it */
 	bool read_only;
 	bool persistent; /* plugged again when a VM of this name is launched again */
+	bool p9;         /* a 9p device of the VMM's own, there from its start to its end */
 };
 
 struct vm_config {

@@ -33,6 +33,8 @@ struct modules {
 	const char *release; /* its last part */
 	char *text;          /* modules.dep, cut into strings */
 	char *builtin;       /* modules.builtin */
+	char *softdep;       /* modules.softdep and modules.alias; NULL: none */
+	char *alias;
 	struct module *all;
 	size_t n;
 };
@@ -46,6 +48,8 @@ void modules_freep(struct modules **modules)
 	free(m->dir);
 	free(m->text);
 	free(m->builtin);
+	free(m->softdep);
+	free(m->alias);
 	free(m->all);
 	free(m);
 }
@@ -128,23 +132,76 @@ static bool is_builtin(const struct modules *modules, const char *wish)
 	return false;
 }
 
-/* modules.dep lists the dependencies of dependencies too: one step reaches all. */
+static int want(struct modules *modules, struct module *module);
+
+/* A name or an alias: ciphers are known by what they do. What is not there is not needed. */
+static int want_soft(struct modules *modules, const char *name)
+{
+	struct module *module = find(modules, name);
+	size_t len = strlen(name);
+	int r = module ? want(modules, module) : 0;
+
+	for (const char *at = module ? NULL : modules->alias; at && r == 0;) {
+		const char *line = at + (*at == '\n');
+		char other[NAME_SIZE];
+
+		if (strncmp(line, "alias ", 6) == 0 && strncmp(line + 6, name, len) == 0 &&
+			line[6 + len] == ' ' && sscanf(line + 7 + len, "%63s", other) == 1) {
+			module = find(modules, other);
+			r = module ? want(modules, module) : 0;
+		}
+		at = strchr(line, '\n');
+	}
+	return r;
+}
+
+/* Lines "softdep NAME pre: A B post: C": what a module asks the kernel for by name when it works. A
+ * small guest has no modprobe to answer that, so it is all loaded before. */
+static int want_soft_of(struct modules *modules, const struct module *module)
+{
+	size_t len = strlen(module->name);
+	int r = 0;
+
+	for (const char *at = modules->softdep; at && r == 0;) {
+		const char *line = at + (*at == '\n');
+
+		at = strchr(line, '\n');
+		if (strncmp(line, "softdep ", 8) == 0 &&
+			strncmp(line + 8, module->name, len) == 0 && line[8 + len] == ' ') {
+			AUTO_FREE char *list =
+				strndup(line + 9 + len, strcspn(line + 9 + len, "\n"));
+			char *save, *word;
+
+			if (!list)
+				return -ENOMEM;
+			for (word = strtok_r(list, " ", &save); word && r == 0;
+				word = strtok_r(NULL, " ", &save))
+				if (word[strlen(word) - 1] != ':')
+					r = want_soft(modules, word);
+		}
+	}
+	return r;
+}
+
+/* The module and what it depends on; modules.dep lists the dependencies of dependencies too. */
 static int want(struct modules *modules, struct module *module)
 {
 	AUTO_FREE char *depends = strdup(module->depends);
 	char *save, *path;
+	int r = 0;
 
 	if (!depends)
 		return -ENOMEM;
+	if (module->wanted)
+		return 0;
 	module->wanted = true;
-	for (path = strtok_r(depends, " ", &save); path; path = strtok_r(NULL, " ", &save)) {
+	for (path = strtok_r(depends, " ", &save); path && r == 0;
+		path = strtok_r(NULL, " ", &save)) {
 		struct module *other = find(modules, path);
 
-		if (!other)
-			return -EBADMSG;
-		other->wanted = true;
+		r = other ? want(modules, other) : -EBADMSG;
 	}
-	return 0;
+	return r == 0 ? want_soft_of(modules, module) : r;
 }
 
 static int stage(const struct modules *modules, const char *path, const char *root)
@@ -183,6 +240,20 @@ static int run_depmod(const char *root, const char *release, char *problem, size
 	return run_program(argv, 60000, problem, size);
 }
 
+/* The texts that depmod writes beside modules.dep. Neither is needed. */
+static int read_soft(struct modules *modules, const char *dir)
+{
+	AUTO_FREE char *softdep = text_format("%s/modules.softdep", dir);
+	AUTO_FREE char *alias = text_format("%s/modules.alias", dir);
+	size_t len;
+
+	if (!softdep || !alias)
+		return -ENOMEM;
+	(void)file_read(AT_FDCWD, softdep, INDEX_MAX, &modules->softdep, &len);
+	(void)file_read(AT_FDCWD, alias, INDEX_MAX, &modules->alias, &len);
+	return 0;
+}
+
 /* A folder that no package manager has indexed (unpacked by hand): index it beside, not in it. */
 static int index_whole(struct modules *modules, const char *scratch, char *problem, size_t size)
 {
@@ -210,7 +281,7 @@ static int index_whole(struct modules *modules, const char *scratch, char *probl
 	r = file_read(AT_FDCWD, dep, INDEX_MAX, &modules->text, &len);
 	if (r < 0)
 		(void)snprintf(problem, size, "%s: %s", dep, strerror(-r));
-	return r;
+	return r < 0 ? r : read_soft(modules, above);
 }
 
 static int load(struct modules *modules, const char *scratch, char *problem, size_t size)
@@ -232,6 +303,8 @@ static int load(struct modules *modules, const char *scratch, char *problem, siz
 		r = index_whole(modules, scratch, problem, size);
 	else if (r < 0)
 		(void)snprintf(problem, size, "%s: %s", dep, strerror(-r));
+	else
+		r = read_soft(modules, modules->dir);
 	if (r < 0)
 		return r;
 	r = parse(modules);

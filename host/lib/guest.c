@@ -233,7 +233,8 @@ int guest_prepare(
 		guest.initrd = realpath(launch->initrd, NULL);
 		if (!guest.initrd)
 			r = fail_errno(error, POSTERN_USAGE, errno, "%s", launch->initrd);
-	} else if (r == 0 && !launch->image) {
+	} else if (r == 0 && (!launch->image || launch->modules)) {
+		/* With modules named, an image is a disk of the small guest. */
 		r = small_guest(launch, bases, n, &guest, error);
 	}
 	for (int i = 0; i < n; i++)

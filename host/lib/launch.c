@@ -72,8 +72,10 @@ static int fill_programs(
 			error, POSTERN_ABSENT, ENOENT, "QEMU is not installed (qemu-system-x86)");
 	if (!config->vsockd && !launch->vsock_kernel)
 		return fail(error, POSTERN_ABSENT, ENOENT, "postern-vsockd is not installed");
-	if (!config->virtiofsd && launch->n_shares > 0)
-		return fail(error, POSTERN_ABSENT, ENOENT, "virtiofsd is not installed");
+	for (size_t i = 0; i < launch->n_shares; i++)
+		if (!config->virtiofsd && !launch->shares[i].p9)
+			return fail(error, POSTERN_ABSENT, ENOENT,
+				"virtiofsd is not installed (--share HOST:GUEST:9p needs none)");
 	return 0;
 }
 

@@ -35,6 +35,7 @@ struct postern_share {
 	const char *target; /* absolute path in the guest; recorded with the device */
 	bool read_only;     /* enforced on the host */
 	bool persistent;    /* plugged again when a VM of this name is launched again */
+	bool p9; /* 9p in place of virtiofs: needs no virtiofsd, but only launch has it */
 };
 
 struct postern_add {

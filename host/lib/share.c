@@ -69,6 +69,7 @@ int share_config_fill(const struct postern_share *share, const struct vm_config 
 		.target = (char *)share->target,
 		.read_only = share->read_only,
 		.persistent = share->persistent,
+		.p9 = share->p9,
 	};
 	return 0;
 }

@@ -117,17 +117,36 @@ static int remove_dead(
 	return r == 0 && target ? share_unmount(name, target, true, error) : r;
 }
 
+static int pass_on(struct postern_error *refusal, struct postern_error *error)
+{
+	int r = refusal->sys_errno ? -refusal->sys_errno : -EREMOTEIO;
+
+	if (error)
+		*error = *refusal;
+	else
+		postern_error_clear(refusal);
+	return r;
+}
+
 int postern_share_remove(
 	const char *name, const char *target_or_tag, bool lazy, struct postern_error *error)
 {
-	AUTO_JSON json_t *share = find(name, target_or_tag, error);
+	struct postern_error refusal = {0};
+	AUTO_JSON json_t *share = find(name, target_or_tag, &refusal);
 	const char *target = json_field_string(share, "target", NULL);
 	const char *tag = json_field_string(share, "tag", "");
-	struct postern_error refusal = {0};
 	int r = 0;
 
+	if (!share && target_or_tag[0] == '/' && refusal.sys_errno == ENOENT) {
+		/* None of ours: the guest may have mounted it without a device of the host. */
+		postern_error_clear(&refusal);
+		return share_unmount(name, target_or_tag, lazy, error);
+	}
 	if (!share)
-		return error && error->sys_errno ? -error->sys_errno : -ENOENT;
+		return pass_on(&refusal, error);
+	/* Its device stays. */
+	if (strcmp(json_field_string(share, "type", ""), "9p") == 0 && target)
+		return share_unmount(name, target, lazy, error);
 	if (strcmp(json_field_string(share, "state", ""), "dead") == 0)
 		return remove_dead(name, tag, target, error);
 	if (target)
@@ -140,9 +159,5 @@ int postern_share_remove(
 	}
 	if (r == 0)
 		return postern_share_unplug(name, tag, error);
-	if (error)
-		*error = refusal;
-	else
-		postern_error_clear(&refusal);
-	return r;
+	return pass_on(&refusal, error);
 }

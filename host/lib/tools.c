@@ -62,7 +62,7 @@ char *tool_virtiofsd(void)
 	const char *own = getenv("POSTERN_VIRTIOFSD");
 
 	if (own)
-		return strdup(own);
+		return own[0] ? strdup(own) : NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
 		if (access(places[i], X_OK) == 0)
 			return strdup(places[i]);

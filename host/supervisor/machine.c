@@ -171,23 +171,41 @@ static int open_vhost_vsock(struct machine *machine, int *ret_fd)
 	return 0;
 }
 
+static int start_virtiofs(struct share *share, const struct share_config *config, int *ret_fd,
+	struct machine *machine)
+{
+	char path[PATH_MAX];
+	int r = share_start(share, config, path, &machine->end);
+
+	if (r < 0)
+		return r;
+	share->state = SHARE_PLUGGED;
+	/* The listening socket is there already: nothing has to be waited for. */
+	*ret_fd = unix_connect(path, CLOSE_MS);
+	(void)unlink(path);
+	if (*ret_fd < 0)
+		return fail_errno(&machine->end, POSTERN_ANSWERED, -*ret_fd, "virtiofsd");
+	return 0;
+}
+
 static int start_shares(struct machine *machine, int fds[VM_ROOT_PORTS])
 {
-	for (size_t i = 0; i < machine->config.n_shares; i++) {
-		char path[PATH_MAX];
-		int r = share_start(
-			&machine->shares[i], &machine->config.shares[i], path, &machine->end);
+	int r = 0;
 
-		if (r < 0)
-			return r;
-		machine->shares[i].state = SHARE_PLUGGED;
-		/* The listening socket is there already: nothing has to be waited for. */
-		fds[i] = unix_connect(path, CLOSE_MS);
-		(void)unlink(path);
-		if (fds[i] < 0)
-			return fail_errno(&machine->end, POSTERN_ANSWERED, -fds[i], "virtiofsd");
+	for (size_t i = 0; i < machine->config.n_shares && r == 0; i++) {
+		const struct share_config *config = &machine->config.shares[i];
+
+		if (!config->p9) {
+			r = start_virtiofs(&machine->shares[i], config, &fds[i], machine);
+			continue;
+		}
+		r = share_take(&machine->shares[i], config, &machine->end);
+		/* Each share has its number: the VMM opens this one's folder itself. */
+		fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		if (r == 0 && fds[i] < 0)
+			r = fail_errno(&machine->end, POSTERN_ANSWERED, errno, "/dev/null");
 	}
-	return 0;
+	return r;
 }
 
 static int start_vmm(struct machine *machine, int fds[3 + VM_ROOT_PORTS])

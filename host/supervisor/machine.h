@@ -123,7 +123,10 @@ json_t *machine_status(const struct machine *machine);
 int share_start(struct share *share, const struct share_config *config, char ret_socket[PATH_MAX],
 	struct postern_error *error);
 
-/* Ends its virtiofsd and empties it. */
+/* Takes a share that the VMM serves by itself from its start on (9p). 0 or -errno with *error. */
+int share_take(struct share *share, const struct share_config *config, struct postern_error *error);
+
+/* Ends its virtiofsd, if it has one, and empties it. */
 void share_stop(struct share *share);
 
 /* Tells the subscribers what became of it. */

@@ -72,7 +72,8 @@ static int copy_config(struct share_config *to, const struct share_config *from)
 		.source = strdup(from->source),
 		.target = from->target ? strdup(from->target) : NULL,
 		.read_only = from->read_only,
-		.persistent = from->persistent};
+		.persistent = from->persistent,
+		.p9 = from->p9};
 	if (to->tag && to->source && (to->target || !from->target))
 		return 0;
 	clear_config(to);
@@ -134,7 +135,8 @@ int share_start(struct share *share, const struct share_config *config, char ret
 
 	if (!machine->config.virtiofsd)
 		return fail(error, POSTERN_ABSENT, ENOENT,
-			"virtiofsd is not installed on this host: no folder can be shared");
+			"virtiofsd is not installed on this host: no folder can be shared with a "
+			"running machine (launch --share HOST:GUEST:9p needs none)");
 	if (stat(config->source, &st) < 0)
 		return fail_errno(error, POSTERN_USAGE, errno, "%s", config->source);
 	if (!S_ISDIR(st.st_mode))
@@ -158,6 +160,16 @@ int share_start(struct share *share, const struct share_config *config, char ret
 		clear_config(&share->config);
 	}
 	return r;
+}
+
+int share_take(struct share *share, const struct share_config *config, struct postern_error *error)
+{
+	int r = copy_config(&share->config, config);
+
+	if (r < 0)
+		return fail_errno(error, POSTERN_ANSWERED, -r, "share");
+	share->state = SHARE_PLUGGED;
+	return 0;
 }
 
 void share_stop(struct share *share)
@@ -242,6 +254,12 @@ static struct share *start_new(struct machine *machine, const json_t *arguments,
 		(void)fail(error, POSTERN_ABSENT, ENOTCONN, "the VM is not running");
 		return NULL;
 	}
+	if (config.p9) {
+		(void)fail(error, POSTERN_ANSWERED, EOPNOTSUPP,
+			"QEMU cannot plug a 9p device into a running machine: launch it with "
+			"--share HOST:GUEST:9p");
+		return NULL;
+	}
 	if (find(machine, config.tag)) {
 		(void)fail(error, POSTERN_ANSWERED, EEXIST, "the VM has a share %s already",
 			config.tag);
@@ -313,6 +331,9 @@ void share_remove_command(void *ctx, struct request *request, const json_t *argu
 		r = fail(&error, POSTERN_ABSENT, ENOTCONN, "the VM is not running");
 	else if (!share_tag_valid(tag) || !share)
 		r = fail(&error, POSTERN_ANSWERED, ENOENT, "the VM has no such share");
+	else if (share->config.p9)
+		r = fail(&error, POSTERN_ANSWERED, EOPNOTSUPP,
+			"a 9p device stays until the machine ends; it can be unmounted");
 	else if (share->state != SHARE_PLUGGED)
 		r = fail(&error, POSTERN_ANSWERED, EBUSY,
 			"the share is just being added or removed");

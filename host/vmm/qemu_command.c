@@ -99,9 +99,31 @@ static void add_devices(struct argv *argv)
 	}
 }
 
-static void add_shares(const struct vm_config *config, struct argv *argv)
+/* As virtiofsd does it: the guest's root writes with the rights that QEMU has on the host, and what
+ * the owner of a file should be is tried, not needed. */
+static int add_p9(const struct share_config *share, unsigned i, struct argv *argv)
+{
+	AUTO_FREE char *source = quote(share->source);
+
+	if (!source)
+		return -ENOMEM;
+	argv_add(argv, "-fsdev");
+	argv_add(argv, "local,id=fs%u,path=%s,security_model=none,multidevs=remap,readonly=%s", i,
+		source, share->read_only ? "on" : "off");
+	argv_add(argv, "-device");
+	argv_add(argv, "virtio-9p-pci,id=share%u,bus=port%u,fsdev=fs%u,mount_tag=%s", i, i, i,
+		share->tag);
+	return 0;
+}
+
+static int add_shares(const struct vm_config *config, struct argv *argv)
 {
 	for (unsigned i = 0; i < config->n_shares; i++) {
+		if (config->shares[i].p9) {
+			if (add_p9(&config->shares[i], i, argv) < 0)
+				return -ENOMEM;
+			continue;
+		}
 		argv_add(argv, "-chardev");
 		argv_add(argv, "socket,id=sharechar%u,fd=%u", i, VMM_FD_SHARE + i);
 		argv_add(argv, "-device");
@@ -110,6 +132,7 @@ static void add_shares(const struct vm_config *config, struct argv *argv)
 			"queue-size=%u",
 			i, i, i, config->shares[i].tag, QEMU_SHARE_QUEUE);
 	}
+	return 0;
 }
 
 static int add_boot(const struct vm_config *config, struct argv *argv)
@@ -150,8 +173,9 @@ int qemu_command(const struct vm_config *config, struct argv *ret_argv)
 	add_machine(config, name, ret_argv);
 	add_channels(config, ret_argv);
 	add_devices(ret_argv);
-	add_shares(config, ret_argv);
-	r = add_boot(config, ret_argv);
+	r = add_shares(config, ret_argv);
+	if (r == 0)
+		r = add_boot(config, ret_argv);
 	if (r == 0 && ret_argv->failed)
 		r = -ENOMEM;
 	if (r < 0)

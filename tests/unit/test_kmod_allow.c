@@ -71,8 +71,8 @@ UNIT(what_mounts_need_is_allowed)
 	assert_true(n > 5);
 	for (size_t i = 0; i < n; i++) {
 		assert_ptr_equal(fs_type_find(types[i].name), &types[i]);
-		if (types[i].module)
-			assert_true(allow_module(types[i].module));
+		for (size_t j = 0; j < FS_MODULES_MAX && types[i].modules[j]; j++)
+			assert_true(allow_module(types[i].modules[j]));
 		if (types[i].secret || types[i].unit)
 			assert_true(types[i].share);
 	}

@@ -6,7 +6,9 @@
  *
  *   read PATH             the first 4096 bytes of a file
  *   write PATH TEXT       replaces a file
- *   exists PATH           whether lstat() finds it
+ *   exists PATH           whether lstat() finds it; "ok INODE SIZE MODE"
+ *   unlink PATH
+ *   fill PATH             writes a file for as long as the disk takes it; "ok BYTES"
  *   mounts                /proc/mounts
  *   hold PATH             opens a file and keeps it; "ok PID FD"
  *   release FD            closes it again
@@ -19,6 +21,8 @@
  *   swapon FILE, swapoff FILE
  *   loop FILE             puts a loop device on a file; "ok DEVICE"
  *   unloop DEVICE
+ *   freeze PATH, thaw PATH   keeps writers of that file system waiting, until it is thawed
+ *   listen PORT           a TCP server on the loopback address that takes connections and is silent
  *   run COMMAND           a line for the shell, which is waited for; "ok STATUS OUTPUT"
  */
 #include <errno.h>
@@ -27,6 +31,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
@@ -36,6 +41,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <linux/fs.h>
 #include <linux/loop.h>
 #include <linux/vm_sockets.h>
 
@@ -67,6 +73,29 @@ static int write_file(const char *path, const char *text)
 	if (fd >= 0 && close(fd) < 0)
 		r = -1;
 	return r;
+}
+
+static int fill(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	static const char zeros[4096];
+	long total = 0;
+	ssize_t n = 0;
+
+	while (fd >= 0 && (n = write(fd, zeros, sizeof(zeros))) > 0)
+		total += n;
+	(void)snprintf(answer, SIZE, "%ld", total);
+	return fd < 0 || errno != ENOSPC ? -1 : close(fd);
+}
+
+static int look(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return -1;
+	(void)snprintf(answer, SIZE, "%lu %ld %o", st.st_ino, st.st_size, st.st_mode);
+	return 0;
 }
 
 static int dial(unsigned int cid, unsigned int port, char *to, size_t size)
@@ -153,12 +182,32 @@ static int run_shell(const char *line)
 	return 0;
 }
 
+static int change(const char *path, unsigned long request)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), r = fd < 0 ? -1 : ioctl(fd, request, 0);
+
+	if (fd >= 0)
+		(void)close(fd);
+	return r;
+}
+
+static int be_mute(int port)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET,
+		.sin_port = htons((uint16_t)port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	/* The kernel answers for it: nobody ever accepts. */
+	return fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -1
+										    : listen(fd, 8);
+}
+
 static int run_words(char *line)
 {
 	char *rest = NULL, *command = strtok_r(line, " ", &rest);
 	char *a = strtok_r(NULL, " ", &rest), *b = strtok_r(NULL, " ", &rest);
 	char *c = strtok_r(NULL, " ", &rest);
-	struct stat st;
 
 	answer[0] = '\0';
 	errno = EINVAL;
@@ -175,7 +224,11 @@ static int run_words(char *line)
 	if (strcmp(command, "read") == 0)
 		return read_file(a, answer, 4097);
 	if (strcmp(command, "exists") == 0)
-		return lstat(a, &st);
+		return look(a);
+	if (strcmp(command, "unlink") == 0)
+		return unlink(a);
+	if (strcmp(command, "fill") == 0)
+		return fill(a);
 	if (strcmp(command, "mkdir") == 0)
 		return mkdir(a, 0755);
 	if (strcmp(command, "umount") == 0)
@@ -192,6 +245,12 @@ static int run_words(char *line)
 		return loop_off(a);
 	if (strcmp(command, "statfs") == 0)
 		return hang_on(a);
+	if (strcmp(command, "freeze") == 0)
+		return change(a, FIFREEZE);
+	if (strcmp(command, "thaw") == 0)
+		return change(a, FITHAW);
+	if (strcmp(command, "listen") == 0)
+		return be_mute(atoi(a));
 	if (strcmp(command, "hold") == 0) {
 		int fd = open(a, O_RDONLY | O_CLOEXEC);
 

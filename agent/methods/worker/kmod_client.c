@@ -46,6 +46,20 @@ int kmod_ask(struct call *call, const struct kmod_request *request, struct kmod_
 	return 0;
 }
 
+/* Says which modules are missing, and how they come into the guest. */
+static int fail_missing(struct call *call, const struct fs_type *type, const char *why)
+{
+	char options[KMOD_NAME_MAX * FS_MODULES_MAX + 64] = "";
+
+	for (size_t i = 0, n = 0; i < FS_MODULES_MAX && type->modules[i]; i++)
+		n += (size_t)snprintf(
+			options + n, sizeof(options) - n, " --add-module %.63s", type->modules[i]);
+	return call_fail(call, POSTERN__V1__CODE__NOT_FOUND, ENOENT,
+		"the kernel module of %s is not in this guest: %s; install it beside the guest's "
+		"kernel, or launch the small guest with%s",
+		type->name, why, options);
+}
+
 int kmod_need(struct call *call, const struct fs_type *type)
 {
 	struct kmod_request request = {.kind = KMOD_LOAD_FOR_TYPE};
@@ -54,7 +68,7 @@ int kmod_need(struct call *call, const struct fs_type *type)
 
 	if (kernel_knows(type->name))
 		return 0;
-	if (!type->module)
+	if (!type->modules[0])
 		return call_fail(call, POSTERN__V1__CODE__UNIMPLEMENTED, ENODEV,
 			"the kernel has no %s", type->name);
 	(void)snprintf(request.name, sizeof(request.name), "%s", type->name);
@@ -64,12 +78,14 @@ int kmod_need(struct call *call, const struct fs_type *type)
 			"the kernel module of %s is not loaded, and postern-kmod cannot be asked: "
 			"%s",
 			type->name, strerror(-r));
+	if (reply.error == ENOENT)
+		return fail_missing(call, type, reply.message);
 	if (reply.error != 0)
 		return call_fail(call, code_of_errno(reply.error), reply.error,
 			"the kernel module of %s cannot be loaded: %s", type->name, reply.message);
 	if (kernel_knows(type->name))
 		return 0;
 	return call_fail(call, POSTERN__V1__CODE__UNIMPLEMENTED, ENODEV,
-		"the module %s was loaded, but the kernel still has no %s", type->module,
+		"the module %s was loaded, but the kernel still has no %s", type->modules[0],
 		type->name);
 }

@@ -84,6 +84,11 @@ static int check_one(
 		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
 			"options: %s takes no value", option->key);
 	}
+	if (type->secret &&
+		(strcmp(option->key, type->secret) == 0 || strcmp(option->key, "password") == 0))
+		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
+			"options: %s is a secret, which has a field of its own in shares.mount",
+			option->key);
 	if (!fs_type_takes(type, option->key))
 		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
 			"options: %.64s is not an option that %s may be mounted with", option->key,

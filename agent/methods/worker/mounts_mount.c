@@ -9,6 +9,7 @@
 #include "agent/methods/kmod_client.h"
 #include "agent/methods/mount_call.h"
 #include "agent/methods/mount_options.h"
+#include "agent/methods/mount_remote.h"
 #include "agent/methods/mount_source.h"
 #include "agent/methods/mount_target.h"
 #include "agent/methods/prototypes.h"
@@ -40,6 +41,13 @@ static int fail_config(struct call *call, int context, int r, const char *what)
 	return call_fail_errno(call, r, "%s", what);
 }
 
+static int set_string(struct call *call, int context, const char *key, const char *value)
+{
+	return fsconfig(context, FSCONFIG_SET_STRING, key, value, 0) < 0
+		       ? fail_config(call, context, -errno, key)
+		       : 0;
+}
+
 static int set_option(struct call *call, int context, const Postern__V1__MountOption *option)
 {
 	char *value;
@@ -49,11 +57,28 @@ static int set_option(struct call *call, int context, const Postern__V1__MountOp
 			       ? fail_config(call, context, -errno, option->key)
 			       : 0;
 	value = call_string(call, true, &option->value, 4096, option->key);
-	if (!value)
-		return -EINVAL;
-	return fsconfig(context, FSCONFIG_SET_STRING, option->key, value, 0) < 0
-		       ? fail_config(call, context, -errno, option->key)
-		       : 0;
+	return value ? set_string(call, context, option->key, value) : -EINVAL;
+}
+
+/* What the caller does not give: what the type always has, a server's address and version. */
+static int set_ours(struct call *call, int context, const struct mount_wish *wish)
+{
+	const char *value = wish->type->always ? strchr(wish->type->always, '=') : NULL;
+	int r = 0;
+
+	if (value) {
+		char *key = arena_copy(
+			call->arena, wish->type->always, (size_t)(value - wish->type->always));
+
+		r = key ? set_string(call, context, key, value + 1) : -ENOMEM;
+	}
+	if (r == 0 && wish->address)
+		r = set_string(call, context, wish->address_key, wish->address);
+	if (r == 0 && wish->version)
+		r = set_string(call, context, "vers", wish->version);
+	if (r == 0 && wish->secret)
+		r = set_string(call, context, wish->type->secret, wish->secret);
+	return r;
 }
 
 /* A context with everything set but not created yet. */
@@ -73,9 +98,8 @@ static int configure(struct call *call, const struct mount_wish *wish, int *ret_
 	if (r == 0 && mount_read_only(wish->options, wish->n_options) &&
 		fsconfig(context, FSCONFIG_SET_FLAG, "ro", NULL, 0) < 0)
 		r = fail_config(call, context, -errno, "ro");
-	if (r == 0 && wish->secret &&
-		fsconfig(context, FSCONFIG_SET_STRING, wish->secret_key, wish->secret, 0) < 0)
-		r = fail_config(call, context, -errno, wish->secret_key);
+	if (r == 0)
+		r = set_ours(call, context, wish);
 	if (r < 0)
 		return r;
 	*ret_context = take_fd(&context);
@@ -86,6 +110,19 @@ static int configure(struct call *call, const struct mount_wish *wish, int *ret_
 static bool is_missing(const struct mount_wish *wish, int r)
 {
 	return wish->type->source == SOURCE_TAG && (r == -EINVAL || r == -ENOENT || r == -ENODEV);
+}
+
+/* What the kernel says when there is no file system to be had. */
+static int fail_create(struct call *call, const struct mount_wish *wish, int context, int r)
+{
+	const char *source = wish->source ? wish->source : wish->type->name;
+
+	if (wish->type->source == SOURCE_REMOTE && r == -EACCES)
+		return call_fail(call, POSTERN__V1__CODE__PERMISSION_DENIED, EACCES,
+			"%s: the server refuses it: the user, the secret, or what this guest may "
+			"have",
+			source);
+	return fail_config(call, context, r, source);
 }
 
 /* Creates the file system, waiting for its device as long as was asked. */
@@ -105,8 +142,7 @@ static int create(struct call *call, const struct mount_wish *wish, int *ret_con
 		}
 		r = -errno;
 		if (!is_missing(wish, r))
-			return fail_config(
-				call, context, r, wish->source ? wish->source : wish->type->name);
+			return fail_create(call, wish, context, r);
 		if (monotonic_ns() >= until)
 			return call_fail(call, POSTERN__V1__CODE__NOT_FOUND, ENODEV,
 				"no device offers the tag %s%s", wish->source,
@@ -139,6 +175,7 @@ static int check_target(struct call *call, const struct mount_wish *wish)
 /* All that comes before a mount exists: checks, module, device, the file system itself. */
 static int make(struct call *call, const struct mount_wish *wish, int *ret_target, int *ret_context)
 {
+	struct mount_wish attempt = *wish;
 	int r = check_target(call, wish);
 
 	if (r == 0)
@@ -148,7 +185,11 @@ static int make(struct call *call, const struct mount_wish *wish, int *ret_targe
 	if (r == 0)
 		r = target_open(call, wish->target, wish->create_target, ret_target);
 	if (r == 0)
-		r = create(call, wish, ret_context);
+		r = create(call, &attempt, ret_context);
+	while (r == -EPROTONOSUPPORT && mount_remote_next(&attempt))
+		r = create(call, &attempt, ret_context);
+	if (r == 0)
+		call->error = NULL;
 	return r;
 }
 
@@ -199,6 +240,8 @@ int mounts_mount(struct call *call, const Postern__V1__MountsMountRequest *reque
 		r = mount_source_check(call, request->has_source, &request->source, &wish);
 	if (r == 0)
 		r = mount_options_check(call, wish.type, wish.options, wish.n_options);
+	if (r == 0)
+		r = mount_remote_check(call, &wish);
 	return r < 0 ? r : mount_do(call, &wish, &reply->mount);
 }
 

@@ -37,9 +37,12 @@ static bool is_plain(const uint8_t *text, size_t len)
 static int join_options(struct call *call, const Postern__V1__Share *share, char **ret)
 {
 	unsigned int attributes = mount_attributes(share->options, share->n_options);
-	char *list = arena_printf(call->arena, "%s,%s",
+	const struct fs_type *type = fs_type_find(share->type);
+	bool always = type && type->always;
+	char *list = arena_printf(call->arena, "%s,%s%s%s",
 		attributes & MOUNT_ATTR_NOSUID ? "nosuid" : "suid",
-		attributes & MOUNT_ATTR_NODEV ? "nodev" : "dev");
+		attributes & MOUNT_ATTR_NODEV ? "nodev" : "dev", always ? "," : "",
+		always ? type->always : "");
 
 	for (size_t i = 0; i < share->n_options && list; i++) {
 		const Postern__V1__MountOption *option = share->options[i];

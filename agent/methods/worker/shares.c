@@ -3,11 +3,14 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#include "agent/init_kind.h"
 #include "agent/methods/mount_call.h"
 #include "agent/methods/mount_options.h"
+#include "agent/methods/mount_remote.h"
 #include "agent/methods/mount_source.h"
 #include "agent/methods/prototypes.h"
 #include "agent/methods/share.h"
+#include "agent/methods/systemd.h"
 #include "agent/worker/worker.h"
 #include "proto/clock.h"
 
@@ -35,46 +38,39 @@ static int look(struct call *call, Postern__V1__Share *share)
 	return 0;
 }
 
-static int add_to_list(struct call *call, const char *key, Postern__V1__Share *share, void *ctx)
-{
-	Postern__V1__SharesListReply *reply = ctx;
-
-	(void)key;
-	if (reply->n_shares == SHARES_MAX)
-		return 0;
-	reply->shares[reply->n_shares++] = share;
-	return look(call, share);
-}
-
 int shares_list(struct call *call, const Postern__V1__SharesListRequest *request,
 	Postern__V1__SharesListReply *reply)
 {
+	char **keys;
+	size_t n;
+	int r = share_record_keys(call, false, &keys, &n);
+
 	(void)request;
-	reply->shares = arena_alloc(call->arena, SHARES_MAX * sizeof(*reply->shares));
+	if (r < 0)
+		return r;
+	reply->shares = arena_alloc(call->arena, n * sizeof(*reply->shares) + 1);
 	if (!reply->shares)
 		return -ENOMEM;
-	return share_record_each(call, false, add_to_list, reply);
+	for (size_t i = 0; i < n && i < SHARES_MAX && r == 0; i++) {
+		/* A record that cannot be read is no reason to show none. */
+		if (share_record_from(call, keys[i], false, &reply->shares[reply->n_shares]) == 0)
+			r = look(call, reply->shares[reply->n_shares++]);
+	}
+	return r;
 }
 
 /* ---- mount ---- */
 
-/* Which option of each type takes the secret. */
-static const char *secret_key(const struct fs_type *type)
-{
-	return strcmp(type->name, "ceph") == 0 ? "secret" : "pass";
-}
-
-static int check_secret(struct call *call, const struct mount_wish *wish, bool has,
-	const ProtobufCBinaryData *secret, struct mount_wish *ret)
+static int check_secret(
+	struct call *call, bool has, const ProtobufCBinaryData *secret, struct mount_wish *wish)
 {
 	if (!has || secret->len == 0)
 		return 0;
 	if (!wish->type->secret)
 		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
 			"secret: %s takes none", wish->type->name);
-	ret->secret_key = secret_key(wish->type);
-	ret->secret = call_string(call, true, secret, SECRET_MAX, "secret");
-	return ret->secret ? 0 : -EINVAL;
+	wish->secret = call_string(call, true, secret, SECRET_MAX, "secret");
+	return wish->secret ? 0 : -EINVAL;
 }
 
 static int check(
@@ -96,9 +92,11 @@ static int check(
 	if (r == 0)
 		r = mount_source_check(call, request->has_source, &request->source, wish);
 	if (r == 0)
+		r = check_secret(call, request->has_secret, &request->secret, wish);
+	if (r == 0)
 		r = mount_options_check(call, wish->type, wish->options, wish->n_options);
 	if (r == 0)
-		r = check_secret(call, wish, request->has_secret, &request->secret, wish);
+		r = mount_remote_check(call, wish);
 	return r;
 }
 
@@ -163,6 +161,10 @@ int shares_mount(struct call *call, const Postern__V1__SharesMountRequest *reque
 
 	if (r < 0)
 		return r;
+	if (request->persistent)
+		r = share_record_check(call);
+	if (r < 0)
+		return r;
 	key = share_key(call, wish.target);
 	reply->share = describe(call, request);
 	if (!key || !reply->share)
@@ -170,8 +172,8 @@ int shares_mount(struct call *call, const Postern__V1__SharesMountRequest *reque
 	r = mount_by_type(call, key, &wish, reply->share);
 	if (r < 0)
 		return r;
-	if (request->persistent && wish.secret)
-		r = share_secret_write(call, key, &request->secret);
+	if (request->persistent)
+		r = share_secret_write(call, key, wish.secret);
 	if (r == 0)
 		r = share_record_write(call, key, reply->share);
 	if (r < 0)
@@ -211,6 +213,10 @@ int shares_unmount(struct call *call, const Postern__V1__SharesUnmountRequest *r
 	if (!reply->share)
 		return call_fail(call, POSTERN__V1__CODE__NOT_FOUND, ENOENT,
 			"no share is recorded at %s; shares.list has them all", target);
+	/* Or it would be unmounted, and come back after the next boot. */
+	r = reply->share->persistent ? share_record_check(call) : 0;
+	if (r < 0)
+		return r;
 	r = unmount_do(call, target, request->mode, &mount, &holders, &n);
 	/* One that somebody else unmounted is forgotten all the same. */
 	if (r < 0 && !(call->error && call->error->code == POSTERN__V1__CODE__NOT_FOUND))
@@ -240,14 +246,25 @@ int settle_share_unmount(
 
 #define RESTORE_WAIT_MS 5000
 
+/* The agent starts early: what systemd still mounts could hide what is mounted now. */
+static int check_early(struct call *call)
+{
+	if (init_kind() != INIT_SYSTEMD || systemd_unit_is_active("local-fs.target") != 0)
+		return 0;
+	return call_fail(call, POSTERN__V1__CODE__UNAVAILABLE, 0,
+		"the local file systems are not mounted yet (local-fs.target)");
+}
+
 /* Mounts one persistent share that is not mounted, without systemd's help. */
 static int restore_one(struct call *call, const char *key, Postern__V1__Share *share)
 {
 	Postern__V1__SharesMountRequest request = POSTERN__V1__SHARES_MOUNT_REQUEST__INIT;
 	Postern__V1__MountEntry *mount;
 	struct mount_wish wish;
-	int r;
+	int r = check_early(call);
 
+	if (r < 0)
+		return r;
 	request.has_target = true;
 	request.target = share->target;
 	request.has_source = share->has_source;
@@ -262,40 +279,56 @@ static int restore_one(struct call *call, const char *key, Postern__V1__Share *s
 	return r < 0 ? r : mount_do(call, &wish, &mount);
 }
 
-static int restore(struct call *call, const char *key, Postern__V1__Share *share, void *ctx)
+static void note(struct call *call, const char *key, Postern__V1__Share *share,
+	Postern__V1__ShareState state, const char *problem)
+{
+	share->has_state = true;
+	share->state = state;
+	share->problem = (char *)problem;
+	(void)share_record_note(call, key, share);
+}
+
+static int restore(struct call *call, const char *key, Postern__V1__Share *share)
 {
 	Postern__V1__NotifySharesMount notify = POSTERN__V1__NOTIFY_SHARES_MOUNT__INIT;
-	size_t *failed = ctx;
 	int r = look(call, share);
 
-	/* Mounted still (only the agent was started again), or by its unit. */
 	if (r < 0)
-		return 0;
+		return r;
+	/* Mounted still (only the agent was started again), or by its unit. */
 	if (share->state == POSTERN__V1__SHARE_STATE__SHARE_MOUNTED ||
+		share->state == POSTERN__V1__SHARE_STATE__SHARE_NOT_RESPONDING ||
 		share_has_unit(share->type ? share->type : "")) {
-		(void)share_record_write(call, key, share);
+		note(call, key, share, share->state, NULL);
 		return 0;
 	}
+	/* What is true should this process be given up. */
+	note(call, key, share, POSTERN__V1__SHARE_STATE__SHARE_FAILED,
+		"it is being mounted, or that took too long");
 	call->error = NULL;
 	r = restore_one(call, key, share);
-	share->problem = NULL;
+	if (r < 0) {
+		note(call, key, share, POSTERN__V1__SHARE_STATE__SHARE_FAILED,
+			call->error ? call->error->message : strerror(-r));
+		return r;
+	}
 	share->mounted_ns = clock_ns(CLOCK_REALTIME);
-	share->state = r < 0 ? POSTERN__V1__SHARE_STATE__SHARE_FAILED
-			     : POSTERN__V1__SHARE_STATE__SHARE_MOUNTED;
-	*failed += r < 0;
-	if (r < 0)
-		share->problem = call->error ? call->error->message : (char *)strerror(-r);
-	(void)share_record_write(call, key, share);
+	note(call, key, share, POSTERN__V1__SHARE_STATE__SHARE_MOUNTED, NULL);
 	notify.share = share;
-	if (r == 0)
-		worker_notify(call, TOPIC_shares_mount, &notify.base);
+	worker_notify(call, TOPIC_shares_mount, &notify.base);
 	return 0;
 }
 
-size_t shares_restore(struct call *call)
+enum restored share_restore(struct call *call, size_t number)
 {
-	size_t failed = 0;
+	Postern__V1__Share *share;
+	char **keys;
+	size_t n;
 
-	(void)share_record_each(call, true, restore, &failed);
-	return failed;
+	if (share_record_keys(call, true, &keys, &n) < 0 || number >= n)
+		return RESTORE_END;
+	/* A record that cannot be read will not get better. */
+	if (share_record_from(call, keys[number], true, &share) < 0)
+		return RESTORE_DONE;
+	return restore(call, keys[number], share) < 0 ? RESTORE_FAILED : RESTORE_DONE;
 }

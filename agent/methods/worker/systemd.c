@@ -139,6 +139,22 @@ static bool has_job(sd_bus *bus, const char *path)
 	return job != 0;
 }
 
+int systemd_unit_is_active(const char *name)
+{
+	AUTO_FREE char *path = NULL, *state = NULL;
+	sd_bus *bus;
+	int r = connect_manager(&bus);
+
+	if (r < 0)
+		return r;
+	r = bus_library.path_encode(UNIT_PREFIX, name, &path);
+	if (r >= 0)
+		r = bus_library.get_property_string(
+			bus, DESTINATION, path, UNIT, "ActiveState", NULL, &state);
+	bus_library.flush_close_unref(bus);
+	return r < 0 ? r : strcmp(state, "active") == 0;
+}
+
 /* Waits until the unit is active, or has failed. */
 static int wait_active(sd_bus *bus, const char *name)
 {

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A 9p share: QEMU's own device, in a guest whose kernel has 9p."""
+
+import os
+
+import pytest
+
+from machine import ANSWERED, BUILD, USAGE, Host
+from wire import Failed
+
+GENERIC = f"{BUILD}/generic"
+
+
+@pytest.fixture(scope="module")
+def host():
+    """Guests of the distribution's generic kernel, on a host that has no virtiofsd."""
+    machines = Host()
+    machines.env["POSTERN_GUEST_DIR"] = GENERIC
+    machines.env["POSTERN_VIRTIOFSD"] = ""
+    yield machines
+    machines.close()
+
+
+@pytest.fixture(scope="module")
+def folders(host):
+    for name in ("rw, or so", "ro"):
+        os.mkdir(f"{host.dir}/{name}")
+        with open(f"{host.dir}/{name}/from-host", "w") as file:
+            file.write("hello")
+    return f"{host.dir}/rw, or so", f"{host.dir}/ro"
+
+
+@pytest.fixture(scope="module")
+def vm(host, folders):
+    release, = os.listdir(f"{GENERIC}/lib/modules")
+    return host.launch("nine", "--kernel", f"{GENERIC}/boot/vmlinuz-{release}", "--modules",
+                       f"{GENERIC}/lib/modules/{release}", "--share", f"{folders[0]}:/mnt/rw:9p",
+                       "--share", f"{folders[1]}:/mnt/ro:9p:ro")
+
+
+def test_read_and_write(host, vm, folders):
+    assert vm.witness("read", "/mnt/rw/from-host") == "hello"
+    vm.witness("write", "/mnt/rw/from-guest", "world")
+    with open(f"{folders[0]}/from-guest") as file:
+        assert file.read() == "world"
+    shares = {s["target"]: s for s in host.json("shares", "list", "nine")["shares"]}
+    assert {s["type"] for s in shares.values()} == {"9p"} and len(shares) == 2
+    line, = [line for line in vm.witness("mounts").splitlines() if " /mnt/rw " in line]
+    assert " 9p rw," in line and {"nosuid", "nodev", "trans=virtio"} <= set(line.split()[3].split(","))
+
+
+def test_read_only_is_the_hosts_word(vm, folders):
+    assert vm.witness("read", "/mnt/ro/from-host") == "hello"
+    with pytest.raises(OSError):
+        vm.witness("write", "/mnt/ro/new", "x")
+    # Whatever the guest makes of it: mounted for writing, QEMU refuses still.
+    with vm.client() as client:
+        tag = next(s.source for s in client.call("shares.list").shares if s.target == b"/mnt/ro")
+        client.call("shares.unmount", target=b"/mnt/ro")
+        client.call("shares.mount", target=b"/mnt/ro", source=tag, type="9p")
+    assert vm.witness("read", "/mnt/ro/from-host") == "hello"
+    with pytest.raises(OSError):
+        vm.witness("write", "/mnt/ro/new", "x")
+    assert not os.path.exists(f"{folders[1]}/new")
+
+
+def test_unmount_and_mount_again(host, vm):
+    tag = next(s["source"] for s in host.json("shares", "list", "nine")["shares"] if s["target"] == "/mnt/rw")
+    host.run("shares", "remove", "nine", "/mnt/rw")
+    assert " /mnt/rw " not in vm.witness("mounts")
+    # The device is there still: its tag is all that it takes.
+    host.run("shares", "add", "nine", "--type", "9p", tag, "/mnt/again", "--option", "msize=65536")
+    assert vm.witness("read", "/mnt/again/from-host") == "hello"
+    assert "msize=65536" in vm.witness("mounts")
+    host.run("shares", "remove", "nine", "/mnt/again")
+    host.run("shares", "add", "nine", "--type", "9p", tag, "/mnt/rw", "--read-only")
+    with pytest.raises(OSError):
+        vm.witness("write", "/mnt/rw/new", "x")
+    host.run("shares", "remove", "nine", "/mnt/rw")
+
+
+def test_it_cannot_be_plugged(host, vm, folders):
+    _, err = host.run("shares", "add", "nine", "--type", "9p", folders[0], "/mnt/x", code=USAGE)
+    assert "QEMU cannot plug a 9p device" in err and "--share" in err
+    _, err = host.run("shares", "add", "nine", folders[0], "/mnt/x", code=4)
+    assert "virtiofsd is not installed" in err and ":9p" in err
+
+
+def test_a_tag_that_is_not_there(host, vm):
+    with vm.client() as client:
+        with pytest.raises(Failed) as failed:
+            client.call("shares.mount", target=b"/mnt/x", source=b"nobody", type="9p", wait_ms=200)
+    assert failed.value.code == "NOT_FOUND" and "no device offers the tag nobody" in failed.value.message
+    _, err = host.run("shares", "add", "nine", "--type", "9p", "nobody", "/mnt/x", code=ANSWERED)
+    assert "nobody" in err
+
+
+def test_more_module_than_the_small_guest_has(vm):
+    """A type whose module is not in the image: the error says how it gets there."""
+    with vm.client() as client:
+        with pytest.raises(Failed) as failed:
+            client.call("shares.mount", target=b"/mnt/x", source=b"192.0.2.1:/", type="ceph", secret=b"a2V5")
+    assert failed.value.code == "NOT_FOUND"
+    assert "no module ceph fits the running kernel" in failed.value.message
+    assert "--add-module ceph" in failed.value.message
