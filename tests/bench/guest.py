@@ -17,7 +17,7 @@ CID = 3
 UNIT = """[Unit]
 DefaultDependencies=no
 Wants=modprobe@vmw_vsock_virtio_transport.service
-After=modprobe@vmw_vsock_virtio_transport.service systemd-remount-fs.service
+After=modprobe@vmw_vsock_virtio_transport.service systemd-remount-fs.service {after}
 [Service]
 ExecStart={command}
 Restart=always
@@ -30,6 +30,9 @@ UNITS = {
     "bench-qga": f"/usr/sbin/qemu-ga -m vsock-listen -p {CID}:{QGA_PORT}",
     "bench-memory": f"/usr/bin/memory {MEMORY_PORT} postern qemu-ga",
 }
+# It answers when the boot is over: until then modules are loaded and file systems mounted, which wakes
+# whoever watches them.
+AFTER = {"bench-memory": "multi-user.target"}
 PROGRAMS = ("vsock_server", "memory")
 
 
@@ -38,7 +41,7 @@ def add_to(tree):
         shutil.copy(f"{BENCH}/{program}", f"{tree}/usr/bin/{program}")
     for name, command in UNITS.items():
         with open(f"{tree}/etc/systemd/system/{name}.service", "w") as unit:
-            unit.write(UNIT.format(command=command))
+            unit.write(UNIT.format(command=command, after=AFTER.get(name, "")))
     debian.chroot("systemctl", "enable", *UNITS)
 
 
@@ -72,7 +75,7 @@ def read_port(uds, port, send=b"", until=None):
     return data
 
 
-def wait_for(uds, seconds=90):
+def wait_for(uds, seconds=240):
     """Until every server answers."""
     deadline = time.monotonic() + seconds
     for port, send, until in ((ECHO_PORT, b"x", b"x"), (MEMORY_PORT, b"", None),
