@@ -9,7 +9,7 @@ import debian
 from machine import ABSENT, REFUSED, Host, Machine, wait_until
 from wire import Closed, Failed, pb
 
-POWER_OFF, REBOOT, HALT = 1, 2, 3
+REBOOT, HALT = 2, 3
 SCRIPT = "/etc/init.d/posternd"
 OPENRC_INIT = "init=/sbin/openrc-init"
 
@@ -79,11 +79,6 @@ def reboot(host, vm, by):
     before = shut_down(vm, REBOOT, by)
     wait_until(lambda: boot_of(vm) not in (None, before), timeout=400, step=0.5)
     host.until(lambda: host.info("rc")["state"] == "ready", 100)
-
-
-def halt(vm, by):
-    shut_down(vm, HALT, by)
-    wait_until(lambda: "System halted" in vm.console(), timeout=200, step=0.2)
 
 
 def test_install_enables_and_starts(vm, client):
@@ -194,7 +189,8 @@ def test_stop_asks_sysvinit(host, vm):
 
 def test_halt_under_sysvinit(host, vm, image):
     host.run("launch", "rc", *debian.launch_options(image), timeout=400)
-    halt(vm, "sysvinit")
+    shut_down(vm, HALT, "sysvinit")
+    wait_until(lambda: "System halted" in vm.console(), timeout=200, step=0.2)
     host.run("stop", "-f", "rc")
 
 
@@ -203,8 +199,5 @@ def test_openrc_as_process_1(host, vm, image):
     with vm.client(timeout=60) as client:
         assert client.call("system.info").init == "openrc-init"
     reboot(host, vm, "openrc-init")
-    halt(vm, "openrc-init")
-    host.run("stop", "-f", "rc")
-    host.run("launch", "rc", *debian.launch_options(image, OPENRC_INIT), timeout=400)
     out, _ = host.run("stop", "rc", "-t", "120", timeout=200)
     assert "finished stopping" in out
