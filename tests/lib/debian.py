@@ -48,7 +48,10 @@ def prepare_systemd(tree):
 
 
 def prepare_openrc(tree):
-    if not os.path.exists(f"{tree}/usr/lib/modules"):
+    # Of the kernel that it is booted with, which may have changed since.
+    if not os.path.isdir(f"{tree}/usr/lib/modules") or (
+            os.listdir(f"{tree}/usr/lib/modules") != os.listdir(f"{TREE}/usr/lib/modules")):
+        shutil.rmtree(f"{tree}/usr/lib/modules", ignore_errors=True)
         subprocess.run(["cp", "-al", f"{TREE}/usr/lib/modules", f"{tree}/usr/lib"], check=True)
     write(f"{tree}/etc/modules", "vmw_vsock_virtio_transport\n")
     write(f"{tree}/etc/fstab", "/dev/vda / ext4 defaults 0 0\n")

@@ -69,7 +69,7 @@ def test_a_reboot(vm):
         first = client.call("system_load.historical").points[0].time_s
         assert client.call("power.shutdown", mode=2).by == "postern-init"
         went = time.time()
-    wait_until(lambda: boot_id(vm) not in (None, boot), timeout=120, step=0.5)
+    wait_until(lambda: boot_id(vm) not in (None, boot), timeout=300, step=0.5)
     with vm.client(timeout=60) as client:
         wait_until(lambda: len(client.call("shares.list").shares) == 2 and
                    all(s.state == 1 for s in client.call("shares.list").shares))

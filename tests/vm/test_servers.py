@@ -254,7 +254,7 @@ def test_persistent_shares_and_their_secret(host, vm, secret_file):
     with vm.client(timeout=60) as client:
         boot = client.hello_reply.boot_id
         client.call("power.shutdown", mode=2)
-    wait_until(lambda: boot_id(vm) not in (None, boot), timeout=120, step=0.5)
+    wait_until(lambda: boot_id(vm) not in (None, boot), timeout=300, step=0.5)
     with vm.client(timeout=60) as client:
         def states():
             return {s.target.decode(): s.state for s in client.call("shares.list").shares}
