@@ -184,7 +184,7 @@ def measure_connections(results, vm):
 def in_the_systemd_guest(results, host, parts, rounds):
     image = f"{host.dir}/bench.img"
     say("making the image and booting the systemd guest")
-    guest.make_image(image)
+    debian.make_image(image, guest.add_to)
     vm = host.launch("bench", *debian.launch_options(image), "--cid", str(guest.CID), witness=False)
     guest.wait_for(vm.vsock)
     if "memory" in parts:

@@ -42,23 +42,7 @@ def add_to(tree):
     for name, command in UNITS.items():
         with open(f"{tree}/etc/systemd/system/{name}.service", "w") as unit:
             unit.write(UNIT.format(command=command, after=AFTER.get(name, "")))
-    debian.chroot("systemctl", "enable", *UNITS)
-
-
-def remove_from(tree):
-    """The tree is also the tests'."""
-    debian.chroot("systemctl", "disable", *UNITS)
-    for path in [f"usr/bin/{program}" for program in PROGRAMS] + \
-            [f"etc/systemd/system/{name}.service" for name in UNITS]:
-        if os.path.exists(f"{tree}/{path}"):
-            os.unlink(f"{tree}/{path}")
-
-
-def make_image(path):
-    try:
-        debian.make_image(path, add_to)
-    finally:
-        remove_from(debian.TREE)
+    debian.chroot(tree, "systemctl", "enable", *UNITS)
 
 
 def read_port(uds, port, send=b"", until=None):

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Debian guests, with systemd or OpenRC, and the agent installed as an administrator would."""
 
+import contextlib
 import os
 import shutil
 import subprocess
+import tempfile
 
 from wire import BUILD
 
@@ -29,7 +31,7 @@ pidfile=/run/witness.pid
 """
 
 
-def chroot(*command, tree=TREE):
+def chroot(tree, *command):
     return subprocess.run(["chroot", tree, *command], check=True, capture_output=True, text=True,
                           env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
 
@@ -41,18 +43,14 @@ def write(path, text, mode=0o644):
 
 
 def prepare_systemd(tree):
-    chroot("systemd-sysusers", tree=tree)
+    chroot(tree, "systemd-sysusers")
     write(f"{tree}/etc/modules-load.d/witness.conf", "vmw_vsock_virtio_transport\n")
     write(f"{tree}/etc/systemd/system/witness.service", SYSTEMD_WITNESS)
-    chroot("systemctl", "enable", "witness.service", tree=tree)
+    chroot(tree, "systemctl", "enable", "witness.service")
 
 
 def prepare_openrc(tree):
-    # Of the kernel that it is booted with, which may have changed since.
-    if not os.path.isdir(f"{tree}/usr/lib/modules") or (
-            os.listdir(f"{tree}/usr/lib/modules") != os.listdir(f"{TREE}/usr/lib/modules")):
-        shutil.rmtree(f"{tree}/usr/lib/modules", ignore_errors=True)
-        subprocess.run(["cp", "-al", f"{TREE}/usr/lib/modules", f"{tree}/usr/lib"], check=True)
+    subprocess.run(["cp", "-a", f"{TREE}/usr/lib/modules", f"{tree}/usr/lib"], check=True)
     write(f"{tree}/etc/modules", "vmw_vsock_virtio_transport\n")
     write(f"{tree}/etc/fstab", "/dev/vda / ext4 defaults 0 0\n")
     write(f"{tree}/etc/init.d/witness", OPENRC_WITNESS, 0o755)
@@ -62,27 +60,37 @@ def prepare_openrc(tree):
     for folder in ("init.d", "runlevels/sysinit", "runlevels/default", "runlevels/recovery", "runlevels/off"):
         for name in set(os.listdir(f"{tree}/etc/{folder}")) - kept:
             os.unlink(f"{tree}/etc/{folder}/{name}")
-    chroot("rc-update", "add", "witness", "default", tree=tree)
+    chroot(tree, "rc-update", "add", "witness", "default")
     # There is no terminal but the console.
     with open(f"{tree}/etc/inittab") as table:
         lines = [line for line in table if "getty" not in line]
     write(f"{tree}/etc/inittab", "".join(lines))
 
 
-def make_image(path, extra=None, tree=TREE, install=True):
-    """Puts the agent and the witness into the tree and writes it as an ext4 image. install: its
-    service too, by `posternd install`, whose output is returned. extra(tree) may add to it."""
-    subprocess.run(["make", "-s", "install-agent", f"DESTDIR={tree}", f"B={BUILD}"], cwd=ROOT, check=True,
-                   capture_output=True)
-    shutil.copy(f"{BUILD}/tests/witness", f"{tree}/usr/bin/witness")
-    (prepare_openrc if tree == OPENRC_TREE else prepare_systemd)(tree)
-    printed = chroot("posternd", *(["install", "--no-start"] if install else ["uninstall"]), tree=tree).stdout
-    if extra:
-        extra(tree)
-    if os.path.exists(path):
-        os.unlink(path)
-    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", tree, path, "1200M"], check=True)
-    return printed
+@contextlib.contextmanager
+def filled_tree(source=TREE):
+    """A copy of the source tree with the agent and the witness in it, gone afterwards."""
+    tree = tempfile.mkdtemp(prefix="postern-test-")
+    try:
+        subprocess.run(["cp", "-a", f"{source}/.", tree], check=True)
+        subprocess.run(["make", "-s", "install-agent", f"DESTDIR={tree}", f"B={BUILD}"], cwd=ROOT, check=True,
+                       capture_output=True)
+        shutil.copy(f"{BUILD}/tests/witness", f"{tree}/usr/bin/witness")
+        (prepare_openrc if source == OPENRC_TREE else prepare_systemd)(tree)
+        yield tree
+    finally:
+        shutil.rmtree(tree)
+
+
+def make_image(path, extra=None, source=TREE, install=True):
+    """Writes a filled tree as an ext4 image. install: with the agent's service, by `posternd install`.
+    extra(tree) may add to it."""
+    with filled_tree(source) as tree:
+        if install:
+            chroot(tree, "posternd", "install", "--no-start")
+        if extra:
+            extra(tree)
+        subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-d", tree, path, "1200M"], check=True)
 
 
 GRUB_MENU = """set root=(hd0,msdos1)

@@ -24,7 +24,7 @@ def host():
 @pytest.fixture(scope="module")
 def image(host):
     path = f"{host.dir}/disk.img"
-    debian.make_image(path, tree=debian.OPENRC_TREE, install=False)
+    debian.make_image(path, source=debian.OPENRC_TREE, install=False)
     return path
 
 

@@ -34,17 +34,13 @@ UNITS = "/etc/systemd/system"
 
 def add_clean(tree):
     debian.write(f"{tree}{UNITS}/clean.service", CLEAN)
-    debian.chroot("systemctl", "enable", "clean.service")
+    debian.chroot(tree, "systemctl", "enable", "clean.service")
 
 
 @pytest.fixture(scope="module")
 def image(host):
     path = f"{host.dir}/disk.img"
-    try:
-        debian.make_image(path, add_clean, install=False)
-    finally:
-        debian.chroot("systemctl", "disable", "clean.service")
-        os.unlink(f"{debian.TREE}{UNITS}/clean.service")
+    debian.make_image(path, add_clean, install=False)
     return path
 
 
@@ -295,10 +291,11 @@ def test_a_disk_with_its_own_boot_loader(host):
 
 def test_an_image_that_is_being_built():
     """Without a running systemd the files are placed and linked all the same, and removed again."""
-    units = f"{debian.TREE}{UNITS}"
-    out = debian.chroot("posternd", "install", "--no-start").stdout
-    assert "the agent is enabled (systemd)" in out and "daemon-reload" not in out
-    assert os.path.islink(f"{units}/sysinit.target.wants/posternd.service")
-    debian.chroot("posternd", "uninstall")
-    assert not [name for name in os.listdir(units) if name.startswith("postern")]
-    assert not os.path.lexists(f"{units}/sysinit.target.wants/posternd.service")
+    with debian.filled_tree() as tree:
+        units = f"{tree}{UNITS}"
+        out = debian.chroot(tree, "posternd", "install", "--no-start").stdout
+        assert "the agent is enabled (systemd)" in out and "daemon-reload" not in out
+        assert os.path.islink(f"{units}/sysinit.target.wants/posternd.service")
+        debian.chroot(tree, "posternd", "uninstall")
+        assert not [name for name in os.listdir(units) if name.startswith("postern")]
+        assert not os.path.lexists(f"{units}/sysinit.target.wants/posternd.service")
