@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""postern-vsockd beside vhost-device-vsock: the same small guest behind each, in turn.
+"""postern-vsockd beside vhost-device-vsock: the same small guest behind each, at the same time.
 
 The peer is the package vhost-device-vsock of Debian's unstable suite, fetched with an apt
 configuration of its own and only unpacked: nothing of it is installed.
 """
 
+import contextlib
 import os
 import re
 import subprocess
@@ -14,7 +15,7 @@ import guest
 
 PEER = f"{guest.BENCH}/peer"
 BOOTS = 5
-ROUNDS = 3  # of each boot, after one that warms up
+ROUNDS = 5  # of each boot, after one that warms up
 MIB = 1 << 20
 CELLS = {
     "rtt_p50_us": ("1001", "rtt", "64", "2000"),
@@ -113,6 +114,12 @@ class Behind:
                               capture_output=True, text=True)
         return float(done.stdout.split()[0])
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
     def close(self):
         for process in self.running[::-1]:
             process.terminate()
@@ -122,19 +129,13 @@ class Behind:
             os.unlink(self.uds)
 
 
-def one_boot(folder, back_end, boot):
-    """Median of each cell."""
-    taken = {cell: [] for cell in CELLS}
-    behind = Behind(folder, back_end, boot)
-    try:
-        for number in range(1 + ROUNDS):
-            for cell, words in CELLS.items():
-                value = behind.measure(words)
-                if number > 0:
-                    taken[cell].append(value)
-    finally:
-        behind.close()
-    return {cell: sorted(values)[len(values) // 2] for cell, values in taken.items()}
+def measure_round(results, pair, number):
+    """Each cell of both, one right after the other; who is first changes."""
+    for cell, words in CELLS.items():
+        for kind in sorted(pair, reverse=number % 2 == 0):
+            results.add(f"{kind}_{cell}", pair[kind].measure(words))
+        name = cell.removesuffix("_p50_us").removesuffix("_mib_s")
+        results.ratio(f"vsockd_over_peer_{name}_ratio", f"vsockd_{cell}", f"peer_{cell}")
 
 
 def measure_vsockd(results, host, say):
@@ -150,11 +151,13 @@ def measure_vsockd(results, host, say):
         "peer": [program, "--guest-cid", "4", "--socket", "{device}", "--uds-path", "{uds}"],
     }
     boot = boot_files(host)
-    for number in range(BOOTS):
-        for kind in sorted(back_ends, reverse=number % 2 == 0):
-            say(f"boot {number + 1} of {BOOTS} behind {os.path.basename(back_ends[kind][0])}")
-            for cell, value in one_boot(f"{host.dir}/{kind}{number}", back_ends[kind], boot).items():
-                results.add(f"{kind}_{cell}", value)
-        for cell in CELLS:
-            name = cell.removesuffix("_p50_us").removesuffix("_mib_s")
-            results.ratio(f"vsockd_over_peer_{name}_ratio", f"vsockd_{cell}", f"peer_{cell}")
+    for boot_number in range(BOOTS):
+        say(f"boot {boot_number + 1} of {BOOTS} behind both")
+        with contextlib.ExitStack() as stack:
+            pair = {kind: stack.enter_context(Behind(f"{host.dir}/{kind}{boot_number}", back_end, boot))
+                    for kind, back_end in back_ends.items()}
+            for behind in pair.values():
+                for words in CELLS.values():
+                    behind.measure(words)
+            for number in range(ROUNDS):
+                measure_round(results, pair, number)

@@ -2,16 +2,19 @@
 /*
  * A closed loop on one connection: sends a fixed request, reads until its answer is whole, again.
  *
- *   roundtrip UDS PORT COUNT MODE PRELUDE REQUEST [UNDO]
+ *   roundtrip UDS PORT MODE PRELUDE REQUEST [UNDO]
  *
  * UDS      a hybrid vsock socket, dialled with "CONNECT PORT"
- * COUNT    round trips that are timed; some more go before them untimed
- * MODE     when an answer is whole: exact (as long as the request), frame (a varint with the
- * length, then so many bytes), line (up to a line feed) PRELUDE  hex, sent once, answered once;
- * "-": none REQUEST  hex, what is timed UNDO     hex, sent after each request and not timed
+ * MODE     when an answer is whole: exact (as long as the request), frame (a varint with the length,
+ *          then so many bytes), line (up to a line feed)
+ * PRELUDE  hex, sent once, answered once; "-": none
+ * REQUEST  hex, what is timed
+ * UNDO     hex, sent after each request and not timed
  *
- * Prints one line with the times in microseconds, in order; then every answer as it was read, for
- * the caller to check. Exit status 1 when anything went wrong.
+ * For each line with a number that it reads it makes so many round trips, and prints one line with
+ * their times in microseconds, in order: so programs can be measured in turn, a few trips each. At the
+ * end of its input it prints every answer as it was read, for the caller to check. Exit status 1 when
+ * anything went wrong.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -26,7 +29,6 @@
 
 #define REQUEST_MAX  4096
 #define ANSWER_MAX   (1024U * 1024)
-#define WARM_UP      20
 #define DIAL_TRIES   100 /* a server of one connection at a time may still be closing the last */
 #define DIAL_WAIT_NS 50000000
 
@@ -112,8 +114,7 @@ static double trip(int fd, enum mode mode, const struct bytes *request, bool kee
 
 	write_all(fd, request->data, request->len);
 	while ((more = missing(mode, len, request->len)) > 0) {
-		/* An answer is all that can come: what is read beyond it would show in the check.
-		 */
+		/* An answer is all that can come: what is read beyond it would show in the check. */
 		size_t room = mode == MODE_EXACT ? more : sizeof(answer) - len;
 		ssize_t n = room < more ? 0 : read(fd, answer + len, room);
 
@@ -180,48 +181,54 @@ static enum mode parse_mode(const char *text)
 	return MODE_LINE;
 }
 
+static void take_turn(int fd, enum mode mode, unsigned long count, const struct bytes *request,
+	const struct bytes *undo)
+{
+	double *times = calloc(count, sizeof(*times));
+
+	if (count == 0 || !times)
+		fail("count");
+	for (unsigned long i = 0; i < count; i++) {
+		times[i] = trip(fd, mode, request, true);
+		if (undo->len > 0)
+			(void)trip(fd, mode, undo, true);
+	}
+	for (unsigned long i = 0; i < count; i++)
+		(void)printf("%s%.1f", i ? " " : "", times[i]);
+	(void)printf("\n");
+	if (fflush(stdout) != 0)
+		fail("output");
+	free(times);
+}
+
 int main(int argc, char **argv)
 {
 	static struct bytes prelude, request, undo;
-	unsigned long count, warm_up;
 	enum mode mode;
-	double *times;
+	char line[32];
 	int fd;
 
-	if (argc != 7 && argc != 8) {
-		(void)fputs("usage: roundtrip UDS PORT COUNT {exact|frame|line} PRELUDE REQUEST "
-			    "[UNDO]\n",
+	if (argc != 6 && argc != 7) {
+		(void)fputs("usage: roundtrip UDS PORT {exact|frame|line} PRELUDE REQUEST [UNDO]\n",
 			stderr);
 		return 2;
 	}
 	errno = 0;
-	count = strtoul(argv[3], NULL, 10);
-	mode = parse_mode(argv[4]);
-	if (strcmp(argv[5], "-") != 0)
-		parse_hex(argv[5], &prelude);
-	parse_hex(argv[6], &request);
-	if (argc == 8)
-		parse_hex(argv[7], &undo);
-	times = calloc(count, sizeof(*times));
+	mode = parse_mode(argv[3]);
+	if (strcmp(argv[4], "-") != 0)
+		parse_hex(argv[4], &prelude);
+	parse_hex(argv[5], &request);
+	if (argc == 7)
+		parse_hex(argv[6], &undo);
 	answers = open_memstream(&answers_text, &answers_len);
-	if (count == 0 || !times || !answers)
-		fail("COUNT");
-	warm_up = undo.len > 0 ? 1 : WARM_UP;
+	if (!answers)
+		fail("memory");
 	fd = dial(argv[1], argv[2]);
 	if (prelude.len > 0)
 		(void)trip(fd, mode, &prelude, false);
-	for (unsigned long i = 0; i < count + warm_up; i++) {
-		double us = trip(fd, mode, &request, true);
-
-		if (i >= warm_up)
-			times[i - warm_up] = us;
-		if (undo.len > 0)
-			(void)trip(fd, mode, &undo, true);
-	}
+	while (fgets(line, sizeof(line), stdin))
+		take_turn(fd, mode, strtoul(line, NULL, 10), &request, &undo);
 	(void)close(fd);
-	for (unsigned long i = 0; i < count; i++)
-		(void)printf("%s%.1f", i ? " " : "", times[i]);
-	(void)printf("\n");
 	if (fclose(answers) != 0 || fwrite(answers_text, 1, answers_len, stdout) != answers_len)
 		fail("output");
 	return fflush(stdout) != 0;
