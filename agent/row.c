@@ -11,6 +11,7 @@ const struct method_row method_rows[METHOD_COUNT] = {
 #define METHOD(service, rpc, Type, where_, caps_, profile_, default_ms_, max_ms_, flags_, settle,  \
 	needs, summary_)                                                                           \
 	[METHOD_##service##_##rpc] = {.name = #service "." #rpc,                                   \
+		.name_len = sizeof(#service "." #rpc) - 1,                                         \
 		.where = where_,                                                                   \
 		.profile = profile_,                                                               \
 		.caps = caps_,                                                                     \
@@ -32,8 +33,7 @@ const struct topic_row topic_rows[TOPIC_COUNT] = {
 enum method method_find(const char *name, size_t len)
 {
 	for (int i = 0; i < METHOD_COUNT; i++)
-		if (strlen(method_rows[i].name) == len &&
-			memcmp(method_rows[i].name, name, len) == 0)
+		if (method_rows[i].name_len == len && memcmp(method_rows[i].name, name, len) == 0)
 			return (enum method)i;
 	return METHOD_COUNT;
 }

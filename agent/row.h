@@ -79,6 +79,7 @@ enum topic {
 
 struct method_row {
 	const char *name;
+	size_t name_len;
 	enum where where;
 	enum profile profile;
 	uint64_t caps;

@@ -2,6 +2,7 @@
 #include "arena.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,23 +17,9 @@ struct arena_chunk {
 	_Alignas(max_align_t) unsigned char data[];
 };
 
-static void *allocator_alloc(void *arena, size_t n)
-{
-	return arena_alloc(arena, n);
-}
-
-static void allocator_free(void *arena, void *memory)
-{
-	/* Everything goes at once with the arena. */
-	(void)arena;
-	(void)memory;
-}
-
 void arena_init(struct arena *arena, size_t cap)
 {
-	*arena = (struct arena){.cap = cap,
-		.allocator = {
-			.alloc = allocator_alloc, .free = allocator_free, .allocator_data = arena}};
+	*arena = (struct arena){.cap = cap};
 }
 
 static void free_chunks(struct arena *arena)
@@ -70,7 +57,8 @@ void arena_done(struct arena *arena)
 	free_chunks(arena);
 }
 
-void *arena_alloc(struct arena *arena, size_t n)
+/* n bytes, not zeroed. */
+static void *take(struct arena *arena, size_t n)
 {
 	struct arena_chunk *chunk = arena->chunks;
 	size_t size;
@@ -94,15 +82,25 @@ void *arena_alloc(struct arena *arena, size_t n)
 	}
 	memory = chunk->data + chunk->used;
 	chunk->used += n;
-	return memset(memory, 0, n);
+	return memory;
+}
+
+void *arena_alloc(struct arena *arena, size_t n)
+{
+	void *memory = take(arena, n);
+
+	return memory ? memset(memory, 0, n) : NULL;
 }
 
 void *arena_copy(struct arena *arena, const void *data, size_t n)
 {
-	unsigned char *copy = arena_alloc(arena, n + 1);
+	unsigned char *copy = n < SIZE_MAX ? take(arena, n + 1) : NULL;
 
-	if (copy && n > 0)
+	if (!copy)
+		return NULL;
+	if (n > 0)
 		memcpy(copy, data, n);
+	copy[n] = '\0';
 	return copy;
 }
 

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Memory that lives as long as one request: allocated in a row, capped, freed all at once. It also
- * is the allocator that libprotobuf-c unpacks into, so that hostile bytes cannot make it take more
- * than the cap.
+ * Memory that lives as long as one request: allocated in a row, capped, freed all at once. Messages
+ * are decoded into it, so that hostile bytes cannot make them take more than the cap.
  */
 #pragma once
 
-#include <protobuf-c/protobuf-c.h>
 #include <stddef.h>
 
 struct arena_chunk;
@@ -15,7 +13,6 @@ struct arena {
 	struct arena_chunk *chunks; /* newest first */
 	size_t used;                /* bytes taken from the system */
 	size_t cap;
-	ProtobufCAllocator allocator;
 };
 
 /* An empty arena that will hold at most cap bytes. It must not be moved afterwards. */

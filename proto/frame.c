@@ -2,12 +2,15 @@
 #include "frame.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "clock.h"
+#include "encode.h"
 #include "limits.h"
 
-#define READ_SIZE 4096
+#define READ_SIZE   4096
+#define APPEND_ROOM 4096 /* most frames are smaller */
 
 ssize_t frame_read(struct frame_reader *reader, int fd)
 {
@@ -27,8 +30,6 @@ ssize_t frame_read(struct frame_reader *reader, int fd)
 	if (n < 0)
 		return -errno;
 	buffer_commit(&reader->in, (size_t)n);
-	if (n > 0 && reader->started_ns == 0)
-		reader->started_ns = monotonic_ns();
 	return n;
 }
 
@@ -58,22 +59,24 @@ int frame_next(struct frame_reader *reader, const uint8_t **ret_body, size_t *re
 
 	if (have == 0) {
 		buffer_consume(&reader->in, 0);
-		reader->started_ns = 0;
 		return 0;
 	}
 	header = parse_length(buffer_front(&reader->in), have, &len);
-	if (header <= 0)
+	if (header < 0)
 		return header;
-	if (len > reader->limit)
+	if (header > 0 && len > reader->limit)
 		return -EMSGSIZE;
-	if (have - (size_t)header < len)
+	if (header == 0 || have - (size_t)header < len) {
+		/* The clock is looked at only for frames that do not come at once. */
+		if (reader->started_ns == 0)
+			reader->started_ns = monotonic_ns();
 		return 0;
+	}
 	*ret_body = buffer_front(&reader->in) + header;
 	*ret_len = len;
 	/* The bytes stay where they are until the next call reads or consumes. */
 	reader->in.start += (size_t)header + len;
-	/* What follows belongs to the next frame, whose time starts now. */
-	reader->started_ns = buffer_len(&reader->in) > 0 ? monotonic_ns() : 0;
+	reader->started_ns = 0;
 	return 1;
 }
 
@@ -94,16 +97,28 @@ size_t frame_header(uint8_t *header, uint32_t len)
 
 int frame_append(struct buffer *out, const ProtobufCMessage *message, size_t limit)
 {
-	size_t len = protobuf_c_message_get_packed_size(message), n;
-	uint8_t *at;
+	size_t most;
 
-	if (len == 0 || len > limit)
-		return -EMSGSIZE;
-	at = buffer_reserve(out, FRAME_HEADER_MAX + len);
-	if (!at)
-		return -ENOMEM;
-	n = frame_header(at, (uint32_t)len);
-	n += protobuf_c_message_pack(message, at + n);
-	buffer_commit(out, n);
-	return 0;
+	if (limit > FRAME_CEILING)
+		limit = FRAME_CEILING;
+	most = FRAME_HEADER_MAX + limit + ENCODE_SLACK;
+	for (size_t room = APPEND_ROOM;; room *= 2) {
+		uint8_t *at;
+		size_t len, n;
+
+		room = room < most ? room : most;
+		at = buffer_reserve(out, room);
+		if (!at)
+			return -ENOMEM;
+		len = encode_before(at + FRAME_HEADER_MAX, at + room, message);
+		if (len == ENCODE_NO_ROOM && room < most)
+			continue;
+		/* An empty message is no frame. */
+		if (len > limit || len == 0)
+			return -EMSGSIZE;
+		n = frame_header(at, (uint32_t)len);
+		memmove(at + n, at + room - len, len);
+		buffer_commit(out, n + len);
+		return 0;
+	}
 }

@@ -16,7 +16,7 @@
 struct frame_reader {
 	struct buffer in;
 	size_t limit;        /* highest length accepted, bytes */
-	uint64_t started_ns; /* when the incomplete frame's first byte came; 0: there is none */
+	uint64_t started_ns; /* when the next frame was found incomplete; 0: it was not */
 };
 
 /* Reads what fd has, once. Returns the number of bytes, 0 at end of file, -EAGAIN, -ENOMEM or

@@ -26,7 +26,7 @@
 #define VERIFY_SINGULAR_REPEATS 16    /* occurrences of a number or text that should come once */
 #define VERIFY_FIELDS           64    /* fields of one message of ours; a test holds us to it */
 
-/* Decoded messages: libprotobuf-c needs up to 80 times the bytes of the wire. */
+/* Decoded messages: their structures need up to 80 times the bytes of the wire. */
 #define ARENA_REQUEST_MAX (4u << 20)
 #define ARENA_HOST_MAX    (64u << 20)
 

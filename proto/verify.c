@@ -4,12 +4,12 @@
 #include <errno.h>
 #include <string.h>
 
-#include "arena.h"
+#include "decode.h"
 #include "limits.h"
 #include "utf8.h"
+#include "wire.h"
 
-/* Wire types of the protobuf encoding. 3 and 4 (groups), 6 and 7 are refused. */
-enum { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
+#define NO_MEMORY "more memory than a message may need"
 
 const struct verify_limits verify_agent_limits = {
 	.elements = VERIFY_ELEMENTS, .elements_total = VERIFY_ELEMENTS_TOTAL};
@@ -19,8 +19,9 @@ const struct verify_limits verify_host_limits = {.elements = VERIFY_HOST_ELEMENT
 
 struct verifier {
 	const struct verify_limits *limits;
-	uint32_t elements; /* of all repeated fields so far */
-	uint32_t unknown;  /* unknown fields so far */
+	struct arena *arena; /* NULL: nothing is built, only checked */
+	uint32_t elements;   /* of all repeated fields so far */
+	uint32_t unknown;    /* unknown fields so far */
 	const char *why;
 };
 
@@ -40,6 +41,10 @@ static int take_varint(struct cursor *cursor, int most, uint64_t *ret_value)
 {
 	uint64_t value = 0;
 
+	if (cursor->at < cursor->end && *cursor->at < 0x80) {
+		*ret_value = *cursor->at++;
+		return 0;
+	}
 	for (int i = 0; i < most && cursor->at < cursor->end; i++) {
 		uint8_t byte = *cursor->at++;
 
@@ -62,7 +67,7 @@ static int take_value(
 	*ret_bytes = (struct cursor){0};
 	if (wire == WIRE_VARINT)
 		return take_varint(cursor, 10, ret_number);
-	/* libprotobuf-c reads no more than five bytes of a length. */
+	/* As libprotobuf-c reads a length. */
 	if (wire == WIRE_BYTES && take_varint(cursor, 5, ret_number) < 0)
 		return -1;
 	left = (size_t)(cursor->end - cursor->at);
@@ -80,26 +85,6 @@ static int take_value(
 	return 0;
 }
 
-static unsigned int wire_of(ProtobufCType type)
-{
-	switch (type) {
-	case PROTOBUF_C_TYPE_SFIXED32:
-	case PROTOBUF_C_TYPE_FIXED32:
-	case PROTOBUF_C_TYPE_FLOAT:
-		return WIRE_32;
-	case PROTOBUF_C_TYPE_SFIXED64:
-	case PROTOBUF_C_TYPE_FIXED64:
-	case PROTOBUF_C_TYPE_DOUBLE:
-		return WIRE_64;
-	case PROTOBUF_C_TYPE_STRING:
-	case PROTOBUF_C_TYPE_BYTES:
-	case PROTOBUF_C_TYPE_MESSAGE:
-		return WIRE_BYTES;
-	default:
-		return WIRE_VARINT;
-	}
-}
-
 static int check_enum(
 	struct verifier *verifier, const ProtobufCFieldDescriptor *field, uint64_t value)
 {
@@ -113,13 +98,28 @@ static int check_enum(
 	return 0;
 }
 
+/* Eight characters at once, when all are ASCII and none is a NUL. */
+static bool is_plain(const uint8_t *text)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	uint64_t word;
+
+	memcpy(&word, text, sizeof(word));
+	return ((word | (word - ones)) & (ones << 7)) == 0;
+}
+
 static int check_string(struct verifier *verifier, struct cursor text)
 {
 	uint32_t c;
 
 	while (text.at < text.end) {
-		size_t n = utf8_next(text.at, (size_t)(text.end - text.at), &c);
+		size_t left = (size_t)(text.end - text.at), n;
 
+		if (left >= sizeof(uint64_t) && is_plain(text.at)) {
+			text.at += sizeof(uint64_t);
+			continue;
+		}
+		n = utf8_next(text.at, left, &c);
 		if (n == 0)
 			return refuse(verifier, "a string is not UTF-8");
 		if (c == 0)
@@ -129,84 +129,118 @@ static int check_string(struct verifier *verifier, struct cursor text)
 	return 0;
 }
 
-/* Counts and checks the elements of a packed repeated field. */
-static int check_packed(struct verifier *verifier, const ProtobufCFieldDescriptor *field,
-	struct cursor packed, uint32_t *ret_elements)
+static int store(struct verifier *verifier, ProtobufCMessage *message,
+	const ProtobufCFieldDescriptor *field, uint32_t before, const struct decoded *value)
+{
+	if (verifier->arena && decode_store(verifier->arena, message, field, before, value) < 0)
+		return refuse(verifier, NO_MEMORY);
+	return 0;
+}
+
+/* Adds an element to the counts of this field in this message, and of the whole body. */
+static inline int count(
+	struct verifier *verifier, const ProtobufCFieldDescriptor *field, uint32_t *field_count)
+{
+	bool repeated = field->label == PROTOBUF_C_LABEL_REPEATED;
+
+	/* Nobody sends it, and two of them would have to become one. */
+	if (!repeated && field->type == PROTOBUF_C_TYPE_MESSAGE && *field_count > 0)
+		return refuse(verifier, "a message comes twice in a field");
+	if (*field_count >= (repeated ? verifier->limits->elements : VERIFY_SINGULAR_REPEATS))
+		return refuse(verifier, "too many elements in a field");
+	if (verifier->elements >= verifier->limits->elements_total)
+		return refuse(verifier, "too many elements in a message");
+	++*field_count;
+	verifier->elements++;
+	return 0;
+}
+
+/* The other form of a repeated number: many of them in one run of bytes. */
+static int take_packed(struct verifier *verifier, const ProtobufCFieldDescriptor *field,
+	struct cursor packed, ProtobufCMessage *message, uint32_t *field_count)
 {
 	unsigned int wire = wire_of(field->type);
-	struct cursor ignored;
-	uint64_t value;
 
-	for (*ret_elements = 0; packed.at < packed.end; ++*ret_elements) {
-		if (take_value(&packed, wire, &value, &ignored) < 0)
+	while (packed.at < packed.end) {
+		uint32_t before = *field_count;
+		struct decoded value = {0};
+		struct cursor bytes;
+
+		if (take_value(&packed, wire, &value.number, &bytes) < 0)
 			return refuse(verifier, "a packed field is truncated");
-		if (field->type == PROTOBUF_C_TYPE_ENUM && check_enum(verifier, field, value) < 0)
+		value.bytes = bytes.at;
+		if ((field->type == PROTOBUF_C_TYPE_ENUM &&
+			    check_enum(verifier, field, value.number) < 0) ||
+			count(verifier, field, field_count) < 0 ||
+			store(verifier, message, field, before, &value) < 0)
 			return -EBADMSG;
 	}
 	return 0;
 }
 
-static int check_message(struct verifier *verifier, const ProtobufCMessageDescriptor *type,
-	struct cursor body, int depth);
+static int take_message(struct verifier *verifier, const ProtobufCMessageDescriptor *type,
+	struct cursor body, int depth, ProtobufCMessage **ret);
 
-/* Checks one value of a known field; *ret_elements is what it counts for. */
-static int check_value(struct verifier *verifier, const ProtobufCFieldDescriptor *field,
-	unsigned int wire, uint64_t number, struct cursor bytes, int depth, uint32_t *ret_elements)
+/* One value of a known field. */
+static int take_field(struct verifier *verifier, const ProtobufCFieldDescriptor *field,
+	unsigned int wire, uint64_t number, struct cursor bytes, int depth,
+	ProtobufCMessage *message, uint32_t *field_count)
 {
-	*ret_elements = 1;
+	struct decoded value = {
+		.number = number, .bytes = bytes.at, .len = (size_t)(bytes.end - bytes.at)};
+	uint32_t before = *field_count;
+	int r = 0;
+
 	if (wire != wire_of(field->type)) {
-		/* The one other form: many numbers in one run of bytes. */
 		if (wire != WIRE_BYTES || field->label != PROTOBUF_C_LABEL_REPEATED)
 			return refuse(verifier, "wrong wire type of a field");
-		return check_packed(verifier, field, bytes, ret_elements);
+		return take_packed(verifier, field, bytes, message, field_count);
 	}
-	switch (field->type) {
-	case PROTOBUF_C_TYPE_ENUM:
-		return check_enum(verifier, field, number);
-	case PROTOBUF_C_TYPE_STRING:
-		return check_string(verifier, bytes);
-	case PROTOBUF_C_TYPE_MESSAGE:
-		return check_message(verifier, field->descriptor, bytes, depth + 1);
-	default:
-		return 0;
-	}
+	if (count(verifier, field, field_count) < 0)
+		return -EBADMSG;
+	if (field->type == PROTOBUF_C_TYPE_ENUM)
+		r = check_enum(verifier, field, number);
+	else if (field->type == PROTOBUF_C_TYPE_STRING)
+		r = check_string(verifier, bytes);
+	else if (field->type == PROTOBUF_C_TYPE_MESSAGE)
+		r = take_message(verifier, field->descriptor, bytes, depth + 1, &value.message);
+	return r < 0 ? r : store(verifier, message, field, before, &value);
 }
 
-/* Adds to the counts of this field in this message, and of the whole body. */
-static int count(struct verifier *verifier, const ProtobufCFieldDescriptor *field,
-	uint32_t elements, uint32_t *field_count)
+/* The field of this number, or NULL. They mostly come in the order of their numbers. */
+static const ProtobufCFieldDescriptor *find_field(
+	const ProtobufCMessageDescriptor *type, uint32_t number, unsigned int *next)
 {
-	bool repeated = field->label == PROTOBUF_C_LABEL_REPEATED;
-	uint32_t most = repeated ? verifier->limits->elements : VERIFY_SINGULAR_REPEATS;
+	const ProtobufCFieldDescriptor *field;
 
-	/* Nobody sends it, and libprotobuf-c 1.4.1 cannot make one of all that come so. */
-	if (!repeated && field->type == PROTOBUF_C_TYPE_MESSAGE && *field_count > 0)
-		return refuse(verifier, "a message comes twice in a field");
-	/* Neither sum can wrap: elements is at most the body's length, the counts stop at most. */
-	if (elements > most - *field_count)
-		return refuse(verifier, "too many elements in a field");
-	*field_count += elements;
-	if (elements > verifier->limits->elements_total - verifier->elements)
-		return refuse(verifier, "too many elements in a message");
-	verifier->elements += elements;
-	return 0;
+	if (*next < type->n_fields && type->fields[*next].id == number)
+		return &type->fields[(*next)++];
+	field = protobuf_c_message_descriptor_get_field(type, number);
+	if (field)
+		*next = (unsigned int)(field - type->fields) + 1;
+	return field;
 }
 
-static int check_message(struct verifier *verifier, const ProtobufCMessageDescriptor *type,
-	struct cursor body, int depth)
+/* Checks a message, and builds it where there is an arena. */
+static int take_message(struct verifier *verifier, const ProtobufCMessageDescriptor *type,
+	struct cursor body, int depth, ProtobufCMessage **ret)
 {
-	uint32_t counts[VERIFY_FIELDS] = {0};
+	uint32_t counts[VERIFY_FIELDS];
+	ProtobufCMessage *message = NULL;
+	unsigned int next = 0;
 
 	if (depth > VERIFY_DEPTH)
 		return refuse(verifier, "nested too deep");
 	if (type->n_fields > VERIFY_FIELDS)
 		return refuse(verifier, "a message type of more fields than can be checked");
+	memset(counts, 0, type->n_fields * sizeof(counts[0]));
+	if (verifier->arena && !(message = decode_new(verifier->arena, type)))
+		return refuse(verifier, NO_MEMORY);
 	while (body.at < body.end) {
 		const ProtobufCFieldDescriptor *field;
 		struct cursor bytes;
 		uint64_t tag, number;
 		unsigned int wire;
-		uint32_t elements;
 
 		if (take_varint(&body, 5, &tag) < 0 || tag > UINT32_MAX || tag >> 3 == 0)
 			return refuse(verifier, "bad tag");
@@ -215,28 +249,37 @@ static int check_message(struct verifier *verifier, const ProtobufCMessageDescri
 			return refuse(verifier, "bad wire type");
 		if (take_value(&body, wire, &number, &bytes) < 0)
 			return refuse(verifier, "truncated");
-		field = protobuf_c_message_descriptor_get_field(type, (unsigned int)(tag >> 3));
+		field = find_field(type, (uint32_t)(tag >> 3), &next);
 		if (!field) {
 			if (++verifier->unknown > VERIFY_UNKNOWN)
 				return refuse(verifier, "too many unknown fields");
 			continue;
 		}
-		if (check_value(verifier, field, wire, number, bytes, depth, &elements) < 0 ||
-			count(verifier, field, elements, &counts[field - type->fields]) < 0)
+		if (take_field(verifier, field, wire, number, bytes, depth, message,
+			    &counts[field - type->fields]) < 0)
 			return -EBADMSG;
 	}
+	*ret = message;
 	return 0;
+}
+
+static int verify(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t len,
+	const struct verify_limits *limits, struct arena *arena, ProtobufCMessage **ret,
+	const char **ret_why)
+{
+	struct verifier verifier = {.limits = limits, .arena = arena};
+	int r = take_message(&verifier, type, (struct cursor){bytes, bytes + len}, 1, ret);
+
+	*ret_why = verifier.why;
+	return r;
 }
 
 int verify_message(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t len,
 	const struct verify_limits *limits, const char **ret_why)
 {
-	struct verifier verifier = {.limits = limits};
-	int r = check_message(&verifier, type, (struct cursor){bytes, bytes + len}, 1);
+	ProtobufCMessage *none;
 
-	if (r < 0)
-		*ret_why = verifier.why;
-	return r;
+	return verify(type, bytes, len, limits, NULL, &none, ret_why);
 }
 
 ProtobufCMessage *verify_unpack(const ProtobufCMessageDescriptor *type, const uint8_t *bytes,
@@ -244,10 +287,5 @@ ProtobufCMessage *verify_unpack(const ProtobufCMessageDescriptor *type, const ui
 {
 	ProtobufCMessage *message;
 
-	if (verify_message(type, bytes, len, limits, ret_why) < 0)
-		return NULL;
-	message = protobuf_c_message_unpack(type, &arena->allocator, len, bytes);
-	if (!message)
-		*ret_why = "more memory than a message may need";
-	return message;
+	return verify(type, bytes, len, limits, arena, &message, ret_why) < 0 ? NULL : message;
 }

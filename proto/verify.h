@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Looks through the bytes of a message before libprotobuf-c sees them. That library (1.4.1) has no
- * limit on nesting, keeps each unknown field, and needs up to 80 times the bytes of the wire; so
- * everything hostile is refused here, by the descriptors, without allocating.
+ * From a peer's bytes to a message, by libprotobuf-c's descriptors and into its structures, in one
+ * pass. The library's own decoder (1.4.1) never sees a peer's bytes: it has no limit on nesting,
+ * keeps each unknown field, needs up to 80 times the bytes of the wire, and would be a second reader
+ * of what was checked.
  */
 #pragma once
 
@@ -32,7 +33,7 @@ int verify_message(const ProtobufCMessageDescriptor *type, const uint8_t *bytes,
 	const struct verify_limits *limits, const char **ret_why);
 
 /*
- * verify_message(), then unpack into the arena. Returns the message, which lives as long as the
+ * The same, and builds the message in the arena on the way. Returns the message, which lives as long as the
  * arena, or NULL with *ret_why set.
  */
 struct arena;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "envelope.pb-c.h"
+#include "proto/encode.h"
 #include "proto/frame.h"
 #include "proto/utf8.h"
 #include "proto/verify.h"
@@ -194,24 +195,16 @@ char *call_path(struct call *call, bool has, const ProtobufCBinaryData *bytes, c
 	return NULL;
 }
 
-int reply_result(struct buffer *out, struct arena *arena, uint64_t id,
-	const ProtobufCMessage *result, bool more, size_t limit)
+int reply_result(
+	struct buffer *out, uint64_t id, const ProtobufCMessage *result, bool more, size_t limit)
 {
 	Postern__V1__FromAgent from = POSTERN__V1__FROM_AGENT__INIT;
 	Postern__V1__Response response = POSTERN__V1__RESPONSE__INIT;
-	size_t len = protobuf_c_message_get_packed_size(result);
-	uint8_t *bytes;
 
-	if (len > limit)
-		return -EMSGSIZE;
-	bytes = arena_alloc(arena, len + 1);
-	if (!bytes)
-		return -ENOMEM;
 	response.has_id = true;
 	response.id = id;
 	response.outcome_case = POSTERN__V1__RESPONSE__OUTCOME_RESULT;
-	response.result.data = bytes;
-	response.result.len = protobuf_c_message_pack(result, bytes);
+	response.result = encode_as_bytes(result);
 	response.has_more = more;
 	response.more = more;
 	from.kind_case = POSTERN__V1__FROM_AGENT__KIND_RESPONSE;
@@ -235,13 +228,9 @@ int reply_error(struct buffer *out, uint64_t id, Postern__V1__Error *error, size
 
 static int emit(struct call *call, const ProtobufCMessage *reply, bool more)
 {
-	struct buffer frame = {0};
-	int r = reply_result(&frame, call->arena, call->id, reply, more, call->max_frame);
+	int r = reply_result(call->out, call->id, reply, more, call->max_frame);
 
-	if (r == 0)
-		r = call->emit(call, &frame, !more);
-	buffer_clear(&frame);
-	return r;
+	return r == 0 && call->emit ? call->emit(call, !more) : r;
 }
 
 int call_more(struct call *call, const ProtobufCMessage *reply)
@@ -251,23 +240,19 @@ int call_more(struct call *call, const ProtobufCMessage *reply)
 
 int dispatch_error(struct call *call, int negative_errno)
 {
-	struct buffer frame = {0};
 	int r;
 
 	if (!call->error)
 		(void)call_fail_errno(call, negative_errno, "%s", method_rows[call->method].name);
 	if (!call->error)
 		return -ENOMEM;
-	r = reply_error(&frame, call->id, call->error, call->max_frame);
+	r = reply_error(call->out, call->id, call->error, call->max_frame);
 	if (r == -EMSGSIZE) {
 		/* The caller's frames are too small for the details. */
 		call->error->details = NULL;
-		r = reply_error(&frame, call->id, call->error, call->max_frame);
+		r = reply_error(call->out, call->id, call->error, call->max_frame);
 	}
-	if (r == 0)
-		r = call->emit(call, &frame, true);
-	buffer_clear(&frame);
-	return r;
+	return r == 0 && call->emit ? call->emit(call, true) : r;
 }
 
 int dispatch(struct call *call, const uint8_t *params, size_t len)

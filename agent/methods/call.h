@@ -31,8 +31,10 @@ struct call {
 	const struct verdicts *verdicts; /* what this caller may do */
 	void *program;                   /* struct session or struct worker */
 
-	/* Sends one frame of the answer. */
-	int (*emit)(struct call *call, const struct buffer *frame, bool last);
+	struct buffer *out; /* of the program: where frames of the answer go */
+
+	/* Sends the frame that was put there; NULL: the program does it later. 0 or -errno. */
+	int (*emit)(struct call *call, bool last);
 	/* Called between the checks and the handler; NULL: nothing to do. */
 	int (*prepare)(struct call *call);
 
@@ -79,8 +81,8 @@ char *call_string(struct call *call, bool has, const ProtobufCBinaryData *bytes,
 char *call_path(struct call *call, bool has, const ProtobufCBinaryData *bytes, const char *field);
 
 /* Packs one FromAgent frame with a result or an error at the end of out. 0, -EMSGSIZE, -ENOMEM. */
-int reply_result(struct buffer *out, struct arena *arena, uint64_t id,
-	const ProtobufCMessage *result, bool more, size_t limit);
+int reply_result(
+	struct buffer *out, uint64_t id, const ProtobufCMessage *result, bool more, size_t limit);
 int reply_error(struct buffer *out, uint64_t id, Postern__V1__Error *error, size_t limit);
 
 /* One row as session and worker know it. */

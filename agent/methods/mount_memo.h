@@ -13,19 +13,25 @@
 #include "messages.h"
 #include "proto/arena.h"
 #include "proto/buffer.h"
+#include "proto/encode.h"
+
+struct mount_memo_row {
+	const Postern__V1__MountEntry *entry;
+	struct encoded_message encoded; /* the same, for an answer that leaves it as it is */
+};
 
 struct mount_memo {
-	struct buffer text; /* that the entries were made of */
-	struct arena arena; /* of the entries */
-	const Postern__V1__MountEntry **entries;
+	struct buffer text; /* that the rows were made of */
+	struct arena arena; /* of the rows */
+	struct mount_memo_row *rows;
 	size_t n;
 };
 
 /*
- * Brings the entries up to date with a mountinfo file (borrowed, read from its beginning; the same
- * namespace every time is the caller's care). memo is zero at first. The entries are the memo's and
- * hold until the next call; their state is MOUNTED, usage is left out. 0, or -errno with no
- * entries.
+ * Brings the rows up to date with a mountinfo file (borrowed, read from its beginning; the same
+ * namespace every time is the caller's care). memo is zero at first. The rows are the memo's and
+ * hold until the next call; the entries' state is MOUNTED, usage is left out. 0, or -errno with no
+ * rows.
  */
 int mount_memo_read(struct mount_memo *memo, int fd);
 

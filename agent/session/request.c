@@ -76,7 +76,7 @@ static void close_by_id(struct session *session, uint64_t id)
 void request_reply(struct session *session, uint64_t id, const ProtobufCMessage *result)
 {
 	close_by_id(session, id);
-	if (reply_result(&session->out, &session->arena, id, result, false, session->max_frame) < 0)
+	if (reply_result(&session->out, id, result, false, session->max_frame) < 0)
 		request_fail(session, id, POSTERN__V1__CODE__INTERNAL, "no memory for the answer");
 }
 
@@ -117,12 +117,6 @@ static void deny(struct session *session, uint64_t id, enum method method)
 	fail_with(session, id, &error);
 }
 
-static int emit(struct call *call, const struct buffer *frame, bool last)
-{
-	(void)last;
-	return conn_send(call->program, frame);
-}
-
 void request_run(struct session *session, uint64_t id, enum method method, uint64_t deadline,
 	const uint8_t *params, size_t len)
 {
@@ -133,7 +127,7 @@ void request_run(struct session *session, uint64_t id, enum method method, uint6
 		.max_frame = session->max_frame,
 		.verdicts = &session->verdicts,
 		.program = session,
-		.emit = emit};
+		.out = &session->out};
 	int r = dispatch(&call, params, len);
 
 	if (r == CALL_DEFERRED)

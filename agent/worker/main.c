@@ -47,13 +47,15 @@ static int write_all(int fd, struct iovec *iov, int n)
 	return 0;
 }
 
-static int emit(struct call *call, const struct buffer *frame, bool last)
+static int emit(struct call *call, bool last)
 {
-	struct reply_head head = {.len = (uint32_t)buffer_len(frame), .last = last};
-	struct iovec iov[] = {{&head, sizeof(head)}, {buffer_front(frame), buffer_len(frame)}};
+	size_t len = buffer_len(call->out);
+	struct reply_head head = {.len = (uint32_t)len, .last = last};
+	struct iovec iov[] = {{&head, sizeof(head)}, {buffer_front(call->out), len}};
+	int r = write_all(worker.reply, iov, 2);
 
-	(void)call;
-	return write_all(worker.reply, iov, 2);
+	buffer_consume(call->out, len);
+	return r;
 }
 
 /* Between the checks and the handler: only now do the capabilities take effect. */
@@ -91,6 +93,7 @@ static int run(const struct inner_message *message, int fds[INNER_FDS_MAX], size
 		.max_frame = message->arg,
 		.verdicts = &worker.verdicts,
 		.program = &worker,
+		.out = &worker.out,
 		.emit = emit,
 		.prepare = prepare};
 	uint8_t *body = NULL;

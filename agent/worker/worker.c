@@ -40,6 +40,13 @@ void worker_read_quarantine(struct worker *worker)
 		worker->hung.n = 0;
 }
 
+bool worker_has_quarantine(struct call *call)
+{
+	const struct worker *worker = call->program;
+
+	return worker->hung.n > 0;
+}
+
 bool worker_is_quarantined(struct call *call, dev_t device)
 {
 	const struct worker *worker = call->program;

@@ -20,6 +20,7 @@ struct worker {
 	struct verdicts verdicts;
 	struct worker_facts facts;
 	struct arena arena;
+	struct buffer out; /* the frame that is being answered; its memory is kept */
 };
 
 /* Folders of the agent's state: of this boot, and the one that outlives it. */
@@ -34,6 +35,9 @@ void worker_hung(struct call *call, pid_t pid, dev_t device);
 
 /* Looks who hangs on what; once a request, before anything is touched. */
 void worker_read_quarantine(struct worker *worker);
+
+/* True when anybody hangs on anything. */
+bool worker_has_quarantine(struct call *call);
 
 /* True when somebody hangs on this device already: it must not be touched. */
 bool worker_is_quarantined(struct call *call, dev_t device);

@@ -5,16 +5,14 @@
  *   roundtrip UDS PORT MODE PRELUDE REQUEST [UNDO]
  *
  * UDS      a hybrid vsock socket, dialled with "CONNECT PORT"
- * MODE     when an answer is whole: exact (as long as the request), frame (a varint with the length,
- *          then so many bytes), line (up to a line feed)
- * PRELUDE  hex, sent once, answered once; "-": none
- * REQUEST  hex, what is timed
- * UNDO     hex, sent after each request and not timed
+ * MODE     when an answer is whole: exact (as long as the request), frame (a varint with the
+ * length, then so many bytes), line (up to a line feed) PRELUDE  hex, sent once, answered once;
+ * "-": none REQUEST  hex, what is timed UNDO     hex, sent after each request and not timed
  *
  * For each line with a number that it reads it makes so many round trips, and prints one line with
- * their times in microseconds, in order: so programs can be measured in turn, a few trips each. At the
- * end of its input it prints every answer as it was read, for the caller to check. Exit status 1 when
- * anything went wrong.
+ * their times in microseconds, in order: so programs can be measured in turn, a few trips each. At
+ * the end of its input it prints every answer as it was read, for the caller to check. Exit status
+ * 1 when anything went wrong.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -114,7 +112,8 @@ static double trip(int fd, enum mode mode, const struct bytes *request, bool kee
 
 	write_all(fd, request->data, request->len);
 	while ((more = missing(mode, len, request->len)) > 0) {
-		/* An answer is all that can come: what is read beyond it would show in the check. */
+		/* An answer is all that can come: what is read beyond it would show in the check.
+		 */
 		size_t room = mode == MODE_EXACT ? more : sizeof(answer) - len;
 		ssize_t n = room < more ? 0 : read(fd, answer + len, room);
 

@@ -163,20 +163,6 @@ UNIT(copies_over_the_cap_are_null)
 	arena_done(&arena);
 }
 
-UNIT(the_allocator_is_the_arena)
-{
-	struct arena arena;
-	void *at;
-
-	arena_init(&arena, CHUNK);
-	at = arena.allocator.alloc(arena.allocator.allocator_data, 100);
-	assert_non_null(at);
-	arena.allocator.free(arena.allocator.allocator_data, at);
-	assert_null(arena.allocator.alloc(arena.allocator.allocator_data, CHUNK));
-	assert_int_equal(arena.used, CHUNK);
-	arena_done(&arena);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -191,7 +177,6 @@ int main(void)
 		RUN(the_whole_cap_is_there_again_after_a_reset),
 		RUN(copies_end_in_a_nul_byte),
 		RUN(copies_over_the_cap_are_null),
-		RUN(the_allocator_is_the_arena),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -202,9 +202,9 @@ UNIT(time_runs_only_while_a_frame_is_incomplete)
 		"\x03"
 		"a",
 		2);
+	assert_int_equal(frame_next(&p.reader, &body, &len), 0);
 	started = p.reader.started_ns;
 	assert_true(started >= before && started <= monotonic_ns());
-	assert_int_equal(frame_next(&p.reader, &body, &len), 0);
 	feed(&p, "b", 1);
 	assert_int_equal(frame_next(&p.reader, &body, &len), 0);
 	assert_int_equal(p.reader.started_ns, started); /* not the last byte's time */
@@ -213,6 +213,8 @@ UNIT(time_runs_only_while_a_frame_is_incomplete)
 	assert_int_equal(p.reader.started_ns, 0);
 	feed(&p, "\x01x\x02", 3);
 	assert_int_equal(frame_next(&p.reader, &body, &len), 1);
+	assert_int_equal(p.reader.started_ns, 0);
+	assert_int_equal(frame_next(&p.reader, &body, &len), 0);
 	assert_true(p.reader.started_ns >= started);
 	pipe_reader_free(&p);
 }

@@ -222,31 +222,31 @@ UNIT(what_is_kept_is_the_kernels_last_word)
 	const char *changed = "31 25 0:27 / /mnt/a rw - tmpfs none rw,size=64k\n";
 	const char *as_long = "31 25 0:27 / /mnt/b rw - tmpfs none rw,size=64k\n";
 	int fd = memfd_create("mountinfo", 0);
-	const Postern__V1__MountEntry **kept;
+	const struct mount_memo_row *kept;
 	struct mount_memo memo = {0};
 
 	rewrite(fd, lines);
 	assert_int_equal(mount_memo_read(&memo, fd), 0);
 	assert_int_equal(memo.n, 5);
-	expect_bytes(memo.entries[1]->target, "/mnt/with space");
-	kept = memo.entries;
+	expect_bytes(memo.rows[1].entry->target, "/mnt/with space");
+	kept = memo.rows;
 	assert_int_equal(mount_memo_read(&memo, fd), 0);
-	assert_ptr_equal(memo.entries, kept);
+	assert_ptr_equal(memo.rows, kept);
 	assert_int_equal(memo.n, 5);
 
 	rewrite(fd, changed);
 	assert_int_equal(mount_memo_read(&memo, fd), 0);
 	assert_int_equal(memo.n, 1);
-	expect_bytes(memo.entries[0]->target, "/mnt/a");
+	expect_bytes(memo.rows[0].entry->target, "/mnt/a");
 	rewrite(fd, as_long);
 	assert_int_equal(mount_memo_read(&memo, fd), 0);
-	expect_bytes(memo.entries[0]->target, "/mnt/b");
+	expect_bytes(memo.rows[0].entry->target, "/mnt/b");
 
 	/* What cannot be read is not answered from memory. */
 	(void)close(fd);
 	assert_int_equal(mount_memo_read(&memo, fd), -EBADF);
 	assert_int_equal(memo.n, 0);
-	assert_null(memo.entries);
+	assert_null(memo.rows);
 	mount_memo_clear(&memo);
 }
 
@@ -265,7 +265,7 @@ UNIT(a_table_of_any_length_is_read_whole)
 	}
 	assert_int_equal(mount_memo_read(&memo, fd), 0);
 	assert_int_equal(memo.n, 1000);
-	expect_bytes(memo.entries[999]->target, "/mnt/999");
+	expect_bytes(memo.rows[999].entry->target, "/mnt/999");
 	mount_memo_clear(&memo);
 	assert_int_equal(mount_text_read(fd, &text), 0);
 	assert_int_equal(buffer_len(&text), lseek(fd, 0, SEEK_END));

@@ -1,26 +1,43 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Broken and random messages: what verify lets through, libprotobuf-c can decode. */
+/* Broken and random messages: what is let through becomes what libprotobuf-c makes of it, and back.
+ */
 /* needs: gen/verify_test.pb-c.c */
 #include "tests/unit/wire_random.h"
 
 #include "messages.h"
 #include "proto/arena.h"
 #include "proto/client/services.h"
+#include "proto/encode.h"
 #include "proto/limits.h"
 #include "proto/verify.h"
 #include "verify_test.pb-c.h"
 
 #define MUTATIONS 200000
 #define ROOM      16384
+#define FRONT     64
 
 static struct guarded guarded;
-static struct arena arena;
+static struct arena arena, library; /* ours, and libprotobuf-c's */
+
+static void *library_alloc(void *data, size_t n)
+{
+	return arena_alloc(data, n);
+}
+
+static void library_free(void *data, void *memory)
+{
+	(void)data;
+	(void)memory;
+}
+
+static ProtobufCAllocator library_allocator = {library_alloc, library_free, &library};
 
 static int set_up(void **state)
 {
 	(void)state;
 	guarded = guarded_new(ROOM);
 	arena_init(&arena, 1u << 20);
+	arena_init(&library, 4u << 20);
 	return 0;
 }
 
@@ -29,24 +46,61 @@ static int tear_down(void **state)
 	(void)state;
 	guarded_free(&guarded);
 	arena_done(&arena);
+	arena_done(&library);
 	return 0;
 }
 
-/* True when verify accepts; then the decoder must accept too, or run out of the cap. */
+/* Encodes in so much room, and looks whether a byte before it was written. */
+static size_t encode_in(uint8_t *area, size_t room, const ProtobufCMessage *message)
+{
+	uint8_t *start = area + FRONT;
+	size_t len;
+
+	memset(area, 0xa5, FRONT);
+	len = encode_before(start, start + room, message);
+	for (size_t i = 0; i < FRONT; i++)
+		assert_int_equal(area[i], 0xa5);
+	return len;
+}
+
+/* The same bytes, whoever wrote the message: unknown fields, which only the library keeps, are left
+ * out. */
+static void same(const ProtobufCMessage *ours, const ProtobufCMessage *theirs)
+{
+	static uint8_t packed[4 * ROOM], area[FRONT + 4 * ROOM + ENCODE_SLACK];
+	size_t len = protobuf_c_message_get_packed_size(ours);
+
+	assert_true(len <= sizeof(packed));
+	assert_int_equal(protobuf_c_message_pack(ours, packed), len);
+	assert_int_equal(encode_in(area, len + ENCODE_SLACK, theirs), len);
+	assert_memory_equal(area + FRONT + ENCODE_SLACK, packed, len);
+	for (size_t room = 0; room < len; room += 1 + room / 4)
+		assert_int_equal(encode_in(area, room, ours), ENCODE_NO_ROOM);
+}
+
+/* True when the message is accepted; then the library decodes it too, to the same. */
 static bool check(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t len,
 	const struct verify_limits *limits)
 {
-	const char *why = NULL;
+	const ProtobufCMessage *ours, *theirs;
+	const char *why = NULL, *unpack_why = NULL;
 
 	bytes = guarded_copy(&guarded, bytes, len);
+	arena_reset(&arena);
+	arena_reset(&library);
+	ours = verify_unpack(type, bytes, len, limits, &arena, &unpack_why);
 	if (verify_message(type, bytes, len, limits, &why) < 0) {
 		assert_non_null(why);
+		assert_null(ours);
+		assert_string_equal(why, unpack_why);
 		return false;
 	}
-	arena_reset(&arena);
-	if (!protobuf_c_message_unpack(type, &arena.allocator, len, bytes) &&
-		arena.used < arena.cap - (arena.cap >> 2))
+	if (!ours && arena.used < arena.cap - (arena.cap >> 2))
 		fail_msg("verified, not decoded: %zu bytes, %zu used", len, arena.used);
+	theirs = protobuf_c_message_unpack(type, &library_allocator, len, bytes);
+	assert_non_null(theirs);
+	if (ours)
+		same(ours, theirs);
 	return true;
 }
 

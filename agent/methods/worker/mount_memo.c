@@ -8,6 +8,23 @@
 #include "agent/methods/mount_entry.h"
 #include "proto/limits.h"
 
+static int add(struct mount_memo *memo, struct libmnt_fs *fs)
+{
+	const Postern__V1__MountEntry *entry = mount_entry_new(&memo->arena, fs);
+	const uint8_t *bytes;
+	size_t len;
+
+	if (!entry)
+		return -ENOMEM;
+	bytes = encode_in_arena(&memo->arena, &entry->base, &len);
+	if (!bytes)
+		return -ENOMEM;
+	memo->rows[memo->n].entry = entry;
+	encoded_message_init(&memo->rows[memo->n].encoded, bytes, len);
+	memo->n++;
+	return 0;
+}
+
 static int collect(struct mount_memo *memo, struct libmnt_table *table)
 {
 	struct libmnt_iter *iter = mnt_new_iter(MNT_ITER_FORWARD);
@@ -15,17 +32,12 @@ static int collect(struct mount_memo *memo, struct libmnt_table *table)
 	int r = 0;
 
 	arena_init(&memo->arena, ARENA_REQUEST_MAX);
-	memo->entries = arena_alloc(
-		&memo->arena, ((size_t)mnt_table_get_nents(table) + 1) * sizeof(*memo->entries));
-	if (!iter || !memo->entries)
+	memo->rows = arena_alloc(
+		&memo->arena, ((size_t)mnt_table_get_nents(table) + 1) * sizeof(*memo->rows));
+	if (!iter || !memo->rows)
 		r = -ENOMEM;
-	while (r == 0 && mnt_table_next_fs(table, iter, &fs) == 0) {
-		memo->entries[memo->n] = mount_entry_new(&memo->arena, fs);
-		if (memo->entries[memo->n])
-			memo->n++;
-		else
-			r = -ENOMEM;
-	}
+	while (r == 0 && mnt_table_next_fs(table, iter, &fs) == 0)
+		r = add(memo, fs);
 	mnt_free_iter(iter);
 	return r;
 }

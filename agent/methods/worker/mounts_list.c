@@ -9,7 +9,8 @@
 #include "agent/methods/prototypes.h"
 #include "agent/worker/worker.h"
 
-#define PART_BYTES (192u << 10) /* of one response, so that any caller's frames hold it */
+#define PART_BYTES  (192u << 10) /* of one response, so that any caller's frames hold it */
+#define ADDED_BYTES 128          /* its tag, and what state and usage add at most */
 
 static bool equals(const ProtobufCBinaryData *bytes, const void *data, size_t len)
 {
@@ -32,41 +33,51 @@ static bool is_wanted(
 	return false;
 }
 
-/* The wanted entries, as copies that this request may write into. */
+static Postern__V1__MountEntry *copy_of(struct call *call, const Postern__V1__MountEntry *entry)
+{
+	Postern__V1__MountEntry *copy = arena_copy(call->arena, entry, sizeof(*entry));
+
+	if (copy && worker_is_quarantined(call, makedev(entry->major, entry->minor)))
+		copy->state = POSTERN__V1__MOUNT_STATE__NOT_RESPONDING;
+	return copy;
+}
+
+/* The wanted entries. They are copies, which this request may write into, only where it must. */
 static int collect(struct call *call, const Postern__V1__MountsListRequest *request,
-	const struct mount_memo *memo, Postern__V1__MountEntry ***ret, size_t *ret_n)
+	struct mount_memo *memo, Postern__V1__MountEntry ***ret, size_t **ret_lens, size_t *ret_n)
 {
 	*ret_n = 0;
 	*ret = arena_alloc(call->arena, (memo->n + 1) * sizeof(**ret));
-	if (!*ret)
+	*ret_lens = arena_alloc(call->arena, (memo->n + 1) * sizeof(**ret_lens));
+	if (!*ret || !*ret_lens)
 		return -ENOMEM;
 	for (size_t i = 0; i < memo->n; i++) {
-		Postern__V1__MountEntry *entry;
+		struct mount_memo_row *row = &memo->rows[i];
+		Postern__V1__MountEntry *entry =
+			(Postern__V1__MountEntry *)(void *)&row->encoded.base;
 
-		if (!is_wanted(request, memo->entries[i]))
+		if (!is_wanted(request, row->entry))
 			continue;
-		entry = arena_copy(call->arena, memo->entries[i], sizeof(*entry));
+		if (request->usage || worker_has_quarantine(call))
+			entry = copy_of(call, row->entry);
 		if (!entry)
 			return -ENOMEM;
-		if (worker_is_quarantined(call, makedev(entry->major, entry->minor)))
-			entry->state = POSTERN__V1__MOUNT_STATE__NOT_RESPONDING;
+		(*ret_lens)[*ret_n] = row->encoded.len + ADDED_BYTES;
 		(*ret)[(*ret_n)++] = entry;
 	}
 	return 0;
 }
 
 /* Sends all but the last part; what is left is the reply's. */
-static int send_parts(struct call *call, Postern__V1__MountEntry **entries, size_t n,
-	Postern__V1__MountsListReply *reply)
+static int send_parts(struct call *call, Postern__V1__MountEntry **entries, const size_t *lens,
+	size_t n, Postern__V1__MountsListReply *reply)
 {
 	size_t bytes = 0,
 	       limit = PART_BYTES < call->max_frame / 2 ? PART_BYTES : call->max_frame / 2;
 
 	reply->mounts = entries;
 	for (size_t i = 0; i < n; i++) {
-		size_t len = protobuf_c_message_get_packed_size(&entries[i]->base) + 8;
-
-		if (reply->n_mounts > 0 && bytes + len > limit) {
+		if (reply->n_mounts > 0 && bytes + lens[i] > limit) {
 			int r = call_more(call, &reply->base);
 
 			if (r < 0)
@@ -76,7 +87,7 @@ static int send_parts(struct call *call, Postern__V1__MountEntry **entries, size
 			bytes = 0;
 		}
 		reply->n_mounts++;
-		bytes += len;
+		bytes += lens[i];
 	}
 	return 0;
 }
@@ -87,7 +98,7 @@ int mounts_list(struct call *call, const Postern__V1__MountsListRequest *request
 	static struct mount_memo memo;
 	static int mountinfo = -EBADF; /* its namespace is this process's for good */
 	Postern__V1__MountEntry **entries;
-	size_t n;
+	size_t n, *lens;
 	int r;
 
 	if (mountinfo < 0)
@@ -97,8 +108,8 @@ int mounts_list(struct call *call, const Postern__V1__MountsListRequest *request
 	r = mount_memo_read(&memo, mountinfo);
 	if (r < 0)
 		return call_fail_errno(call, r, "the mount table");
-	r = collect(call, request, &memo, &entries, &n);
+	r = collect(call, request, &memo, &entries, &lens, &n);
 	if (r == 0 && request->usage)
 		r = probe_usage(call, entries, n);
-	return r < 0 ? r : send_parts(call, entries, n, reply);
+	return r < 0 ? r : send_parts(call, entries, lens, n, reply);
 }
