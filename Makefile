@@ -222,7 +222,7 @@ check: setup-test
 	$(Q)$(MAKE) --no-print-directory check-build
 	$(Q)tests/run --build $(B) $(RUNGS)
 
-check-build: guest generic debian openrc unit $(B)/py/.made $(B)/tests/witness
+check-build: guest generic debian openrc unit $(B)/py/.made $(B)/tests/witness $(B)/bench/vsock_server
 
 # What the test guests run besides the agent: static, so that it runs in any of them.
 $(B)/tests/witness: tests/vm/witness.c
