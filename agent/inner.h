@@ -42,7 +42,8 @@ enum inner_kind {
 	INNER_KMOD,    /* no facts; fd: a connection to postern-kmod; arg: 0 or errno */
 	/* worker -> broker */
 	INNER_DONE,  /* all of the answer is written; arg, of INNER_RESTORE: enum restored */
-	INNER_TOUCH, /* arg: device number of the file system that is touched next; 0: none */
+	INNER_TOUCH, /* arg: device number of the file system that is touched next; 0: none;
+		      * aux: 1 to write */
 	INNER_HUNG,  /* arg: device number; aux: pid of a child of the reader that hangs on it */
 	INNER_WANT_KMOD, /* answered by INNER_KMOD */
 	INNER_SHARE,     /* arg: topic; fd: memfd with the packed notification for the watcher */
@@ -173,7 +174,11 @@ struct reply_head {
 
 struct quarantine {
 	uint32_t n;
-	uint64_t device[QUARANTINE_MAX];
+	uint32_t reserved;
+	struct {
+		uint64_t device;
+		uint64_t writes_only; /* 1: who hangs on it wanted to write, as to a frozen disk */
+	} place[QUARANTINE_MAX];
 };
 
 /*

@@ -35,6 +35,7 @@ struct child {
 	struct loop_io pid_io;
 	struct loop_io socket_io;
 	uint64_t touching;  /* device that it said it touches, 0: none */
+	bool writing;       /* ... to write to it */
 	uint64_t killed_ns; /* CLOCK_MONOTONIC; 0: not killed */
 	enum method method; /* what it runs, METHOD_COUNT: nothing */
 	/* Called once when the process is gone; frees whatever owns the child. */
@@ -60,6 +61,7 @@ struct stuck {
 	struct loop_io io;
 	enum method method;
 	uint64_t device;
+	bool writes_only;  /* it wanted to write; others may look */
 	uint64_t since_ns; /* CLOCK_MONOTONIC */
 	struct broker *broker;
 };

@@ -17,14 +17,20 @@ static void publish(struct broker *broker)
 {
 	struct quarantine quarantine = {0};
 
-	for (size_t i = 0; i < STUCK_MAX; i++)
-		if (broker->stuck[i].pid > 0 && broker->stuck[i].device != 0)
-			quarantine.device[quarantine.n++] = broker->stuck[i].device;
+	for (size_t i = 0; i < STUCK_MAX; i++) {
+		const struct stuck *stuck = &broker->stuck[i];
+
+		if (stuck->pid == 0 || stuck->device == 0)
+			continue;
+		quarantine.place[quarantine.n].device = stuck->device;
+		quarantine.place[quarantine.n++].writes_only = stuck->writes_only;
+	}
 	if (pwrite(broker->sources.quarantine, &quarantine, sizeof(quarantine), 0) < 0)
 		log_warning("the quarantine could not be written");
 }
 
-static struct stuck *add(struct broker *broker, pid_t pid, enum method method, uint64_t device)
+static struct stuck *add(
+	struct broker *broker, pid_t pid, enum method method, uint64_t device, bool writes_only)
 {
 	for (size_t i = 0; i < STUCK_MAX; i++) {
 		struct stuck *stuck = &broker->stuck[i];
@@ -35,6 +41,7 @@ static struct stuck *add(struct broker *broker, pid_t pid, enum method method, u
 			.pidfd = -EBADF,
 			.method = method,
 			.device = device,
+			.writes_only = writes_only,
 			.since_ns = monotonic_ns(),
 			.broker = broker};
 		log_warning("process %d (%s) does not end: it hangs on device %u:%u", pid,
@@ -72,7 +79,7 @@ void stuck_add(struct child *child)
 	child->owner = NULL;
 	child->on_exit = on_child_exit;
 	loop_io_del(&child->socket_io);
-	(void)add(child->broker, child->pid, child->method, child->touching);
+	(void)add(child->broker, child->pid, child->method, child->touching, child->writing);
 }
 
 static void on_pidfd(struct loop_io *io, uint32_t events)
@@ -90,7 +97,7 @@ void stuck_add_pid(struct broker *broker, pid_t pid, enum method method, uint64_
 
 	if (pidfd < 0)
 		return;
-	stuck = add(broker, pid, method, device);
+	stuck = add(broker, pid, method, device, false);
 	if (!stuck)
 		return;
 	stuck->io.fn = on_pidfd;

@@ -10,6 +10,7 @@ bool worker_serve(
 	switch (message->kind) {
 	case INNER_TOUCH:
 		worker->touching = message->arg;
+		worker->writing = message->aux == 1;
 		return true;
 	case INNER_WANT_KMOD:
 		kmod_connect(worker);

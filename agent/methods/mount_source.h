@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Where a file system comes from: a tag, a block device, the layers of an overlay. */
 #pragma once
 
 #include "agent/methods/mount_call.h"
@@ -10,3 +11,11 @@ int mount_source_check(
 
 /* Waits for a block device that is being plugged in, for wish->wait_ms. */
 int mount_source_wait(struct call *call, const struct mount_wish *wish);
+
+/*
+ * Names to the broker what is touched when the file system is created: a block device; of an
+ * overlay, its layers. These are asked a question here, so that one that does not answer has a
+ * name, and must be absolute paths without a symbolic link in them. What somebody hangs on already
+ * is refused. 0, or -errno through call_fail().
+ */
+int mount_source_touch(struct call *call, const struct mount_wish *wish);

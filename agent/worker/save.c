@@ -39,7 +39,7 @@ int save_history(struct call *call, int from)
 		dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (dir < 0 || fstat(dir, &st) < 0)
 		return -errno;
-	worker_touch(call, st.st_dev);
+	worker_touch(call, st.st_dev, TOUCH_WRITE);
 	(void)unlinkat(dir, "load.new", 0);
 	to = openat(dir, "load.new", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (to < 0)
@@ -49,6 +49,6 @@ int save_history(struct call *call, int from)
 		r = -errno;
 	if (r < 0)
 		(void)unlinkat(dir, "load.new", 0);
-	worker_touch(call, 0);
+	worker_touch_done(call);
 	return r;
 }

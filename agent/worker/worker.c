@@ -23,14 +23,29 @@ static void tell(struct call *call, enum inner_kind kind, uint64_t arg, uint64_t
 	(void)inner_send(worker->broker, &message, NULL, NULL, 0);
 }
 
-void worker_touch(struct call *call, dev_t device)
+void worker_touch(struct call *call, dev_t device, enum touch how)
 {
-	tell(call, INNER_TOUCH, device, 0);
+	struct worker *worker = call->program;
+
+	if (worker->touched)
+		*worker->touched = device;
+	else
+		tell(call, INNER_TOUCH, device, how == TOUCH_WRITE);
+}
+
+void worker_touch_done(struct call *call)
+{
+	worker_touch(call, 0, TOUCH_LOOK);
 }
 
 void worker_hung(struct call *call, pid_t pid, dev_t device)
 {
-	tell(call, INNER_HUNG, device, (uint64_t)pid);
+	struct worker *worker = call->program;
+
+	if (device != 0 && worker->hung.n < QUARANTINE_MAX)
+		worker->hung.place[worker->hung.n++].device = device;
+	if (pid > 0)
+		tell(call, INNER_HUNG, device, (uint64_t)pid);
 }
 
 void worker_read_quarantine(struct worker *worker)
@@ -47,12 +62,13 @@ bool worker_has_quarantine(struct call *call)
 	return worker->hung.n > 0;
 }
 
-bool worker_is_quarantined(struct call *call, dev_t device)
+bool worker_is_quarantined(struct call *call, dev_t device, enum touch how)
 {
 	const struct worker *worker = call->program;
 
 	for (uint32_t i = 0; i < worker->hung.n && i < QUARANTINE_MAX; i++)
-		if (worker->hung.device[i] == device)
+		if (worker->hung.place[i].device == device &&
+			(how == TOUCH_WRITE || !worker->hung.place[i].writes_only))
 			return true;
 	return false;
 }

@@ -17,6 +17,7 @@ struct worker {
 	int reply;              /* owned; pipe to the session, of the request at hand */
 	int quarantine;         /* owned; struct quarantine */
 	struct quarantine hung; /* as it was when the request at hand began */
+	uint64_t *touched; /* in a child that may hang for us: where its parent looks; else NULL */
 	struct verdicts verdicts;
 	struct worker_facts facts;
 	struct arena arena;
@@ -26,11 +27,20 @@ struct worker {
 /* Folders of the agent's state: of this boot, and the one that outlives it. */
 const struct worker_facts *worker_facts(const struct call *call);
 
-/* Tells the broker what is touched next, so that it is known should this process hang there. 0: no
- * longer anything. */
-void worker_touch(struct call *call, dev_t device);
+enum touch {
+	TOUCH_LOOK,  /* what even a frozen file system answers */
+	TOUCH_WRITE, /* what waits for one that is frozen */
+};
 
-/* Tells it that a child of ours hangs on a device. */
+/* Tells the broker (or who asked us to touch it in its place, see touched) which file system is
+ * asked next, so that it is known should this process hang there. */
+void worker_touch(struct call *call, dev_t device, enum touch how);
+
+/* Nothing is touched any longer. */
+void worker_touch_done(struct call *call);
+
+/* Tells the broker that a child of ours hangs on a device while it looks, and treats the device as
+ * quarantined for the rest of the request. pid 0: the child could be ended. */
 void worker_hung(struct call *call, pid_t pid, dev_t device);
 
 /* Looks who hangs on what; once a request, before anything is touched. */
@@ -39,8 +49,9 @@ void worker_read_quarantine(struct worker *worker);
 /* True when anybody hangs on anything. */
 bool worker_has_quarantine(struct call *call);
 
-/* True when somebody hangs on this device already: it must not be touched. */
-bool worker_is_quarantined(struct call *call, dev_t device);
+/* True when somebody hangs on this device already so that it must not be touched in this way: where
+ * one waits to write, others may still look. */
+bool worker_is_quarantined(struct call *call, dev_t device, enum touch how);
 
 /* A connection to postern-kmod (owned by the caller). 0 or -errno. */
 int worker_kmod(struct call *call, int *ret_fd);

@@ -2,6 +2,7 @@
 """mounts.*, shares.* and their notifications, on file systems of this machine's own kernel."""
 
 import os
+import struct
 import subprocess
 import threading
 import time
@@ -548,3 +549,77 @@ def test_a_writable_overlay(client, target):
     assert os.stat(f"{target}/up/file").st_uid == 1234
     client.call("mounts.unmount", target=f"{target}/all".encode())
     client.call("mounts.unmount", target=target.encode())
+
+
+# ---- where somebody hangs ----
+
+@pytest.fixture
+def quarantine(agent):
+    """Has every process of the agent believe that somebody hangs on the device of a path."""
+    fds = f"/proc/{agent.process.pid}/fd"
+    path, = [f"{fds}/{fd}" for fd in os.listdir(fds)
+             if "memfd:quarantine" in os.readlink(f"{fds}/{fd}") and is_writable(agent.process.pid, fd)]
+
+    def write(place=None, writes_only=False):
+        device = os.lstat(place).st_dev if place else 0
+        with open(path, "r+b", buffering=0) as file:
+            file.write(struct.pack("=IIQQ", bool(place), 0, device, writes_only))
+
+    yield write
+    write()
+
+
+def is_writable(pid, fd):
+    with open(f"/proc/{pid}/fdinfo/{fd}") as file:
+        flags = next(line for line in file if line.startswith("flags:"))
+    return int(flags.split()[1], 8) & os.O_ACCMODE == os.O_RDWR
+
+
+def test_nothing_is_touched_where_somebody_hangs(client, target, quarantine):
+    """At a mount that does not respond, and wherever a path leads through it: an error at once."""
+    tmpfs(client, target)
+    for name in ("inner", "low", "new"):
+        os.mkdir(f"{target}/{name}")
+    inner = f"{target}/inner"
+    tmpfs(client, inner)
+    quarantine(target)
+    for refused in (
+        lambda: tmpfs(client, f"{target}/new"),
+        lambda: tmpfs(client, f"{target}/more/below", create_target=True),
+        lambda: tmpfs(client, f"{inner}/below", create_target=True),
+        lambda: client.call("shares.mount", target=f"{target}/share".encode(), type="tmpfs"),
+        lambda: client.call("mounts.mount", target=b"/mnt", type="overlay", options=[
+            dict(key="lowerdir", value=f"/srv:{target}/low".encode())]),
+        lambda: client.call("mounts.unmount", target=inner.encode()),
+        lambda: client.call("mounts.unmount", target=inner.encode(), mode=3),
+        lambda: client.call("mounts.unmount", target=target.encode()),
+    ):
+        error = failure(refused)
+        assert error.code == "UNAVAILABLE" and "does not respond" in error.message, error.message
+    assert not os.path.exists(f"{target}/more") and not os.listdir(inner)
+    assert not client.call("shares.list").shares
+    # What is below it is not asked, and not blamed.
+    entries = {m.target.decode(): m for m in client.call("mounts.list", usage=True).mounts}
+    assert entries[target].state == 2 and not entries[target].HasField("usage")
+    assert entries[inner].state == 1 and not entries[inner].HasField("usage")
+    client.call("mounts.unmount", target=target.encode(), mode=3)
+    assert not mounted(target) and not mounted(inner)
+
+
+def test_where_somebody_waits_to_write_others_look(client, target, quarantine):
+    """A frozen disk: what only leads through it goes on."""
+    tmpfs(client, target)
+    os.mkdir(f"{target}/inner")
+    quarantine(target, writes_only=True)
+    error = failure(lambda: tmpfs(client, f"{target}/new", create_target=True))
+    assert error.code == "UNAVAILABLE" and "takes no writes" in error.message
+    assert not os.path.exists(f"{target}/new")
+    tmpfs(client, f"{target}/inner")
+    entries = {m.target.decode(): m for m in client.call("mounts.list", usage=True).mounts}
+    assert entries[target].state == 2 and entries[f"{target}/inner"].HasField("usage")
+    client.call("mounts.unmount", target=f"{target}/inner".encode())
+    error = failure(lambda: client.call("mounts.unmount", target=target.encode()))
+    assert error.code == "UNAVAILABLE"
+    quarantine()
+    client.call("mounts.unmount", target=target.encode())
+    assert not mounted(target)

@@ -2,13 +2,14 @@
 /* What the kernel is told about a mount, call by call: its own mount calls are replaced here. */
 /* needs: agent/methods/worker/mounts_mount.c agent/methods/worker/mount_options.c */
 /* needs: agent/methods/worker/mount_remote.c agent/methods/worker/mount_source.c */
-/* needs: agent/methods/worker/mount_target.c agent/methods/call.c agent/row.c kmod-helpers/types.c
- */
+/* needs: agent/methods/worker/place.c agent/methods/worker/mount_path.c */
+/* needs: agent/methods/mount_entry.c agent/methods/call.c agent/row.c kmod-helpers/types.c */
 /* libs: mount */
 #include "tests/unit/unit.h"
 
 #include <fcntl.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 
 #include "agent/methods/kmod_client.h"
 #include "agent/methods/mount_call.h"
@@ -16,12 +17,16 @@
 #include "agent/methods/mount_remote.h"
 #include "agent/methods/mount_source.h"
 #include "agent/methods/prototypes.h"
+#include "agent/worker/worker.h"
 
 static struct arena arena;
 static char said[2048];     /* one line a call */
 static int create_fails[4]; /* errno of each FSCONFIG_CMD_CREATE, in order */
 static size_t creates;
 static const char *missing; /* type whose module is not there */
+static dev_t touched;       /* the device that was named last */
+static dev_t touched_at_create;
+static dev_t hung; /* one that somebody hangs on */
 static char dir[] = "/tmp/postern-unit-XXXXXX";
 
 static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -53,8 +58,10 @@ int fsconfig(int fd, unsigned int command, const char *key, const void *value, i
 		say("%s\n", key);
 	else if (command == FSCONFIG_SET_STRING)
 		say("%s=%s\n", key, (const char *)value);
-	else
+	else {
 		say("create\n");
+		touched_at_create = touched;
+	}
 	if (command != FSCONFIG_CMD_CREATE || create_fails[creates] == 0)
 		return 0;
 	errno = create_fails[creates++];
@@ -107,6 +114,28 @@ int kmod_need(struct call *call, const struct fs_type *type)
 	if (missing && strcmp(type->name, missing) == 0)
 		return call_fail(call, POSTERN__V1__CODE__NOT_FOUND, ENOENT, "no module");
 	return 0;
+}
+
+/* ---- in place of the broker ---- */
+
+void worker_touch(struct call *call, dev_t device, enum touch how)
+{
+	(void)call;
+	(void)how;
+	/* The last one named, by what is mounted there. */
+	touched = device;
+}
+
+void worker_touch_done(struct call *call)
+{
+	worker_touch(call, 0, TOUCH_LOOK);
+}
+
+bool worker_is_quarantined(struct call *call, dev_t device, enum touch how)
+{
+	(void)call;
+	(void)how;
+	return hung != 0 && device == hung;
 }
 
 /* ---- asking for one ---- */
@@ -304,6 +333,62 @@ UNIT(what_no_server_can_be_is_refused_before_the_kernel)
 	}
 }
 
+static dev_t device_of(const char *path)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_dev;
+}
+
+UNIT(a_target_where_somebody_hangs_is_not_touched)
+{
+	hung = device_of("/tmp");
+	assert_non_null(strstr(mount_it("tmpfs", "", NULL, NULL), "does not respond"));
+	assert_string_equal(said, "");
+	hung = 0;
+	assert_null(mount_it("tmpfs", "", NULL, NULL));
+	/* Should it hang while the file system is made, the target is not to blame. */
+	assert_int_equal(touched_at_create, 0);
+	assert_int_equal(touched, 0);
+}
+
+UNIT(layers_are_looked_at_before_the_overlay_is_made)
+{
+	assert_null(mount_it("overlay", "", NULL, WORDS("lowerdir=/proc:/sys")));
+	assert_int_equal(touched_at_create, device_of("/sys"));
+	assert_null(mount_it("overlay", "", NULL,
+		WORDS("upperdir=/proc", "workdir=/sys", "lowerdir=/sys::/dev")));
+	assert_int_equal(touched_at_create, device_of("/proc"));
+	hung = device_of("/sys");
+	assert_non_null(strstr(mount_it("overlay", "", NULL, WORDS("lowerdir=/proc:/sys/kernel")),
+		"/sys/kernel: the file system at /sys does not respond"));
+	assert_string_equal(said, "");
+	hung = 0;
+}
+
+UNIT(layers_are_absolute_paths_without_links)
+{
+	static const struct {
+		const char *option, *words;
+	} refused[] = {
+		{"lowerdir=proc", "lowerdir: "},
+		{"lowerdir=/proc:", "lowerdir: "},
+		{"lowerdir=/proc/../sys", "lowerdir: "},
+		{"upperdir=/proc/self/fd", "a symbolic link"},
+		{"lowerdir=/proc/no\\:such", "/proc/no:such: no such folder"},
+	};
+
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+		const char *why = mount_it("overlay", "", NULL, WORDS(refused[i].option));
+
+		assert_non_null(why);
+		if (!strstr(why, refused[i].words))
+			fail_msg("%s: %s", refused[i].option, why);
+		assert_string_equal(said, "");
+	}
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -332,6 +417,9 @@ int main(void)
 		cmocka_unit_test(test_cifs_gets_address_and_password),
 		cmocka_unit_test(test_ninep_is_always_virtio),
 		cmocka_unit_test(test_what_no_server_can_be_is_refused_before_the_kernel),
+		cmocka_unit_test(test_a_target_where_somebody_hangs_is_not_touched),
+		cmocka_unit_test(test_layers_are_looked_at_before_the_overlay_is_made),
+		cmocka_unit_test(test_layers_are_absolute_paths_without_links),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

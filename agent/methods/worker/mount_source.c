@@ -2,12 +2,18 @@
 #include "agent/methods/mount_source.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <time.h>
 
+#include "agent/methods/mount_entry.h"
+#include "agent/methods/place.h"
+#include "agent/worker/worker.h"
+#include "proto/cleanup.h"
 #include "proto/clock.h"
 
 #define TAG_MAX    36 /* virtio 1.2, 5.11.4: the tag of a file system device */
@@ -49,7 +55,7 @@ int mount_source_check(
 }
 
 /* The links of /dev/disk/by-* are followed, but never out of /dev. */
-static int look_at_device(const char *source)
+static int look_at_device(const char *source, dev_t *ret_device)
 {
 	char real[PATH_MAX];
 	struct stat st;
@@ -60,17 +66,19 @@ static int look_at_device(const char *source)
 		return -EXDEV;
 	if (stat(real, &st) < 0)
 		return -errno;
+	*ret_device = st.st_rdev;
 	return S_ISBLK(st.st_mode) ? 0 : -ENOTBLK;
 }
 
 int mount_source_wait(struct call *call, const struct mount_wish *wish)
 {
 	uint64_t until = monotonic_ns() + wish->wait_ms * NSEC_PER_MSEC;
+	dev_t device;
 	int r;
 
 	if (wish->type->source != SOURCE_DEVICE)
 		return 0;
-	while ((r = look_at_device(wish->source)) == -ENOENT && monotonic_ns() < until)
+	while ((r = look_at_device(wish->source, &device)) == -ENOENT && monotonic_ns() < until)
 		(void)nanosleep(&(struct timespec){.tv_nsec = RETRY_NS}, NULL);
 	if (r == -ENOENT)
 		return call_fail(call, POSTERN__V1__CODE__NOT_FOUND, ENOENT, "%s: no such device%s",
@@ -81,4 +89,86 @@ int mount_source_wait(struct call *call, const struct mount_wish *wish)
 		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, EXDEV,
 			"%s: leads out of /dev", wish->source);
 	return r < 0 ? call_fail_errno(call, r, "%s", wish->source) : 0;
+}
+
+static int touch_device(struct call *call, const char *source)
+{
+	dev_t device;
+	int r = look_at_device(source, &device);
+
+	if (r < 0)
+		return call_fail_errno(call, r, "%s", source);
+	if (worker_is_quarantined(call, device, TOUCH_WRITE))
+		return call_fail(call, POSTERN__V1__CODE__UNAVAILABLE, EHOSTDOWN,
+			"%s does not respond, and somebody hangs on it", source);
+	worker_touch(call, device, TOUCH_WRITE);
+	return 0;
+}
+
+static int touch_layer(struct call *call, struct libmnt_table *table, const char *key,
+	const char *path, size_t len)
+{
+	ProtobufCBinaryData bytes = {.data = (uint8_t *)path, .len = len};
+	char *layer = call_path(call, true, &bytes, key);
+	AUTO_CLOSE int fd = -EBADF;
+	struct statfs fs;
+	int r = layer ? place_open_in(call, table, layer, PLACE_FOLDER, &fd) : -EINVAL;
+
+	if (r < 0)
+		return r;
+	return fstatfs(fd, &fs) < 0 ? call_fail_errno(call, -errno, "%s", layer) : 0;
+}
+
+/*
+ * The paths of an overlay's option, with a colon between those of lowerdir, where a backslash takes
+ * from the next character what it means (Documentation/filesystems/overlayfs.rst).
+ */
+static int touch_layers(
+	struct call *call, struct libmnt_table *table, const Postern__V1__MountOption *option)
+{
+	bool many = strcmp(option->key, "lowerdir") == 0;
+	char *path = arena_alloc(call->arena, option->value.len + 1);
+	size_t n = 0;
+	int r = path ? 0 : -ENOMEM;
+
+	for (size_t i = 0; r == 0 && i < option->value.len; i++) {
+		char c = (char)option->value.data[i];
+
+		if (many && c == '\\' && i + 1 < option->value.len)
+			path[n++] = (char)option->value.data[++i];
+		else if (!many || c != ':')
+			path[n++] = c;
+		else if (n > 0) { /* two colons: layers of data alone follow */
+			r = touch_layer(call, table, option->key, path, n);
+			n = 0;
+		}
+	}
+	return r < 0 ? r : touch_layer(call, table, option->key, path, n);
+}
+
+/* The upper one last: when the overlay is made, that is written to. */
+static int touch_overlay(struct call *call, const struct mount_wish *wish)
+{
+	static const char *const keys[] = {"lowerdir", "workdir", "upperdir"};
+	AUTO_CLOSE int mountinfo = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	struct libmnt_table *table;
+	int r = mountinfo < 0 ? -errno : mount_table_read(mountinfo, &table);
+
+	if (r < 0)
+		return call_fail_errno(call, r, "the mount table");
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		for (size_t j = 0; r == 0 && j < wish->n_options; j++)
+			if (strcmp(wish->options[j]->key, keys[i]) == 0)
+				r = touch_layers(call, table, wish->options[j]);
+	mnt_unref_table(table);
+	return r;
+}
+
+int mount_source_touch(struct call *call, const struct mount_wish *wish)
+{
+	/* Whatever hangs from here on, it is not the target. */
+	worker_touch_done(call);
+	if (wish->type->source == SOURCE_DEVICE)
+		return touch_device(call, wish->source);
+	return strcmp(wish->type->name, "overlay") == 0 ? touch_overlay(call, wish) : 0;
 }

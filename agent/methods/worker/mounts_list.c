@@ -37,7 +37,7 @@ static Postern__V1__MountEntry *copy_of(struct call *call, const Postern__V1__Mo
 {
 	Postern__V1__MountEntry *copy = arena_copy(call->arena, entry, sizeof(*entry));
 
-	if (copy && worker_is_quarantined(call, makedev(entry->major, entry->minor)))
+	if (copy && worker_is_quarantined(call, makedev(entry->major, entry->minor), TOUCH_WRITE))
 		copy->state = POSTERN__V1__MOUNT_STATE__NOT_RESPONDING;
 	return copy;
 }

@@ -11,8 +11,9 @@
 #include "agent/methods/mount_options.h"
 #include "agent/methods/mount_remote.h"
 #include "agent/methods/mount_source.h"
-#include "agent/methods/mount_target.h"
+#include "agent/methods/place.h"
 #include "agent/methods/prototypes.h"
+#include "agent/worker/worker.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 
@@ -158,7 +159,7 @@ static int check_target(struct call *call, const struct mount_wish *wish)
 	Postern__V1__MountEntry *there;
 	int r;
 
-	if (target_is_protected(wish->target))
+	if (place_is_protected(wish->target))
 		return call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, 0,
 			"%s is never mounted over", wish->target);
 	r = mount_look(call, wish->target, &there);
@@ -172,6 +173,17 @@ static int check_target(struct call *call, const struct mount_wish *wish)
 	return 0;
 }
 
+static int open_target(struct call *call, const struct mount_wish *wish, int *ret_target)
+{
+	int r = place_open(call, wish->target,
+		PLACE_FOLDER | (wish->create_target ? PLACE_CREATE : 0), ret_target);
+
+	if (r == -ENOENT)
+		return call_fail(call, POSTERN__V1__CODE__NOT_FOUND, ENOENT,
+			"%s: no such folder; create_target makes it", wish->target);
+	return r;
+}
+
 /* All that comes before a mount exists: checks, module, device, the file system itself. */
 static int make(struct call *call, const struct mount_wish *wish, int *ret_target, int *ret_context)
 {
@@ -183,7 +195,9 @@ static int make(struct call *call, const struct mount_wish *wish, int *ret_targe
 	if (r == 0)
 		r = mount_source_wait(call, wish);
 	if (r == 0)
-		r = target_open(call, wish->target, wish->create_target, ret_target);
+		r = open_target(call, wish, ret_target);
+	if (r == 0)
+		r = mount_source_touch(call, wish);
 	if (r == 0)
 		r = create(call, &attempt, ret_context);
 	while (r == -EPROTONOSUPPORT && mount_remote_next(&attempt))
@@ -197,8 +211,10 @@ int mount_try(struct call *call, const struct mount_wish *wish)
 {
 	AUTO_CLOSE int target = -EBADF;
 	AUTO_CLOSE int context = -EBADF;
+	int r = make(call, wish, &target, &context);
 
-	return make(call, wish, &target, &context);
+	worker_touch_done(call);
+	return r;
 }
 
 int mount_do(struct call *call, const struct mount_wish *wish, Postern__V1__MountEntry **ret_entry)
@@ -216,6 +232,7 @@ int mount_do(struct call *call, const struct mount_wish *wish, Postern__V1__Moun
 	if (move_mount(mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) <
 		0)
 		return call_fail_errno(call, -errno, "%s", wish->target);
+	worker_touch_done(call);
 	r = mount_look(call, wish->target, ret_entry);
 	if (r < 0 || !*ret_entry)
 		return call_fail(call, POSTERN__V1__CODE__INTERNAL, 0,

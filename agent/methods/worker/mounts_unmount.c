@@ -11,7 +11,7 @@
 #include "agent/methods/holders.h"
 #include "agent/methods/mount_call.h"
 #include "agent/methods/mount_entry.h"
-#include "agent/methods/mount_target.h"
+#include "agent/methods/place.h"
 #include "agent/methods/prototypes.h"
 #include "agent/worker/worker.h"
 #include "proto/cleanup.h"
@@ -79,16 +79,19 @@ static int fail_busy(struct call *call, const char *target, const struct holders
 }
 
 /* By the folder above, opened without a symbolic link: nobody can swap a part of the path. */
-static int unmount_path(struct call *call, const char *target, int flags)
+static int unmount_path(
+	struct call *call, const char *target, int flags, const Postern__V1__MountEntry *mount)
 {
 	AUTO_CLOSE int parent = -EBADF;
 	const char *name;
 	char path[PATH_MAX];
-	int r = target_open_parent(call, target, &parent, &name);
+	int r = place_open_parent(call, target, &parent, &name);
 
 	if (r < 0)
 		return r;
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d/%.255s", parent, name);
+	if (!(flags & MNT_DETACH))
+		worker_touch(call, makedev(mount->major, mount->minor), TOUCH_WRITE);
 	return umount2(path, flags | UMOUNT_NOFOLLOW) < 0 ? -errno : 0;
 }
 
@@ -102,7 +105,7 @@ static int unmount_patiently(struct call *call, const char *target, int flags,
 {
 	for (int attempt = 1;; attempt++) {
 		Postern__V1__MountEntry *now;
-		int r = unmount_path(call, target, flags);
+		int r = unmount_path(call, target, flags, mount);
 
 		if (r != -EBUSY)
 			return r;
@@ -124,7 +127,7 @@ static int check_responds(struct call *call, const char *target, Postern__V1__Un
 	const Postern__V1__MountEntry *entry)
 {
 	if (mode == POSTERN__V1__UNMOUNT_MODE__LAZY ||
-		!worker_is_quarantined(call, makedev(entry->major, entry->minor)))
+		!worker_is_quarantined(call, makedev(entry->major, entry->minor), TOUCH_WRITE))
 		return 0;
 	return call_fail(call, POSTERN__V1__CODE__UNAVAILABLE, 0,
 		"%s does not respond and somebody hangs on it; only a lazy unmount is possible",
@@ -155,7 +158,7 @@ int unmount_do(struct call *call, const char *target, Postern__V1__UnmountMode m
 							       : 0;
 	int r;
 
-	if (target_is_protected(target))
+	if (place_is_protected(target))
 		return call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, 0,
 			"%s is never unmounted: the guest cannot do without it", target);
 	r = mount_look(call, target, ret_entry);
@@ -169,10 +172,8 @@ int unmount_do(struct call *call, const char *target, Postern__V1__UnmountMode m
 		return r;
 	if (flags == MNT_DETACH)
 		(void)holders_find(call, *ret_entry, &holders);
-	else
-		worker_touch(call, makedev((*ret_entry)->major, (*ret_entry)->minor));
 	r = unmount_patiently(call, target, flags, *ret_entry, &holders);
-	worker_touch(call, 0);
+	worker_touch_done(call);
 	if (r == -EBUSY)
 		return fail_busy(call, target, &holders);
 	if (r == -EINVAL && !call->error)

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
@@ -13,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/methods/mount_entry.h"
+#include "agent/methods/place.h"
 #include "agent/worker/worker.h"
 #include "proto/cleanup.h"
 
@@ -45,8 +48,20 @@ static bool is_asked(Postern__V1__MountEntry **entries, size_t i)
 	       entries[i]->state != POSTERN__V1__MOUNT_STATE__NOT_RESPONDING;
 }
 
+static int ask_one(struct call *call, struct libmnt_table *table,
+	const Postern__V1__MountEntry *entry, struct statfs *ret)
+{
+	AUTO_CLOSE int fd = -EBADF;
+	int r = place_open_in(call, table, (const char *)entry->target.data, 0, &fd);
+
+	if (r < 0)
+		return r;
+	return fstatfs(fd, ret) < 0 ? -errno : 0;
+}
+
 /* The process that may hang: asks from entry `from` on. */
-static void ask(Postern__V1__MountEntry **entries, size_t from, size_t n, int pipe)
+static void ask(struct call *call, struct libmnt_table *table, Postern__V1__MountEntry **entries,
+	size_t from, size_t n, int pipe)
 {
 	for (size_t i = from; i < n; i++) {
 		struct answer answer = {0};
@@ -54,9 +69,9 @@ static void ask(Postern__V1__MountEntry **entries, size_t from, size_t n, int pi
 
 		if (!is_asked(entries, i))
 			continue;
-		if (statfs((const char *)entries[i]->target.data, &fs) < 0)
-			answer.error = errno;
-		else
+		answer.error = -ask_one(call, table, entries[i], &fs);
+		call->error = NULL;
+		if (answer.error == 0)
 			answer = (struct answer){.block_size = (uint64_t)fs.f_bsize,
 				.blocks = fs.f_blocks,
 				.blocks_free = fs.f_bfree,
@@ -128,8 +143,22 @@ static int take_answers(struct call *call, Postern__V1__MountEntry **entries, si
 	return 0;
 }
 
-static int run(struct call *call, Postern__V1__MountEntry **entries, size_t *at, size_t n)
+/* The one at entry `at` did not answer. What hangs may also be a file system on the way to it. */
+static void give_up(struct call *call, Postern__V1__MountEntry **entries, size_t at, size_t n,
+	pid_t pid, dev_t hung)
 {
+	worker_hung(call, end_child(pid) ? 0 : pid, hung);
+	entries[at]->state = POSTERN__V1__MOUNT_STATE__NOT_RESPONDING;
+	for (size_t i = 0; i < n; i++)
+		if (makedev(entries[i]->major, entries[i]->minor) == hung)
+			entries[i]->state = POSTERN__V1__MOUNT_STATE__NOT_RESPONDING;
+}
+
+/* One process, as far as it gets. */
+static int run(struct call *call, struct libmnt_table *table, Postern__V1__MountEntry **entries,
+	size_t *at, size_t n, uint64_t *touched)
+{
+	struct worker *worker = call->program;
 	AUTO_CLOSE int ours = -EBADF;
 	int ends[2], r;
 	bool silent;
@@ -141,28 +170,48 @@ static int run(struct call *call, Postern__V1__MountEntry **entries, size_t *at,
 	pid = fork();
 	if (pid == 0) {
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-		ask(entries, *at, n, ends[1]);
+		worker->touched = touched;
+		ask(call, table, entries, *at, n, ends[1]);
 		_exit(0);
 	}
 	(void)close(ends[1]);
 	if (pid < 0)
 		return -errno;
 	r = take_answers(call, entries, at, n, ours, &silent);
-	/* One that answered everything is only slow to go; its parent's end takes it along. */
-	if (!end_child(pid) && *at < n)
-		worker_hung(call, pid, makedev(entries[*at]->major, entries[*at]->minor));
 	if (r == 0 && silent)
-		entries[*at]->state = POSTERN__V1__MOUNT_STATE__NOT_RESPONDING;
+		give_up(call, entries, *at, n, pid, __atomic_load_n(touched, __ATOMIC_RELAXED));
+	else
+		/* One that answered everything is only slow to go; our own end takes it along. */
+		(void)end_child(pid);
+	return r;
+}
+
+static int run_all(struct call *call, Postern__V1__MountEntry **entries, size_t n)
+{
+	AUTO_CLOSE int mountinfo = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	struct libmnt_table *table;
+	uint64_t *touched;
+	size_t at = 0;
+	int r = mountinfo < 0 ? -errno : mount_table_read(mountinfo, &table);
+
+	if (r < 0)
+		return r;
+	touched = mmap(
+		NULL, sizeof(*touched), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (touched == MAP_FAILED)
+		r = -errno;
+	while (at < n && r == 0)
+		r = run(call, table, entries, &at, n, touched);
+	if (touched != MAP_FAILED)
+		(void)munmap(touched, sizeof(*touched));
+	mnt_unref_table(table);
 	return r;
 }
 
 int probe_usage(struct call *call, Postern__V1__MountEntry **entries, size_t n)
 {
-	size_t at = 0;
-	int r = 0;
+	int r = run_all(call, entries, n);
 
-	while (at < n && r == 0)
-		r = run(call, entries, &at, n);
 	for (size_t i = 0; i < n; i++) {
 		const Postern__V1__MountEntry *asked = entries[first_of_device(entries, i)];
 

@@ -92,7 +92,7 @@ int share_record_check(struct call *call)
 	if (base < 0 || fstat(base, &st) < 0)
 		return call_fail_errno(
 			call, base < 0 ? base : -errno, "%s", worker_facts(call)->state_dir);
-	if (!worker_is_quarantined(call, st.st_dev))
+	if (!worker_is_quarantined(call, st.st_dev, TOUCH_WRITE))
 		return 0;
 	return call_fail(call, POSTERN__V1__CODE__UNAVAILABLE, 0,
 		"the disk of %s does not take writes, and somebody waits for it already; without "
@@ -143,7 +143,7 @@ static void touch(struct call *call, int dir)
 	struct stat st;
 
 	if (fstat(dir, &st) == 0)
-		worker_touch(call, st.st_dev);
+		worker_touch(call, st.st_dev, TOUCH_WRITE);
 }
 
 /* Removes record and secret, where there are any: nothing is touched for nothing. */
@@ -162,7 +162,7 @@ static int remove_from(struct call *call, const char *key, bool persistent)
 		touch(call, dir);
 		if (unlinkat(dir, names[i], 0) < 0 && errno != ENOENT)
 			r = -errno;
-		worker_touch(call, 0);
+		worker_touch_done(call);
 	}
 	return r;
 }
@@ -182,7 +182,7 @@ static int write_to(
 	protobuf_c_message_pack(&share->base, packed);
 	touch(call, dir);
 	r = write_file(dir, key, persistent ? 0600 : 0644, packed, len);
-	worker_touch(call, 0);
+	worker_touch_done(call);
 	return r;
 }
 
@@ -274,7 +274,7 @@ int share_secret_write(struct call *call, const char *key, const char *secret)
 		r = write_file(dir, name, 0600, secret, strlen(secret));
 	else
 		r = unlinkat(dir, name, 0) < 0 && errno != ENOENT ? -errno : 0;
-	worker_touch(call, 0);
+	worker_touch_done(call);
 	return r;
 }
 

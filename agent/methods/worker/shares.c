@@ -29,7 +29,7 @@ static int look(struct call *call, Postern__V1__Share *share)
 	if (r < 0)
 		return r;
 	share->has_state = true;
-	if (mount && worker_is_quarantined(call, makedev(mount->major, mount->minor)))
+	if (mount && worker_is_quarantined(call, makedev(mount->major, mount->minor), TOUCH_WRITE))
 		share->state = POSTERN__V1__SHARE_STATE__SHARE_NOT_RESPONDING;
 	else if (mount)
 		share->state = POSTERN__V1__SHARE_STATE__SHARE_MOUNTED;

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "agent/methods/place.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "agent/methods/mount_entry.h"
+#include "agent/methods/mount_path.h"
+#include "agent/worker/worker.h"
+#include "proto/cleanup.h"
+
+bool place_is_protected(const char *path)
+{
+	static const char *const protected[] = {"/", "/proc", "/sys", "/dev", "/run", "/etc",
+		"/usr", "/bin", "/sbin", "/lib", "/lib64"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(protected); i++)
+		if (strcmp(path, protected[i]) == 0)
+			return true;
+	return false;
+}
+
+/* openat2() since Linux 5.6; the C library has no wrapper. */
+static int open_strict(int dir, const char *path, unsigned int flags)
+{
+	struct open_how how = {
+		.flags = O_PATH | O_CLOEXEC | (flags & PLACE_FOLDER ? O_DIRECTORY : 0),
+		.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+	long fd = syscall(SYS_openat2, dir, path, &how, sizeof(how));
+
+	return fd < 0 ? -errno : (int)fd;
+}
+
+static int fail_open(struct call *call, int r, const char *path)
+{
+	if (r == -ELOOP)
+		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, ELOOP,
+			"%s: a symbolic link is in this path; give the path it stands for", path);
+	if (r == -ENOENT)
+		return call_fail(
+			call, POSTERN__V1__CODE__NOT_FOUND, ENOENT, "%s: no such folder", path);
+	return call_fail_errno(call, r, "%s", path);
+}
+
+/* Before anything of the path is touched. */
+static int check_responds(
+	struct call *call, const char *path, const struct crossing *crossings, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!worker_is_quarantined(call, crossings[i].device, TOUCH_LOOK))
+			continue;
+		(void)call_fail(call, POSTERN__V1__CODE__UNAVAILABLE, EHOSTDOWN,
+			"%s: the file system at %.*s does not respond, and somebody hangs on it; "
+			"a lazy unmount takes it away, with all that is mounted below it",
+			path, (int)crossings[i].len, path);
+		return -EHOSTDOWN;
+	}
+	return 0;
+}
+
+/* The next folder of what is left of a path, made when it is missing. */
+static int open_or_create_one(
+	struct call *call, dev_t device, int dir, const char *path, size_t len)
+{
+	char part[NAME_MAX + 1];
+	int fd;
+
+	if (len > NAME_MAX)
+		return -ENAMETOOLONG;
+	memcpy(part, path, len);
+	part[len] = '\0';
+	fd = open_strict(dir, part, PLACE_FOLDER);
+	if (fd != -ENOENT)
+		return fd;
+	if (worker_is_quarantined(call, device, TOUCH_WRITE))
+		return call_fail(call, POSTERN__V1__CODE__UNAVAILABLE, EHOSTDOWN,
+			"%s: cannot be made: the file system takes no writes, and somebody waits "
+			"for it already",
+			path);
+	worker_touch(call, device, TOUCH_WRITE);
+	if (mkdirat(dir, part, 0755) < 0 && errno != EEXIST && errno != EROFS)
+		return -errno;
+	worker_touch(call, device, TOUCH_LOOK);
+	return open_strict(dir, part, PLACE_FOLDER);
+}
+
+static int open_or_create(struct call *call, dev_t device, int *dir, const char *path)
+{
+	while (path += strspn(path, "/"), *path != '\0') {
+		size_t len = strcspn(path, "/");
+		int next = open_or_create_one(call, device, *dir, path, len);
+
+		if (next < 0)
+			return next;
+		(void)fd_close(*dir);
+		*dir = next;
+		path += len;
+	}
+	return 0;
+}
+
+/* From *dir, the root of one file system, to the root of the next one, or to the end of the path.
+ */
+static int walk(struct call *call, const struct crossing *crossing, const char *path, size_t len,
+	unsigned int flags, int *dir)
+{
+	char *part = arena_copy(call->arena, path, len);
+	int next;
+
+	if (!part)
+		return -ENOMEM;
+	/* At the end of the path nothing is looked up, but the caller has something in mind. */
+	worker_touch(call, crossing->device, TOUCH_LOOK);
+	part += strspn(part, "/");
+	if (*part == '\0')
+		return 0;
+	next = open_strict(*dir, part, flags);
+	if (next == -ENOENT && flags & PLACE_CREATE)
+		return open_or_create(call, crossing->device, dir, part);
+	if (next < 0)
+		return next;
+	(void)fd_close(*dir);
+	*dir = next;
+	return 0;
+}
+
+int place_open_in(struct call *call, struct libmnt_table *table, const char *path,
+	unsigned int flags, int *ret_fd)
+{
+	struct crossing crossings[CROSSINGS_MAX];
+	AUTO_CLOSE int dir = -EBADF;
+	size_t n;
+	int r = mount_path_crossings(table, path, crossings, &n);
+
+	if (r < 0)
+		return call_fail_errno(call, r, "%s", path);
+	r = check_responds(call, path, crossings, n);
+	if (r < 0)
+		return r;
+	dir = open_strict(AT_FDCWD, "/", PLACE_FOLDER);
+	for (size_t i = 0; i < n && dir >= 0 && r == 0; i++) {
+		bool last = i + 1 == n;
+		size_t from = crossings[i].len, to = last ? strlen(path) : crossings[i + 1].len;
+
+		r = walk(call, &crossings[i], path + from, to - from, last ? flags : 0, &dir);
+	}
+	if (dir < 0)
+		r = dir;
+	if (r < 0)
+		return call->error ? r : fail_open(call, r, path);
+	*ret_fd = take_fd(&dir);
+	return 0;
+}
+
+int place_open(struct call *call, const char *path, unsigned int flags, int *ret_fd)
+{
+	AUTO_CLOSE int mountinfo = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	struct libmnt_table *table;
+	int r = mountinfo < 0 ? -errno : mount_table_read(mountinfo, &table);
+
+	if (r < 0)
+		return call_fail_errno(call, r, "the mount table");
+	r = place_open_in(call, table, path, flags, ret_fd);
+	mnt_unref_table(table);
+	return r;
+}
+
+int place_open_parent(struct call *call, const char *path, int *ret_fd, const char **ret_name)
+{
+	const char *slash = strrchr(path, '/');
+	char *parent = slash == path ? arena_strdup(call->arena, "/")
+				     : arena_copy(call->arena, path, (size_t)(slash - path));
+
+	if (!parent)
+		return -ENOMEM;
+	*ret_name = slash + 1;
+	return place_open(call, parent, PLACE_FOLDER, ret_fd);
+}
