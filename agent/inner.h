@@ -169,6 +169,10 @@ struct reply_head {
 	uint32_t last; /* 1: the answer's last part */
 };
 
+/* What stands in a device's place while a file system of a type (its number in
+ * kmod-helpers/types.c) is being made and has none yet. */
+#define DEVICE_OF_NEW(type) (UINT64_C(1) << 63 | (uint64_t)(type))
+
 /* The devices that somebody hangs on, shared by all readers and workers (read only to them). */
 #define QUARANTINE_MAX 16
 

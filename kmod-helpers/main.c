@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <linux/capability.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -18,19 +19,26 @@
 
 #define CONNECTION 3
 
-static int give_up_the_rest(void)
+static int keep(uint32_t caps)
 {
 	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[2] = {
-		{.permitted = 1u << CAP_SYS_MODULE, .effective = 1u << CAP_SYS_MODULE}, {0}};
+	struct __user_cap_data_struct data[2] = {{.permitted = caps, .effective = caps}, {0}};
+
+	return syscall(SYS_capset, &head, data) < 0 ? -errno : 0;
+}
+
+static int give_up_the_rest(void)
+{
+	int r;
 
 	for (int cap = 0; cap <= 63; cap++)
 		if (cap != CAP_SYS_MODULE && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 &&
 			errno == EINVAL)
 			break;
-	if (syscall(SYS_capset, &head, data) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return -errno;
-	return 0;
+	r = keep(1u << CAP_SYS_MODULE);
+	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		r = -errno;
+	return r;
 }
 
 /* Everything a NUL-terminated string should be, whatever was sent. */
@@ -51,6 +59,7 @@ static int serve(void)
 	struct kmod_reply reply;
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
+	bool only_info = false;
 	ssize_t n;
 
 	if (getsockopt(CONNECTION, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || peer.uid != 0) {
@@ -59,6 +68,12 @@ static int serve(void)
 	}
 	while ((n = recv(CONNECTION, &request, sizeof(request), 0)) == (ssize_t)sizeof(request)) {
 		terminate(&request);
+		if (request.kind == KMOD_ONLY_INFO && keep(0) == 0) {
+			only_info = true;
+			continue;
+		}
+		if (only_info && request.kind != KMOD_INFO)
+			return 1;
 		module_answer(&request, &reply);
 		if (send(CONNECTION, &reply, sizeof(reply), MSG_NOSIGNAL) != (ssize_t)sizeof(reply))
 			return 1;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The one table of file system types and socket families that Postern uses: which module each
- * needs, where a mount's source comes from, and which options may be given. What a mount may use
- * and what postern-kmod may load for it are both read here.
+ * The one table of file system types that Postern mounts: which module each needs, where a mount's
+ * source comes from, and which options may be given. What a mount may use and what postern-kmod may
+ * load for it are both read here.
  */
 #pragma once
 

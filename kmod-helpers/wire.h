@@ -11,10 +11,11 @@
 #define KMOD_PARAMETERS_MAX 8
 
 enum kmod_kind {
-	KMOD_LOAD_FOR_TYPE = 1, /* name is a file system type or socket family of types.c */
+	KMOD_LOAD_FOR_TYPE = 1, /* name is a file system type of types.c */
 	KMOD_LOAD,              /* name is a module of the allow list */
 	KMOD_UNLOAD,
 	KMOD_INFO,
+	KMOD_ONLY_INFO, /* from here on this connection answers nothing but KMOD_INFO; no answer */
 };
 
 struct kmod_request {

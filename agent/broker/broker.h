@@ -105,6 +105,7 @@ struct broker {
 	uint64_t refill_from; /* no earlier; CLOCK_MONOTONIC, ns */
 	uint64_t refill_by;   /* no later, even while requests run; 0: nothing was missing yet */
 	struct loop_timer reader_timeout;
+	struct child *keeper; /* NULL: there is none */
 	struct child *watcher;
 	struct loop_timer watcher_restart;
 	bool watching; /* the watcher said its epoch */

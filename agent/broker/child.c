@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 #include "proto/log.h"
+#include "proto/spawn.h"
 
 /* Body of the largest message that a child sends to us. */
 #define BODY_MAX 1024
@@ -87,46 +87,25 @@ static void on_pidfd(struct loop_io *io, uint32_t events)
 	child->on_exit(child);
 }
 
+/* The keeper is this program; all others stand beside each other. */
 static int spawn(struct broker *broker, enum role role, int socket, pid_t *ret_pid)
 {
 	const char *program = program_of(role);
 	char path[512], uid[16], gid[16];
 	char *argv[] = {
 		(char *)program, (char *)role_name(role), uid, gid, broker->empty_dir, NULL};
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	sigset_t none, all;
 	int r;
 
 	(void)snprintf(path, sizeof(path), "%s/%s", broker->config.libexec_dir, program);
 	(void)snprintf(uid, sizeof(uid), "%u", broker->uid);
 	(void)snprintf(gid, sizeof(gid), "%u", broker->gid);
-	sigemptyset(&none);
-	sigfillset(&all);
-	r = posix_spawn_file_actions_init(&actions);
-	if (r != 0)
-		return -r;
-	r = posix_spawnattr_init(&attributes);
-	if (r != 0) {
-		(void)posix_spawn_file_actions_destroy(&actions);
-		return -r;
-	}
-	/* Everything else is close-on-exec. */
-	r = posix_spawn_file_actions_adddup2(&actions, socket, INNER_FD);
-	if (r == 0)
-		r = posix_spawnattr_setflags(
-			&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	if (r == 0)
-		r = posix_spawnattr_setsigmask(&attributes, &none);
-	if (r == 0)
-		r = posix_spawnattr_setsigdefault(&attributes, &all);
-	if (r == 0)
-		r = posix_spawn(ret_pid, path, &actions, &attributes, argv, environ);
-	(void)posix_spawnattr_destroy(&attributes);
-	(void)posix_spawn_file_actions_destroy(&actions);
-	if (r != 0)
-		log_error("%s cannot be started: %s", path, strerror(r));
-	return -r;
+	if (role == ROLE_KMOD)
+		argv[4] = path;
+	r = spawn_program(
+		role == ROLE_KMOD ? "/proc/self/exe" : path, argv, socket, false, ret_pid);
+	if (r < 0)
+		log_error("%s cannot be started: %s", path, strerror(-r));
+	return r;
 }
 
 int child_start(struct broker *broker, enum role role, struct child **ret_child)

@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "agent/broker/child.h"
+#include "agent/broker/keeper.h"
+#include "kmod-helpers/wire.h"
 #include "proto/cleanup.h"
 
 #define KMOD_SOCKET "/run/postern/kmod.sock"
@@ -23,18 +25,18 @@ static int connect_unit(int *ret_fd)
 	return 0;
 }
 
-/* A process of its own for this one worker; it ends when the worker closes its end. */
-static int start_own(struct broker *broker, int *ret_fd)
+/* Only a worker whose method changes something loads modules; whoever else asks may only look. */
+static bool may_load(const struct child *worker)
 {
-	struct child *child;
-	int r = child_start(broker, ROLE_KMOD, &child);
+	return worker->role == ROLE_WORKER && worker->method < METHOD_COUNT &&
+	       method_rows[worker->method].flags & MUTATING;
+}
 
-	if (r < 0)
-		return r;
-	child->spare = false;
-	loop_io_del(&child->socket_io);
-	*ret_fd = take_fd(&child->socket);
-	return 0;
+static int restrain(int fd)
+{
+	struct kmod_request request = {.kind = KMOD_ONLY_INFO};
+
+	return send(fd, &request, sizeof(request), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
 void kmod_connect(struct child *worker)
@@ -44,7 +46,9 @@ void kmod_connect(struct child *worker)
 	int r = connect_unit(&fd);
 
 	if (r < 0)
-		r = start_own(worker->broker, &fd);
+		r = keeper_connect(worker->broker, &fd);
+	if (r == 0 && !may_load(worker))
+		r = restrain(fd);
 	message.arg = (uint64_t)-r;
 	(void)child_send(worker, &message, NULL, &fd, r == 0 ? 1 : 0);
 }

@@ -4,6 +4,7 @@
 
 #include "agent/broker/broker.h"
 
-/* Answers a worker's INNER_WANT_KMOD with a connection: to the socket of postern-kmod's own unit
- * where there is one, else to a process started for it. */
+/* Answers a worker's or reader's INNER_WANT_KMOD with a connection: to the socket of postern-kmod's
+ * own unit where there is one, else to a process that the keeper starts for it. Who runs no method
+ * that changes something gets one that loads nothing. */
 void kmod_connect(struct child *worker);

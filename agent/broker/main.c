@@ -14,6 +14,7 @@
 
 #include "agent/broker/broker.h"
 #include "agent/broker/generation.h"
+#include "agent/broker/keeper.h"
 #include "agent/broker/sources.h"
 #include "agent/broker/stop.h"
 #include "agent/broker/watcher.h"
@@ -151,6 +152,8 @@ static int set_up(void)
 	broker.facts.max_frame = FRAME_DEFAULT_MAX;
 	r = loop_init(&broker.loop);
 	if (r == 0)
+		r = keeper_start(&broker);
+	if (r == 0)
 		r = watch_signals();
 	if (r < 0)
 		log_error("cannot start: %s", strerror(-r));
@@ -194,6 +197,8 @@ int main(int argc, char **argv)
 			return 2;
 		file = optarg;
 	}
+	if (optind == 1 && argc == 5 && strcmp(argv[1], role_name(ROLE_KMOD)) == 0)
+		return keeper_main(argv[4]);
 	if (optind < argc)
 		return run_ctl(argv);
 	if (geteuid() != 0) {

@@ -32,6 +32,8 @@ static void publish(struct broker *broker)
 static struct stuck *add(
 	struct broker *broker, pid_t pid, enum method method, uint64_t device, bool writes_only)
 {
+	const char *name = method < METHOD_COUNT ? method_rows[method].name : "-";
+
 	for (size_t i = 0; i < STUCK_MAX; i++) {
 		struct stuck *stuck = &broker->stuck[i];
 
@@ -44,9 +46,11 @@ static struct stuck *add(
 			.writes_only = writes_only,
 			.since_ns = monotonic_ns(),
 			.broker = broker};
-		log_warning("process %d (%s) does not end: it hangs on device %u:%u", pid,
-			method < METHOD_COUNT ? method_rows[method].name : "-", major(device),
-			minor(device));
+		if (device == 0 || device & DEVICE_OF_NEW(0))
+			log_warning("process %d (%s) does not end", pid, name);
+		else
+			log_warning("process %d (%s) does not end: it hangs on device %u:%u", pid,
+				name, major(device), minor(device));
 		publish(broker);
 		return stuck;
 	}

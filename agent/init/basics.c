@@ -6,7 +6,6 @@
 #include <limits.h>
 #include <mntent.h>
 #include <net/if.h>
-#include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +19,7 @@
 
 #include "proto/cleanup.h"
 #include "proto/log.h"
+#include "proto/spawn.h"
 
 #define MOUNTS_MAX 256
 
@@ -79,9 +79,9 @@ static void load_modules(void)
 	int status, r;
 	pid_t pid;
 
-	r = posix_spawn(&pid, program, NULL, NULL, argv, environ);
-	if (r != 0) {
-		log_error("%s: %s", program, strerror(r));
+	r = spawn_program(program, argv, -EBADF, false, &pid);
+	if (r < 0) {
+		log_error("%s: %s", program, strerror(-r));
 		return;
 	}
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)

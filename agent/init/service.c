@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "agent/init/service.h"
 
-#include <signal.h>
-#include <spawn.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/wait.h>
 
 #include "proto/clock.h"
 #include "proto/log.h"
+#include "proto/spawn.h"
 
 #define PROGRAM   "/usr/sbin/posternd"
 #define QUICK_NS  (5 * NSEC_PER_SEC)    /* an end before that counts as a failed start */
@@ -17,26 +17,14 @@
 void service_start(struct service *service)
 {
 	char *argv[] = {(char *)PROGRAM, NULL};
-	posix_spawnattr_t attributes;
-	sigset_t none, all;
 	int r;
 
-	sigemptyset(&none);
-	sigfillset(&all);
 	service->started_ns = monotonic_ns();
 	service->again_ns = 0;
-	r = posix_spawnattr_init(&attributes);
-	if (r == 0) {
-		(void)posix_spawnattr_setflags(
-			&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-		(void)posix_spawnattr_setsigmask(&attributes, &none);
-		(void)posix_spawnattr_setsigdefault(&attributes, &all);
-		r = posix_spawn(&service->pid, PROGRAM, NULL, &attributes, argv, environ);
-		(void)posix_spawnattr_destroy(&attributes);
-	}
+	r = spawn_program(PROGRAM, argv, -EBADF, false, &service->pid);
 	if (r == 0)
 		return;
-	log_error(PROGRAM ": %s", strerror(r));
+	log_error(PROGRAM ": %s", strerror(-r));
 	service_ended(service, service->pid, 0);
 }
 

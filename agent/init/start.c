@@ -2,14 +2,14 @@
 #include "agent/init/start.h"
 
 #include <dirent.h>
-#include <signal.h>
-#include <spawn.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "proto/log.h"
+#include "proto/spawn.h"
 
 #define START_DIR "/etc/postern/start.d"
 
@@ -21,23 +21,11 @@ static int is_visible(const struct dirent *entry)
 static void start(const char *path)
 {
 	char *argv[] = {(char *)path, NULL};
-	posix_spawnattr_t attributes;
-	sigset_t none, all;
 	pid_t pid;
-	int r = posix_spawnattr_init(&attributes);
+	int r = spawn_program(path, argv, -EBADF, true, &pid);
 
-	sigemptyset(&none);
-	sigfillset(&all);
-	if (r == 0) {
-		(void)posix_spawnattr_setflags(&attributes,
-			POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-		(void)posix_spawnattr_setsigmask(&attributes, &none);
-		(void)posix_spawnattr_setsigdefault(&attributes, &all);
-		r = posix_spawn(&pid, path, NULL, &attributes, argv, environ);
-		(void)posix_spawnattr_destroy(&attributes);
-	}
-	if (r != 0)
-		log_error("%s: %s", path, strerror(r));
+	if (r < 0)
+		log_error("%s: %s", path, strerror(-r));
 }
 
 void start_programs(void)

@@ -13,9 +13,9 @@ int mount_source_check(
 int mount_source_wait(struct call *call, const struct mount_wish *wish);
 
 /*
- * Names to the broker what is touched when the file system is created: a block device; of an
- * overlay, its layers. These are asked a question here, so that one that does not answer has a
- * name, and must be absolute paths without a symbolic link in them. What somebody hangs on already
- * is refused. 0, or -errno through call_fail().
+ * Names to the broker what is touched when the file system is created: a block device; a type whose
+ * mounts wait for each other; of an overlay, its layers. These are asked a question here, so that
+ * one that does not answer has a name, and must be absolute paths without a symbolic link in them.
+ * What somebody hangs on already is refused. 0, or -errno through call_fail().
  */
 int mount_source_touch(struct call *call, const struct mount_wish *wish);

@@ -16,6 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "agent/row.h"
 #include "proto/cleanup.h"
 #include "proto/log.h"
 
@@ -108,18 +109,30 @@ static int become_unprivileged(const struct confinement *c)
 	return set_caps(0, 0);
 }
 
+/* Which row it will be is not known yet: what any of them has, and what cutting it down needs. */
+static uint64_t most_of_workers(void)
+{
+	uint64_t caps = UINT64_C(1) << CAP_SETPCAP;
+
+	for (int i = 0; i < METHOD_COUNT; i++)
+		caps |= method_rows[i].caps;
+	return caps;
+}
+
 static int become_worker(void)
 {
-	uint64_t permitted = 0;
+	uint64_t permitted = 0, most = most_of_workers();
 	int r = get_permitted(&permitted);
 
+	if (r == 0)
+		r = drop_bounding(most);
 	if (r < 0)
 		return r;
 	if (prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED, 0, 0, 0) < 0)
 		return -errno;
 	if (setgroups(0, NULL) < 0)
 		return -errno;
-	return set_caps(permitted, 0);
+	return set_caps(permitted & most, 0);
 }
 
 static int confine(const struct confinement *c)
@@ -172,6 +185,39 @@ int confine_from_args(int argc, char **argv, struct confinement *ret)
 		return 0;
 fail:
 	log_error("this program is started by posternd only (%s)", strerror(-r));
+	return r;
+}
+
+bool confine_has(uint64_t caps)
+{
+	uint64_t permitted = 0;
+
+	return get_permitted(&permitted) == 0 && (permitted & caps) == caps;
+}
+
+int confine_give_up(uint64_t caps)
+{
+	uint64_t permitted = 0;
+	int r = get_permitted(&permitted);
+
+	if (r == 0)
+		r = drop_bounding(~caps);
+	return r < 0 ? r : set_caps(permitted & ~caps, permitted & ~caps);
+}
+
+int confine_keeper(uint64_t caps)
+{
+	pid_t parent = getppid();
+	int r = drop_bounding(caps);
+
+	/* A broker that died before this line leaves us to another parent. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent)
+		return -ESRCH;
+	if (r == 0)
+		r = set_caps(caps, 0);
+	if (r == 0 && (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+			      prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0))
+		r = -errno;
 	return r;
 }
 

@@ -6,11 +6,12 @@
  *   session  empty root, unprivileged user, no capability, nothing can be gained back
  *   watch    the same but in the guest's own root and mount namespace
  *   reader   process 1's mount namespace, unprivileged user, no capability
- *   worker   process 1's mount namespace, user 0; every capability permitted, none effective, until
- *            worker_keep() cuts them to the row's; programs it runs gain none
+ *   worker   process 1's mount namespace, user 0; what some row has is permitted, nothing
+ * effective, until worker_keep() cuts it to the own row's; programs it runs gain none
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -32,6 +33,16 @@ struct confinement {
  * process's.
  */
 int confine_from_args(int argc, char **argv, struct confinement *ret);
+
+/* True when this process is permitted all of these capabilities. */
+bool confine_has(uint64_t caps);
+
+/* The broker: gives these up, for itself and for whatever it starts from here on. 0 or -errno. */
+int confine_give_up(uint64_t caps);
+
+/* The keeper: keeps the right to start a program with these, and no other; it ends with its parent.
+ * 0 or -errno. */
+int confine_keeper(uint64_t caps);
 
 /* A worker, once its row is known: only these capabilities stay permitted, none effective yet. */
 int worker_keep(uint64_t caps);

@@ -43,6 +43,9 @@ def test_info_lists_the_agents_processes(agent, client):
         assert 0 < process.pss_bytes <= process.rss_bytes
 
 
+CAP_SYS_MODULE = 1 << 16
+
+
 def status_of(pid):
     with open(f"/proc/{pid}/status") as file:
         return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
@@ -61,6 +64,12 @@ def test_roles_have_only_what_they_need(agent, client):
             assert "0" not in uids, process.role
             assert int(status["CapPrm"], 16) == int(status["CapBnd"], 16) == 0, process.role
             assert status["Groups"].strip() == ""
+        # The right to load modules is the keeper's, who starts postern-kmod, and nobody else's.
+        held = int(status["CapPrm"], 16) | int(status["CapBnd"], 16)
+        if process.role == "kmod":
+            assert held == CAP_SYS_MODULE and int(status["CapEff"], 16) == 0
+        else:
+            assert not held & CAP_SYS_MODULE, process.role
         if process.role == "session":
             assert os.readlink(f"/proc/{process.pid}/root").endswith("/run/empty")
         # One at work, for the agent itself maybe, has what its row gives.

@@ -353,6 +353,19 @@ UNIT(a_target_where_somebody_hangs_is_not_touched)
 	assert_int_equal(touched, 0);
 }
 
+UNIT(a_type_whose_mounts_hang_is_not_mounted_again)
+{
+	size_t n;
+
+	assert_null(mount_it("virtiofs", "tag", NULL, NULL));
+	hung = touched_at_create;
+	assert_true(hung == DEVICE_OF_NEW(fs_type_find("virtiofs") - fs_types(&n)));
+	assert_non_null(strstr(mount_it("virtiofs", "tag", NULL, NULL), "somebody hangs"));
+	assert_string_equal(said, "");
+	assert_null(mount_it("9p", "tag", NULL, NULL));
+	hung = 0;
+}
+
 UNIT(layers_are_looked_at_before_the_overlay_is_made)
 {
 	assert_null(mount_it("overlay", "", NULL, WORDS("lowerdir=/proc:/sys")));
@@ -418,6 +431,7 @@ int main(void)
 		cmocka_unit_test(test_ninep_is_always_virtio),
 		cmocka_unit_test(test_what_no_server_can_be_is_refused_before_the_kernel),
 		cmocka_unit_test(test_a_target_where_somebody_hangs_is_not_touched),
+		cmocka_unit_test(test_a_type_whose_mounts_hang_is_not_mounted_again),
 		cmocka_unit_test(test_layers_are_looked_at_before_the_overlay_is_made),
 		cmocka_unit_test(test_layers_are_absolute_paths_without_links),
 	};

@@ -129,6 +129,40 @@ def test_modules(client):
     assert "dummy" not in [m.name.decode() for m in client.call("modules.list").modules]
 
 
+def status_of(vm, pid):
+    try:
+        text = vm.witness("read", f"/proc/{pid}/status")
+    except OSError:
+        return None
+    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+
+
+def test_who_may_load_modules(vm, client):
+    """All processes of the guest, as the kernel says: process 1 and what it starts for its owner, the keeper, and
+    nobody else of the agent, whether he is at work or not."""
+    client.call("mounts.list")
+    client.call("modules.load", name="dummy")
+    client.call("modules.unload", name="dummy")
+    module = 1 << 16
+    seen = {}
+    for pid in range(1, max(p.pid for p in client.call("system.info").agent.processes) + 20):
+        status = status_of(vm, pid)
+        # Threads of the kernel have no memory.
+        if status and "VmSize" in status:
+            held = int(status["CapPrm"], 16) | int(status["CapBnd"], 16)
+            seen.setdefault(status["Name"], []).append(held)
+    assert {"posternd", "postern-watch", "postern-session", "postern-worker", "postern-keeper"} <= set(seen), seen
+    for name, all_held in seen.items():
+        if name in ("postern-init", "witness"):
+            continue
+        if name in ("postern-keeper", "postern-kmod"):
+            assert all_held == [module] * len(all_held)
+        else:
+            assert not any(held & module for held in all_held), (name, all_held)
+    # Nor does one that only looks get the right by asking for it.
+    assert client.call("modules.info", name="dummy").allowed
+
+
 @pytest.mark.parametrize("name,code,words", [
     ("floppy", "PERMISSION_DENIED", "not on the allow list"),
     ("../../tmp/evil", "INVALID_ARGUMENT", "without path"),

@@ -111,3 +111,44 @@ def test_a_dead_virtiofsd(host, vm, folder):
         client.call("mounts.unmount", target=b"/mnt/dead", mode=3)
     assert "/mnt/dead" not in vm.witness("mounts")
     host.start("shares", "remove", vm.name, "/mnt/dead", "--lazy").communicate(timeout=60)
+
+
+def test_below_a_dead_virtiofsd(host, folder):
+    """A look-up alone hangs there: the first one says where, and is the last one."""
+    vm = host.launch("below")
+    host.run("shares", "add", vm.name, folder, "/mnt/gone")
+    pid, = host.children(vm.name)["virtiofsd"]
+    os.kill(pid, 9)
+    wait_until(lambda: any("dead" in problem["problem"] for problem in host.info(vm.name)["problems"]))
+    with vm.client() as client:
+        entry = client.call("mounts.list", target=b"/mnt/gone").mounts[0]
+        stuck = {process.pid for process in client.call("system.info").agent.stuck}
+        with pytest.raises(Failed) as failed:
+            client.call("mounts.mount", target=b"/mnt/gone/below", type="tmpfs", create_target=True, timeout_ms=1000)
+        assert failed.value.code == "DEADLINE_EXCEEDED" and failed.value.error.outcome == 3
+        one, = [p for p in client.call("system.info").agent.stuck if p.pid not in stuck]
+        assert (one.device, one.method) == (f"{entry.major}:{entry.minor}", "mounts.mount")
+        start = time.monotonic()
+        for _ in range(10):
+            for fields in (dict(target=b"/mnt/gone/below", type="tmpfs", create_target=True),
+                           dict(target=b"/mnt/gone/from-host/x", type="tmpfs"),
+                           dict(target=b"/mnt/over", type="overlay", create_target=True,
+                                options=[dict(key="lowerdir", value=b"/run:/mnt/gone")])):
+                with pytest.raises(Failed) as failed:
+                    client.call("mounts.mount", **fields)
+                assert failed.value.code == "UNAVAILABLE" and "/mnt/gone does not respond" in failed.value.message
+        assert client.call("mounts.list", usage=True, target=b"/mnt/gone").mounts[0].state == 2
+        assert time.monotonic() - start < 10
+        assert len(client.call("system.info").agent.stuck) == len(stuck) + 1
+        client.call("mounts.mount", target=b"/mnt/elsewhere", type="tmpfs", create_target=True)
+        client.call("mounts.unmount", target=b"/mnt/elsewhere")
+        client.call("mounts.unmount", target=b"/mnt/gone", mode=3)
+        # The device goes too, and the kernel may then never mount another one: tried once, not again and again.
+        host.start("shares", "remove", vm.name, "/mnt/gone", "--lazy").communicate(timeout=60)
+        for _ in range(3):
+            with pytest.raises(Failed) as failed:
+                client.call("mounts.mount", target=b"/mnt/next", type="virtiofs", source=b"none", create_target=True,
+                            timeout_ms=1000)
+        assert failed.value.code in ("NOT_FOUND", "UNAVAILABLE")
+        assert len(client.call("system.info").agent.stuck) <= len(stuck) + 2
+    vm.stop("-f")

@@ -136,7 +136,7 @@ static int add_stuck(
 		stuck->pid = footprint->stuck_process[i].pid;
 		stuck->age_ms = footprint->stuck_process[i].age_ms;
 		stuck->method = method < METHOD_COUNT ? (char *)method_rows[method].name : NULL;
-		if (device != 0)
+		if (device != 0 && !(device & DEVICE_OF_NEW(0)))
 			stuck->device =
 				arena_printf(call->arena, "%u:%u", major(device), minor(device));
 		agent->stuck[agent->n_stuck++] = stuck;

@@ -146,6 +146,24 @@ static int touch_layers(
 	return r < 0 ? r : touch_layer(call, table, option->key, path, n);
 }
 
+/*
+ * A device whose host side died and that was then unplugged keeps the kernel from ever letting go
+ * of a lock that each mount of the type takes (virtio_fs_remove(), Linux 6.1).
+ */
+static int touch_new(struct call *call, const struct fs_type *type)
+{
+	size_t n;
+	dev_t place = DEVICE_OF_NEW(type - fs_types(&n));
+
+	if (worker_is_quarantined(call, place, TOUCH_LOOK))
+		return call_fail(call, POSTERN__V1__CODE__UNAVAILABLE, EHOSTDOWN,
+			"%s: somebody hangs in the kernel who mounts such a file system; when the "
+			"host's side of one has died, only a restart of the guest may help",
+			type->name);
+	worker_touch(call, place, TOUCH_LOOK);
+	return 0;
+}
+
 /* The upper one last: when the overlay is made, that is written to. */
 static int touch_overlay(struct call *call, const struct mount_wish *wish)
 {
@@ -170,5 +188,7 @@ int mount_source_touch(struct call *call, const struct mount_wish *wish)
 	worker_touch_done(call);
 	if (wish->type->source == SOURCE_DEVICE)
 		return touch_device(call, wish->source);
+	if (wish->type->source == SOURCE_TAG)
+		return touch_new(call, wish->type);
 	return strcmp(wish->type->name, "overlay") == 0 ? touch_overlay(call, wish) : 0;
 }

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The rules that every row keeps. */
+/* needs: agent/row.c */
+#include "tests/unit/unit.h"
+
+#include "agent/row.h"
+
+UNIT(a_worker_changes_something_or_needs_a_right)
+{
+	for (int i = 0; i < METHOD_COUNT; i++) {
+		const struct method_row *row = &method_rows[i];
+		bool needs_worker = row->caps != 0 || row->flags & MUTATING;
+
+		if ((row->where == WORKER) != needs_worker)
+			fail_msg("%s: where it runs does not follow from what it does", row->name);
+	}
+}
+
+UNIT(only_a_change_is_settled_and_none_runs_on_frozen_disks)
+{
+	for (int i = 0; i < METHOD_COUNT; i++) {
+		const struct method_row *row = &method_rows[i];
+
+		if (row->settles && !(row->flags & MUTATING))
+			fail_msg("%s: what changes nothing has nothing to settle", row->name);
+		if (row->flags & MUTATING && row->flags & SAFE_FROZEN)
+			fail_msg("%s: a change may wait for a frozen disk", row->name);
+	}
+}
+
+UNIT(times_are_in_order)
+{
+	for (int i = 0; i < METHOD_COUNT; i++) {
+		const struct method_row *row = &method_rows[i];
+
+		assert_true(row->default_ms > 0 && row->default_ms <= row->max_ms);
+		assert_int_equal(method_find(row->name, strlen(row->name)), i);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RUN(a_worker_changes_something_or_needs_a_right),
+		RUN(only_a_change_is_settled_and_none_runs_on_frozen_disks),
+		RUN(times_are_in_order),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
