@@ -134,6 +134,7 @@ struct worker_facts {
 };
 
 struct watch_facts {
+	char run_dir[256];
 	uint32_t sample_interval_s;
 	uint32_t save_interval_s;
 };

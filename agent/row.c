@@ -25,7 +25,10 @@ const struct method_row method_rows[METHOD_COUNT] = {
 };
 
 const struct topic_row topic_rows[TOPIC_COUNT] = {
-#define TOPIC(name_, text, summary_) [TOPIC_##name_] = {.name = text, .summary = summary_},
+#define STATE    true
+#define NO_STATE false
+#define TOPIC(name_, text, state, summary_)                                                        \
+	[TOPIC_##name_] = {.name = text, .has_state = state, .summary = summary_},
 #include "agent/methods/topics.rows"
 #undef TOPIC
 };

@@ -19,7 +19,9 @@
  * needs         function that says why the method cannot work here, or needs_nothing
  * summary       one line for a person
  *
- * TOPIC(name, text, summary) rows in agent/methods/topics.rows are the notifications.
+ * TOPIC(name, text, state, summary) rows in agent/methods/topics.rows are the notifications. STATE:
+ * the guest's current state can be told as events of this topic; NO_STATE: it only says that
+ * something is over.
  *
  * Each program expands the rows to its own part: the broker (agent/row.c) to what it decides by,
  * the session and the worker also to descriptors and handlers (agent/methods/handlers.h).
@@ -71,7 +73,7 @@ enum method {
 };
 
 enum topic {
-#define TOPIC(name, text, summary) TOPIC_##name,
+#define TOPIC(name, text, state, summary) TOPIC_##name,
 #include "agent/methods/topics.rows"
 #undef TOPIC
 	TOPIC_COUNT
@@ -92,6 +94,7 @@ struct method_row {
 
 struct topic_row {
 	const char *name;
+	bool has_state;
 	const char *summary;
 };
 

@@ -70,6 +70,7 @@ void watcher_start(struct broker *broker)
 	int fds[WATCH_FD_COUNT], r;
 	size_t n = 0;
 
+	memcpy(facts.run_dir, broker->config.run_dir, sizeof(facts.run_dir));
 	r = child_start(broker, ROLE_WATCH, &broker->watcher);
 	if (r < 0) {
 		restart_later(broker);

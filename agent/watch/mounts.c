@@ -125,8 +125,7 @@ int mounts_start(struct watch *watch)
 	return loop_io_add(&watch->loop, &watch->mounts_io, fd, EPOLLPRI);
 }
 
-void mounts_each(struct watch *watch,
-	void (*fn)(void *ctx, enum topic topic, const uint8_t *payload, size_t len), void *ctx)
+void mounts_snapshot(struct watch *watch, struct snapshot *snapshot)
 {
 	struct libmnt_iter *iter = mnt_new_iter(MNT_ITER_FORWARD);
 	struct libmnt_fs *fs;
@@ -134,16 +133,11 @@ void mounts_each(struct watch *watch,
 	while (iter && mnt_table_next_fs(watch->mounts, iter, &fs) == 0) {
 		Postern__V1__NotifyMountsMount mount = POSTERN__V1__NOTIFY_MOUNTS_MOUNT__INIT;
 		struct arena arena;
-		uint8_t *payload = NULL;
 
 		arena_init(&arena, ENTRY_ARENA_MAX);
 		mount.mount = mount_entry_new(&arena, fs);
 		if (mount.mount)
-			payload = arena_alloc(
-				&arena, protobuf_c_message_get_packed_size(&mount.base) + 1);
-		if (payload)
-			fn(ctx, TOPIC_mounts_mount, payload,
-				protobuf_c_message_pack(&mount.base, payload));
+			snapshot_add(snapshot, TOPIC_mounts_mount, &mount.base);
 		arena_done(&arena);
 	}
 	mnt_free_iter(iter);

@@ -16,6 +16,7 @@
 #include "proto/log.h"
 
 static struct counters last; /* all zero before the first sample */
+static struct load_sample last_sample;
 static uint32_t rates_written;
 
 static uint16_t hundredths(double value)
@@ -102,6 +103,18 @@ static void notify(struct watch *watch, const struct load_sample *sample)
 	ring_add_message(watch, TOPIC_system_load, &load.base, sample);
 }
 
+void sampler_snapshot(struct snapshot *snapshot)
+{
+	Postern__V1__NotifySystemLoad load = POSTERN__V1__NOTIFY_SYSTEM_LOAD__INIT;
+	Postern__V1__LoadPoint point;
+
+	if (last.taken_ns == 0)
+		return;
+	sample_to_point(&last_sample, &point);
+	load.sample = &point;
+	snapshot_add(snapshot, TOPIC_system_load, &load.base);
+}
+
 /* Asks the broker, now and then, to have the history written to disk. */
 static void save(struct watch *watch, uint64_t now)
 {
@@ -135,6 +148,7 @@ static void on_sampler(struct loop_timer *timer)
 			watch->history_due_ns = now + interval;
 		save(watch, now);
 	}
+	last_sample = sample;
 	if (subscribers_load_interval(watch) > 0)
 		notify(watch, &sample);
 	sampler_schedule(watch);

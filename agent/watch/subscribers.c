@@ -3,10 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include "agent/watch/watch.h"
 #include "proto/cleanup.h"
@@ -202,47 +200,6 @@ uint64_t subscribers_load_interval(const struct watch *watch)
 	return least;
 }
 
-struct snapshot {
-	int fd;
-	struct events_packet packet;
-	bool failed;
-};
-
-static void add_to_snapshot(void *ctx, enum topic topic, const uint8_t *payload, size_t len)
-{
-	struct snapshot *snapshot = ctx;
-	struct iovec iov[] = {
-		{&snapshot->packet, sizeof(snapshot->packet)}, {(void *)payload, len}};
-
-	if (len > EVENT_PAYLOAD_MAX)
-		return;
-	snapshot->packet.topic = topic;
-	snapshot->packet.payload_len = (uint32_t)len;
-	if (writev(snapshot->fd, iov, 2) != (ssize_t)(sizeof(snapshot->packet) + len))
-		snapshot->failed = true;
-}
-
-/* Current state as a file that the session reads at its peer's pace. */
-static int take_snapshot(struct subscriber *subscriber, uint64_t topics, int *ret_fd)
-{
-	struct watch *watch = subscriber->watch;
-	AUTO_CLOSE int fd = memfd_create("snapshot", MFD_CLOEXEC);
-	struct snapshot snapshot = {.fd = fd,
-		.packet = {.kind = EVENTS_EVENT,
-			.epoch = watch->ring.epoch,
-			.seq = watch->ring.next - 1,
-			.time_ns = clock_ns(CLOCK_REALTIME)}};
-
-	if (fd < 0)
-		return -errno;
-	if (topics >> TOPIC_mounts_mount & 1)
-		mounts_each(watch, add_to_snapshot, &snapshot);
-	if (snapshot.failed)
-		return -ENOSPC;
-	*ret_fd = take_fd(&fd);
-	return 0;
-}
-
 /* Where the subscription starts. Returns whether a gap of unknown size comes first. */
 static bool set_start(const struct ring *ring, struct subscription *subscription)
 {
@@ -277,7 +234,7 @@ static void subscribe(struct subscriber *subscriber, const struct events_command
 	else if (command->topics & ~subscriber->allowed & ~(UINT64_C(1) << TOPIC_gap))
 		r = -EACCES;
 	else if (command->flags & EVENTS_SNAPSHOT)
-		r = take_snapshot(subscriber, command->topics, &snapshot);
+		r = snapshot_take(watch, command->topics, &snapshot);
 	if (r == 0) {
 		*free_slot = (struct subscription){.wish = *command};
 		gap = set_start(&watch->ring, free_slot);

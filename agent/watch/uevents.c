@@ -32,8 +32,7 @@ static ProtobufCBinaryData text(char *value, protobuf_c_boolean *ret_has)
 	return (ProtobufCBinaryData){.len = strlen(value), .data = (uint8_t *)value};
 }
 
-/* One KEY=VALUE. */
-static void take_pair(char *pair, Postern__V1__Device *device, const char **action)
+void uevents_take_pair(char *pair, Postern__V1__Device *device, const char **action)
 {
 	char *value = strchr(pair, '=');
 
@@ -80,7 +79,7 @@ static void take_event(struct watch *watch, char *message, size_t len)
 	if (len == 0 || message[len - 1] != '\0' || !memchr(message, '@', len))
 		return;
 	for (char *at = message; at < message + len; at += strlen(at) + 1)
-		take_pair(at, &device, &action);
+		uevents_take_pair(at, &device, &action);
 	if (action && device.has_subsystem && is_wanted((char *)device.subsystem.data))
 		tell(watch, &device, action);
 }

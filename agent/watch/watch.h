@@ -41,6 +41,7 @@ struct ring {
 };
 
 struct nl_sock;
+struct snapshot;
 
 struct watch {
 	struct loop loop;
@@ -92,15 +93,42 @@ uint64_t subscribers_load_interval(const struct watch *watch);
 
 int mounts_start(struct watch *watch);
 
-/* Calls fn with a packed NotifyMountsMount for each mount as last told. */
-void mounts_each(struct watch *watch,
-	void (*fn)(void *ctx, enum topic topic, const uint8_t *payload, size_t len), void *ctx);
+/* Adds each mount as last told. */
+void mounts_snapshot(struct watch *watch, struct snapshot *snapshot);
+
+/* ---- shares.c ---- */
+
+/* Adds each recorded share that is mounted. */
+void shares_snapshot(struct watch *watch, struct snapshot *snapshot);
 
 /* ---- uevents.c ---- */
 
 int uevents_start(struct watch *watch);
 
+/* Takes one KEY=VALUE of a uevent (both kept as they are, '=' becomes NUL). */
+void uevents_take_pair(char *pair, Postern__V1__Device *device, const char **action);
+
+/* ---- devices.c ---- */
+
+/* Adds each device that sysfs shows, of the subsystems whose events are told. */
+void devices_snapshot(struct snapshot *snapshot);
+
+/* ---- snapshot.c ---- */
+
+/*
+ * The current state of the topics that have one, as a file of packets (events.h) that the session
+ * reads at its peer's pace; taken at one point with the ring's cursor. *ret_fd is the caller's. 0
+ * or -errno.
+ */
+int snapshot_take(struct watch *watch, uint64_t topics, int *ret_fd);
+
+/* Adds one event; called by those who know the state. */
+void snapshot_add(struct snapshot *snapshot, enum topic topic, const ProtobufCMessage *message);
+
 /* ---- sampler.c ---- */
+
+/* Adds the last sample. */
+void sampler_snapshot(struct snapshot *snapshot);
 
 int sampler_start(struct watch *watch);
 

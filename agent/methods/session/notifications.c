@@ -26,6 +26,8 @@ int notifications_list(struct call *call, const Postern__V1__NotificationsListRe
 		topic->summary = (char *)topic_rows[i].summary;
 		topic->has_allowed = true;
 		topic->allowed = verdict->allowed;
+		topic->has_state = true;
+		topic->state = topic_rows[i].has_state;
 		if (!verdict->allowed)
 			topic->rule = verdict->rule[0] ? (char *)verdict->rule : (char *)"no rule";
 		reply->topics[reply->n_topics++] = topic;
@@ -90,6 +92,14 @@ static int add_pattern(struct call *call, const char *pattern, uint64_t *mask)
 	return -EPERM;
 }
 
+static bool any_has_state(uint64_t topics)
+{
+	for (int i = 0; i < TOPIC_COUNT; i++)
+		if (topics >> i & 1 && topic_rows[i].has_state)
+			return true;
+	return false;
+}
+
 static void set_threshold(const Postern__V1__LoadThreshold *from, struct events_command *to)
 {
 	if (!from)
@@ -135,6 +145,11 @@ int notifications_subscribe(struct call *call,
 	if (request->snapshot && request->after)
 		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
 			"snapshot and after: one of them, not both");
+	if (request->snapshot && !any_has_state(command.topics))
+		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
+			"snapshot: none of these topics has a state; it is told as events of "
+			"notify.mounts.mount, notify.shares.mount, notify.devices.added and "
+			"notify.system_load");
 	if (request->snapshot)
 		command.flags |= EVENTS_SNAPSHOT;
 	if (request->after) {
