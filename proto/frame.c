@@ -30,6 +30,7 @@ ssize_t frame_read(struct frame_reader *reader, int fd)
 	if (n < 0)
 		return -errno;
 	buffer_commit(&reader->in, (size_t)n);
+	reader->arrived_ns = monotonic_ns();
 	return n;
 }
 

@@ -16,6 +16,7 @@
 struct frame_reader {
 	struct buffer in;
 	size_t limit;        /* highest length accepted, bytes */
+	uint64_t arrived_ns; /* CLOCK_MONOTONIC of the last bytes read */
 	uint64_t started_ns; /* when the next frame was found incomplete; 0: it was not */
 };
 

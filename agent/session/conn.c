@@ -138,7 +138,8 @@ void conn_update(struct session *session)
 	}
 	if (session->held_back && !conn_paused(session))
 		loop_timer_set(&session->loop, &session->resume, 0);
-	if (!session->eof && !conn_paused(session) && takes_input(session))
+	/* New bytes come after those that were held back. */
+	if (!session->eof && !conn_paused(session) && !session->held_back && takes_input(session))
 		events |= EPOLLIN;
 	(void)loop_io_set(&session->io, events);
 }
@@ -214,6 +215,7 @@ static void take_frames(struct session *session)
 	size_t len;
 	int r = 0;
 
+	session->resuming = session->held_back;
 	session->held_back = false;
 	while (session->phase != CLOSING && !session->stopping && !session->loop.stop) {
 		if (conn_paused(session)) {

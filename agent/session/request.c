@@ -47,6 +47,7 @@ struct request *request_open(struct session *session, uint64_t id, enum method m
 void request_free(struct request *request)
 {
 	loop_io_del(&request->io);
+	loop_timer_del(&request->timer);
 	(void)fd_close(request->pipe);
 	(void)fd_close(request->writer);
 	buffer_clear(&request->part);
@@ -117,6 +118,39 @@ static void deny(struct session *session, uint64_t id, enum method method)
 	fail_with(session, id, &error);
 }
 
+static void fail_late(struct session *session, uint64_t id, enum method method)
+{
+	Postern__V1__Error error = POSTERN__V1__ERROR__INIT;
+
+	error.has_code = true;
+	error.code = POSTERN__V1__CODE__DEADLINE_EXCEEDED;
+	error.message = (char *)"not done in time";
+	if (method_rows[method].flags & MUTATING) {
+		error.has_outcome = true;
+		error.outcome = POSTERN__V1__OUTCOME__NOT_DONE;
+	}
+	fail_with(session, id, &error);
+}
+
+static void on_late(struct loop_timer *timer)
+{
+	struct request *request = container_of(timer, struct request, timer);
+	struct session *session = request->session;
+
+	events_cancel(session, request->id);
+	fail_late(session, request->id, request->method);
+	conn_update(session);
+}
+
+/* What the answer waits for is another process of the agent. */
+static void wait_for(struct session *session, struct request *request, uint64_t deadline)
+{
+	if (!request)
+		return;
+	request->timer.fn = on_late;
+	loop_timer_set(&session->loop, &request->timer, deadline);
+}
+
 void request_run(struct session *session, uint64_t id, enum method method, uint64_t deadline,
 	const uint8_t *params, size_t len)
 {
@@ -130,24 +164,29 @@ void request_run(struct session *session, uint64_t id, enum method method, uint6
 		.out = &session->out};
 	int r = dispatch(&call, params, len);
 
-	if (r == CALL_DEFERRED)
+	if (r == CALL_DEFERRED) {
+		wait_for(session, request_find(session, id), deadline);
 		return;
+	}
 	close_by_id(session, id);
 	if (r < 0)
 		loop_stop(&session->loop, 1);
 }
 
-static uint64_t deadline_of(const Postern__V1__Request *request, enum method method)
+/* From the frame's last byte on: nothing is read while frames that came are held back. */
+static uint64_t deadline_of(
+	const struct session *session, const Postern__V1__Request *request, enum method method)
 {
 	const struct method_row *row = &method_rows[method];
 	uint32_t ms = request->timeout_ms ? request->timeout_ms : row->default_ms;
 
-	return monotonic_ns() + (ms < row->max_ms ? ms : row->max_ms) * NSEC_PER_MSEC;
+	return session->reader.arrived_ns + (ms < row->max_ms ? ms : row->max_ms) * NSEC_PER_MSEC;
 }
 
 void request_take(struct session *session, const Postern__V1__Request *request)
 {
 	enum method method;
+	uint64_t deadline;
 
 	if (request->id == 0 || !request->method) {
 		request_fail(session, request->id, POSTERN__V1__CODE__INVALID_ARGUMENT,
@@ -180,11 +219,14 @@ void request_take(struct session *session, const Postern__V1__Request *request)
 			"too many open requests on this connection");
 		return;
 	}
-	if (method_rows[method].where == SESSION)
-		request_run(session, request->id, method, deadline_of(request, method),
-			request->params.data, request->params.len);
+	deadline = deadline_of(session, request, method);
+	if (session->resuming && monotonic_ns() >= deadline)
+		fail_late(session, request->id, method);
+	else if (method_rows[method].where == SESSION)
+		request_run(session, request->id, method, deadline, request->params.data,
+			request->params.len);
 	else
-		remote_start(session, request, method, deadline_of(request, method));
+		remote_start(session, request, method, deadline);
 }
 
 void request_cancel(struct session *session, uint64_t id)

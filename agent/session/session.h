@@ -30,6 +30,8 @@ struct request {
 	int pipe;   /* owned; where a worker's answer arrives, -EBADF: it is not in a worker */
 	int writer; /* owned; the pipe's other end, kept where the pipe serves again */
 	struct loop_io io;
+	struct loop_timer
+		timer; /* deferred: of its deadline, which a worker's is the broker's to keep */
 	struct buffer part; /* of the answer: head and frame as far as they came */
 	bool answered;      /* all of the answer has come */
 };
@@ -62,6 +64,7 @@ struct session {
 	struct loop_timer stall;
 	struct loop_timer resume; /* frames are in the reader that a pause held back */
 	bool held_back;
+	bool resuming; /* what is taken now came a while ago */
 	struct frame_reader reader;
 	struct buffer out;
 	uint64_t written;      /* bytes ever taken by the peer */

@@ -81,10 +81,28 @@ def test_hello_has_a_limit_of_its_own(agent):
     expect_goodbye(client, "TOO_LARGE")
 
 
-def test_largest_frame_is_accepted(client):
-    # 1 MiB in all: payload, ids and lengths.
-    payload = b"p" * ((1 << 20) - 64)
-    assert client.call("system.ping", payload=payload[: 1 << 19]).payload == payload[: 1 << 19]
+def ping_of(size, id=1):
+    """A ping whose frame has exactly so many bytes, and its payload."""
+    def body(n):
+        params = message("system.ping", "Request")(payload=b"p" * n).SerializeToString()
+        return pb.ToAgent(request=pb.Request(id=id, method="system.ping", params=params)).SerializeToString()
+
+    n = size - (len(body(size)) - size)
+    assert len(body(n)) == size
+    return body(n), n
+
+
+def test_the_largest_frame_is_accepted(client):
+    """1 MiB, and not one byte more."""
+    assert client.hello_reply.max_frame == 1 << 20
+    body, n = ping_of(1 << 20)
+    client.send_raw(frame(body))
+    response = client.take_response(1)
+    reply = message("system.ping", "Reply")()
+    reply.ParseFromString(response.result)
+    assert reply.payload == b"p" * n
+    client.send_raw(frame(ping_of((1 << 20) + 1)[0]))
+    expect_goodbye(client, "TOO_LARGE")
 
 
 def test_answer_larger_than_the_callers_frames(agent):
