@@ -2,6 +2,7 @@
 """mounts.*, shares.* and their notifications, on file systems of this machine's own kernel."""
 
 import os
+import signal
 import struct
 import subprocess
 import threading
@@ -290,6 +291,60 @@ def test_lazy_unmount_names_the_holders(client, target):
         reply = client.call("mounts.unmount", target=target.encode(), mode=3)
     assert not mounted(target)
     assert os.getpid() in [holder.pid for holder in reply.holders]
+
+
+def test_uses_that_do_not_fit_are_counted(client, target):
+    tmpfs(client, target)
+    files = [open(f"{target}/{i}", "w") for i in range(100)]
+    error = failure(lambda: client.call("mounts.unmount", target=target.encode()))
+    holder, = error.error.details.holders
+    assert holder.pid == os.getpid() and len(holder.uses) == 64 and holder.more_uses == 36
+    for file in files:
+        file.close()
+
+
+def test_holders_that_do_not_fit_are_counted_once_each(client, target):
+    tmpfs(client, target)
+    children = []
+    ready, done = os.pipe()
+    try:
+        for _ in range(260):
+            child = os.fork()
+            if child == 0:
+                os.chdir(target)
+                _held = [open(f"{target}/{os.getpid()}-{i}", "w") for i in range(3)]
+                os.write(done, b".")
+                signal.pause()
+                os._exit(0)
+            children.append(child)
+        seen = 0
+        while seen < 260:
+            seen += len(os.read(ready, 4096))
+        error = failure(lambda: client.call("mounts.unmount", target=target.encode()))
+        details = error.error.details
+        assert {holder.pid for holder in details.holders} < set(children)
+        assert len(details.holders) == 256 and details.more_holders == 4
+        assert all(len(holder.uses) == 4 and not holder.more_uses for holder in details.holders)
+        assert error.message.endswith("and 259 more")
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        os.close(ready)
+        os.close(done)
+
+
+def test_forced_unmount_of_a_busy_mount(client, target):
+    """MNT_FORCE makes file systems of a server give up; what a process holds stays held."""
+    tmpfs(client, target)
+    with open(f"{target}/held", "w"):
+        error = failure(lambda: client.call("mounts.unmount", target=target.encode(), mode=2))
+        assert error.code == "FAILED_PRECONDITION" and error.error.sys_errno == 16
+        assert [holder.pid for holder in error.error.details.holders] == [os.getpid()]
+        assert mounted(target)
+    gone = client.call("mounts.unmount", target=target.encode(), mode=2)
+    assert gone.mount.target.decode() == target and not gone.holders
+    assert not mounted(target)
 
 
 # ---- shares ----

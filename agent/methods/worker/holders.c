@@ -1,38 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "agent/methods/holders.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "agent/methods/holder_search.h"
 #include "agent/methods/mount_entry.h"
-#include "agent/methods/process.h"
 #include "proto/cleanup.h"
 
-#define HOLDERS_MAX    256
-#define USES_MAX       64
-#define NAMESPACES_MAX 64
-
-struct search {
-	struct call *call;
-	struct holders *found;
-	const char *target;
-	size_t target_len;
-	int mount_id;
-	unsigned int major, minor;
-	ino_t own_namespace;
-	char peer[24];                    /* ":N" of our peer group, empty: none */
-	ino_t namespaces[NAMESPACES_MAX]; /* others, each looked at once */
-	size_t namespaces_n;
-	bool failed;
-};
+#define HOLDERS_MAX 256
+#define USES_MAX    64
 
 /* The holder of the process, made with its first use. NULL: none fits any more. */
 static Postern__V1__Holder *holder_of(struct search *search, const struct process *process)
@@ -44,7 +25,9 @@ static Postern__V1__Holder *holder_of(struct search *search, const struct proces
 	if (found->n > 0 && found->list[found->n - 1]->pid == (process ? process->pid : 0))
 		return found->list[found->n - 1];
 	if (found->n == HOLDERS_MAX) {
-		found->more++;
+		/* Counted once, however many uses it has. */
+		found->more += process && process->pid != search->left_out;
+		search->left_out = process ? process->pid : 0;
 		return NULL;
 	}
 	holder = arena_alloc(search->call->arena, sizeof(*holder));
@@ -71,14 +54,19 @@ static Postern__V1__Holder *holder_of(struct search *search, const struct proces
 	return holder;
 }
 
-static void add_use(struct search *search, const struct process *process, Postern__V1__UseKind kind,
+void search_add(struct search *search, const struct process *process, Postern__V1__UseKind kind,
 	const char *path, int fd)
 {
 	Postern__V1__Holder *holder = holder_of(search, process);
 	Postern__V1__Use *use;
 
-	if (!holder || holder->n_uses == USES_MAX)
+	if (!holder)
 		return;
+	if (holder->n_uses == USES_MAX) {
+		holder->has_more_uses = true;
+		holder->more_uses++;
+		return;
+	}
 	use = arena_alloc(search->call->arena, sizeof(*use));
 	if (!use) {
 		search->failed = true;
@@ -94,219 +82,9 @@ static void add_use(struct search *search, const struct process *process, Poster
 	holder->uses[holder->n_uses++] = use;
 }
 
-static void link_text(int dir, const char *name, char text[PATH_MAX])
-{
-	ssize_t n = readlinkat(dir, name, text, PATH_MAX - 1);
-
-	text[n > 0 ? n : 0] = '\0';
-}
-
-/* mnt_id of /proc/PID/fdinfo/FD (proc_pid_fdinfo(5)); -1 where it cannot be read. */
-static int mount_id_of(int fdinfo, const char *name)
-{
-	AUTO_CLOSE int fd = openat(fdinfo, name, O_RDONLY | O_CLOEXEC);
-	char text[512];
-	const char *at;
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-
-	if (n <= 0)
-		return -1;
-	text[n] = '\0';
-	at = strstr(text, "mnt_id:");
-	return at ? atoi(at + 7) : -1;
-}
-
-static void look_at_files(struct search *search, const struct process *process)
-{
-	AUTO_CLOSE int fds = openat(process->dir, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int fdinfo = openat(process->dir, "fdinfo", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fdinfo < 0 ? NULL : fdopendir(fdinfo);
-	char path[PATH_MAX];
-
-	if (!dir) {
-		(void)fd_close(fdinfo);
-		return;
-	}
-	for (struct dirent *entry; (entry = readdir(dir));) {
-		if (entry->d_name[0] == '.' ||
-			mount_id_of(dirfd(dir), entry->d_name) != search->mount_id)
-			continue;
-		link_text(fds, entry->d_name, path);
-		add_use(search, process, POSTERN__V1__USE_KIND__OPEN_FILE, path,
-			atoi(entry->d_name));
-	}
-	(void)closedir(dir);
-}
-
-/* Opened as a place only (O_PATH): the file system is not asked. */
-static void look_at_places(struct search *search, const struct process *process)
-{
-	static const struct {
-		const char *name;
-		Postern__V1__UseKind kind;
-	} places[] = {
-		{"cwd", POSTERN__V1__USE_KIND__CURRENT_DIRECTORY},
-		{"root", POSTERN__V1__USE_KIND__ROOT_DIRECTORY},
-		{"exe", POSTERN__V1__USE_KIND__EXECUTABLE},
-	};
-	AUTO_CLOSE int own = open("/proc/self/fdinfo", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
-		AUTO_CLOSE int place = openat(process->dir, places[i].name, O_PATH | O_CLOEXEC);
-		char number[16], path[PATH_MAX];
-
-		(void)snprintf(number, sizeof(number), "%d", place);
-		if (place < 0 || mount_id_of(own, number) != search->mount_id)
-			continue;
-		link_text(process->dir, places[i].name, path);
-		add_use(search, process, places[i].kind, path, -1);
-	}
-}
-
-/* proc_pid_maps(5): ADDRESS PERMS OFFSET MAJOR:MINOR INODE PATH */
-static void look_at_mappings(struct search *search, const struct process *process)
-{
-	int fd = openat(process->dir, "maps", O_RDONLY | O_CLOEXEC);
-	AUTO_FILE FILE *file = fd < 0 ? NULL : fdopen(fd, "re");
-	char line[PATH_MAX + 128], last[PATH_MAX + 128] = "";
-
-	if (!file) {
-		(void)fd_close(fd);
-		return;
-	}
-	while (fgets(line, sizeof(line), file)) {
-		unsigned int major, minor;
-		char *path = strchr(line, '/');
-
-		if (!path || sscanf(line, "%*s %*s %*s %x:%x", &major, &minor) != 2)
-			continue;
-		path[strcspn(path, "\n")] = '\0';
-		if (major != search->major || minor != search->minor || strcmp(path, last) == 0)
-			continue;
-		(void)snprintf(last, sizeof(last), "%s", path);
-		add_use(search, process, POSTERN__V1__USE_KIND__MAPPING, path, -1);
-	}
-}
-
-/* True for a mount of another namespace that goes when ours goes: the kernel passes the unmount on
- * to peers and slaves. */
-static bool follows_ours(const struct search *search, struct libmnt_fs *fs)
-{
-	const char *fields = mnt_fs_get_optional_fields(fs);
-	size_t len = strlen(search->peer);
-	const char *at;
-
-	if (len == 0 || !fields)
-		return false;
-	for (at = fields; (at = strstr(at, search->peer)); at += len)
-		if (at[len] == '\0' || at[len] == ' ')
-			return true;
-	return false;
-}
-
-/* The same file system in the table of another mount namespace. */
-static void look_at_namespace(struct search *search, const struct process *process)
-{
-	struct libmnt_table *table = NULL;
-	struct libmnt_iter *iter;
-	struct libmnt_fs *fs;
-	struct stat st;
-	int fd;
-
-	if (fstatat(process->dir, "ns/mnt", &st, 0) < 0 || st.st_ino == search->own_namespace)
-		return;
-	for (size_t i = 0; i < search->namespaces_n; i++)
-		if (search->namespaces[i] == st.st_ino)
-			return;
-	if (search->namespaces_n == NAMESPACES_MAX)
-		return;
-	search->namespaces[search->namespaces_n++] = st.st_ino;
-	fd = openat(process->dir, "mountinfo", O_RDONLY | O_CLOEXEC);
-	iter = mnt_new_iter(MNT_ITER_FORWARD);
-	if (fd >= 0 && iter && mount_table_read(fd, &table) == 0)
-		while (mnt_table_next_fs(table, iter, &fs) == 0)
-			if (mnt_fs_get_devno(fs) == makedev(search->major, search->minor) &&
-				!follows_ours(search, fs))
-				add_use(search, process, POSTERN__V1__USE_KIND__MOUNT_NAMESPACE,
-					mnt_fs_get_target(fs), -1);
-	mnt_unref_table(table);
-	mnt_free_iter(iter);
-	(void)fd_close(fd);
-}
-
 static void look_at(void *ctx, const struct process *process)
 {
-	struct search *search = ctx;
-
-	look_at_files(search, process);
-	look_at_places(search, process);
-	look_at_mappings(search, process);
-	look_at_namespace(search, process);
-}
-
-static bool lies_below(const struct search *search, const char *path)
-{
-	return strncmp(path, search->target, search->target_len) == 0 &&
-	       (path[search->target_len] == '/' || path[search->target_len] == '\0');
-}
-
-static void note_peer_group(struct search *search, struct libmnt_fs *fs)
-{
-	const char *fields = mnt_fs_get_optional_fields(fs);
-	const char *shared = fields ? strstr(fields, "shared:") : NULL;
-
-	if (shared)
-		(void)snprintf(search->peer, sizeof(search->peer), ":%d", atoi(shared + 7));
-}
-
-static void find_nested(struct search *search, struct libmnt_table *table)
-{
-	struct libmnt_iter *iter = mnt_new_iter(MNT_ITER_FORWARD);
-	struct libmnt_fs *fs;
-
-	while (iter && mnt_table_next_fs(table, iter, &fs) == 0)
-		if (mnt_fs_get_id(fs) == search->mount_id)
-			note_peer_group(search, fs);
-		else if (mnt_fs_get_parent_id(fs) == search->mount_id)
-			add_use(search, NULL, POSTERN__V1__USE_KIND__NESTED_MOUNT,
-				mnt_fs_get_target(fs), -1);
-	mnt_free_iter(iter);
-}
-
-static void find_loop_devices(struct search *search)
-{
-	DIR *dir = opendir("/sys/block");
-
-	if (!dir)
-		return;
-	for (struct dirent *entry; (entry = readdir(dir));) {
-		char path[PATH_MAX], backing[PATH_MAX] = "";
-		AUTO_FILE FILE *file = NULL;
-
-		if (strncmp(entry->d_name, "loop", 4) != 0)
-			continue;
-		(void)snprintf(
-			path, sizeof(path), "/sys/block/%.32s/loop/backing_file", entry->d_name);
-		file = fopen(path, "re");
-		if (!file || !fgets(backing, sizeof(backing), file))
-			continue;
-		backing[strcspn(backing, "\n")] = '\0';
-		if (lies_below(search, backing))
-			add_use(search, NULL, POSTERN__V1__USE_KIND__LOOP_DEVICE, backing, -1);
-	}
-	(void)closedir(dir);
-}
-
-static void find_swap(struct search *search)
-{
-	AUTO_FILE FILE *file = fopen("/proc/swaps", "re");
-	char line[PATH_MAX + 128];
-
-	while (file && fgets(line, sizeof(line), file)) {
-		line[strcspn(line, " \t\n")] = '\0';
-		if (line[0] == '/' && lies_below(search, line))
-			add_use(search, NULL, POSTERN__V1__USE_KIND__SWAP, line, -1);
-	}
+	search_process(ctx, process);
 }
 
 int holders_find(struct call *call, const Postern__V1__MountEntry *mount, struct holders *ret)
@@ -332,10 +110,10 @@ int holders_find(struct call *call, const Postern__V1__MountEntry *mount, struct
 	r = mount_table_read(mountinfo, &table);
 	if (r < 0)
 		return r;
-	find_nested(&search, table);
+	search_nested(&search, table);
 	mnt_unref_table(table);
-	find_loop_devices(&search);
-	find_swap(&search);
+	search_loop_devices(&search);
+	search_swap(&search);
 	r = process_each(look_at, &search);
 	return search.failed ? -ENOMEM : r;
 }
