@@ -3,12 +3,14 @@
 
 import os
 import signal
+import socket
 import subprocess
 import time
 
 import pytest
 
 from agent import Agent
+from machine import wait_until
 from wire import BUILD, Closed, Failed, pb
 
 
@@ -294,3 +296,22 @@ def test_commands_take_the_settings_that_are_named(stopped):
     assert result.returncode == 1 and "/nothing/here" in result.stderr
     result = run_agent(agent, "-c", settings, "install", "--no-start")
     assert result.returncode == 2 and "--config is for commands" in result.stderr
+
+
+def test_log_lines_that_nobody_takes_are_counted(stopped):
+    """A log that is not read, as the journal's on a frozen disk, holds up nobody."""
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            theirs.send(b"x" * 4096)
+    theirs.setblocking(True)
+    with ours, theirs:
+        stopped.start(stderr=theirs)
+        # The broker says, at this level, when a session has ended.
+        for _ in range(5):
+            with stopped.client() as client:
+                client.call("system.ping")
+        with stopped.client() as client:
+            wait_until(lambda: client.call("system.info").agent.log_lines_dropped >= 5)
+        assert stopped.stop() == 0

@@ -588,15 +588,56 @@ def test_protected_paths_by_any_spelling(client, path):
     assert failure(lambda: client.call("mounts.mount", target=path, type="tmpfs")).code == "FAILED_PRECONDITION"
 
 
-def test_a_writable_overlay(client, target):
-    tmpfs(client, target)
+def test_two_mounts_of_a_device_have_one_usage(client, agent, target):
+    tmpfs(client, target, options=[dict(key="size", value=b"1m")])
+    twin = f"{os.path.realpath(agent.dir)}/twin"
+    os.makedirs(twin, exist_ok=True)
+    subprocess.run(["mount", "--bind", target, twin], check=True)
+    try:
+        entries = {m.target.decode(): m for m in client.call("mounts.list", usage=True).mounts}
+        assert entries[target].usage == entries[twin].usage and entries[twin].usage.total == 1 << 20
+        # The second one alone is asked just as well.
+        alone, = client.call("mounts.list", usage=True, target=twin.encode()).mounts
+        assert alone.usage.total == 1 << 20
+    finally:
+        subprocess.run(["umount", twin], check=True)
+
+
+def layers(target):
+    """Folders for an overlay, and its options."""
     for name in ("low", "up", "work", "all"):
         os.mkdir(f"{target}/{name}")
     with open(f"{target}/low/file", "w") as file:
         file.write("below")
+    return [dict(key=key, value=f"{target}/{name}".encode())
+            for key, name in (("lowerdir", "low"), ("upperdir", "up"), ("workdir", "work"))]
+
+
+def test_a_share_that_is_an_overlay(client, target):
+    tmpfs(client, target)
+    options = layers(target)
+    share = client.call("shares.mount", target=f"{target}/all".encode(), type="overlay", options=options).share
+    assert share.type == "overlay" and share.state == 1 and not share.source
+    with open(f"{target}/all/file", "a") as file:
+        file.write(" and above")
+    assert open(f"{target}/up/file").read() == "below and above"
+    assert open(f"{target}/low/file").read() == "below"
+    listed, = client.call("shares.list").shares
+    assert [(o.key, o.value.decode()) for o in listed.options] == [(o["key"], o["value"].decode()) for o in options]
+    client.call("shares.unmount", target=f"{target}/all".encode())
+    assert not mounted(f"{target}/all") and not client.call("shares.list").shares
+    # A layer by way of a symbolic link could be swapped.
+    os.symlink("low", f"{target}/link")
+    error = failure(lambda: client.call("shares.mount", target=f"{target}/all".encode(), type="overlay",
+                                        options=[dict(key="lowerdir", value=f"{target}/link".encode())]))
+    assert error.code == "INVALID_ARGUMENT" and "symbolic link" in error.message
+    client.call("mounts.unmount", target=target.encode())
+
+
+def test_a_writable_overlay(client, target):
+    tmpfs(client, target)
+    options = layers(target)
     os.chown(f"{target}/low/file", 1234, 1234)
-    options = [dict(key=key, value=f"{target}/{name}".encode())
-               for key, name in (("lowerdir", "low"), ("upperdir", "up"), ("workdir", "work"))]
     client.call("mounts.mount", target=f"{target}/all".encode(), type="overlay", options=options)
     with open(f"{target}/all/file", "a") as file:
         file.write(" and above")

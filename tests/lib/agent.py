@@ -44,12 +44,12 @@ class Agent:
             for key, value in self.settings.items():
                 file.write(f"{key} = {value}\n")
 
-    def start(self, wait=True):
+    def start(self, wait=True, stderr=None):
         self.write_config()
         self.log = open(f"{self.dir}/log", "ab")
         self.process = subprocess.Popen(
             [os.path.join(self.build, "posternd"), "--config", f"{self.dir}/postern.conf"],
-            stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
+            stdout=self.log, stderr=stderr or self.log, stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + 20
         while wait and not self.listens():
             if self.process.poll() is not None or time.monotonic() > deadline:

@@ -22,8 +22,8 @@ Postern__V1__Availability needs_vsock_diag(char *reason, size_t size)
 {
 	if (vsock_diag_dump(NULL, NULL) == 0)
 		return POSTERN__V1__AVAILABILITY__AVAILABLE;
-	(void)snprintf(
-		reason, size, "the kernel does not diagnose vsock sockets (modprobe vsock_diag)");
+	(void)snprintf(reason, size,
+		"the kernel does not diagnose vsock sockets: load the module vsock_diag");
 	return POSTERN__V1__AVAILABILITY__MISSING_FEATURE;
 }
 
