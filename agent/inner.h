@@ -14,6 +14,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "proto/limits.h"
+
 #define INNER_MAGIC   0x4e545350u
 #define INNER_FDS_MAX 16
 #define INNER_FD      3 /* where a child finds its end of the pair */
@@ -161,7 +163,7 @@ struct footprint {
 		uint16_t method;
 		uint64_t age_ms;
 		uint64_t device;
-	} stuck_process[8];
+	} stuck_process[STUCK_MAX];
 };
 
 /* Before each part of an answer in a reply pipe: so many bytes follow, a FromAgent frame. */

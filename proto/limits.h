@@ -38,7 +38,6 @@
 #define SUBSCRIPTIONS_MAX      16
 #define HOST_CLIENT_NAME_MAX   128
 #define CHANNEL_PREAMBLE_SIZE  20
-#define CHANNEL_PREAMBLE_MAGIC "\x00PC\x01"
 
 /* The agent as a whole. */
 #define PENDING_MAX          128 /* connections that have not said a byte */

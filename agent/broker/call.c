@@ -16,9 +16,8 @@
 #include "proto/clock.h"
 #include "proto/log.h"
 
-#define KILL_GRACE_MS 250  /* a killed process that still lives then is stuck */
-#define SETTLE_MS     2000 /* to look up what became of a killed change */
-#define READER_MS     10   /* for a busy reader to come free, before another is started */
+#define SETTLE_MS 2000 /* to look up what became of a killed change */
+#define READER_MS 10   /* for a busy reader to come free, before another is started */
 
 static void on_timer(struct loop_timer *timer);
 static void on_worker_exit(struct child *child);

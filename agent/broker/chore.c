@@ -7,11 +7,10 @@
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 
-#define SAVE_MS       20000 /* for half a megabyte and fsync() */
-#define RESTORE_MS    30000 /* for one share whose server may not answer */
-#define KILL_GRACE_MS 250   /* a killed process that still lives then is stuck */
-#define AGAIN_MS      500   /* to the next round after a failure; doubled each time */
-#define DOUBLINGS     7     /* at most 64 s */
+#define SAVE_MS    20000 /* for half a megabyte and fsync() */
+#define RESTORE_MS 30000 /* for one share whose server may not answer */
+#define AGAIN_MS   500   /* to the next round after a failure; doubled each time */
+#define DOUBLINGS  7     /* at most 64 s */
 
 static void on_exit_(struct child *child)
 {

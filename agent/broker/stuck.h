@@ -8,6 +8,8 @@
 
 #include "agent/broker/broker.h"
 
+#define KILL_GRACE_MS 250 /* a killed process that still lives then is stuck */
+
 /* A killed child that still lives. Owns the child from now on; it is freed when it ends at last. */
 void stuck_add(struct child *child);
 

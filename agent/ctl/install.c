@@ -16,6 +16,7 @@
 #include "proto/cleanup.h"
 #include "proto/client/client.h"
 #include "proto/log.h"
+#include "proto/replace.h"
 
 #define FILE_MAX (64u << 10)          /* of a service file */
 #define AGENT    "/usr/sbin/posternd" /* as the service files have it */
@@ -96,26 +97,6 @@ static ssize_t read_small(const char *path, char bytes[FILE_MAX])
 	return len < FILE_MAX ? len : -EFBIG;
 }
 
-/* Writes beside the target and renames: it is old or new, never half. */
-static int replace(const char *path, const char *bytes, size_t len, mode_t mode)
-{
-	AUTO_CLOSE int fd = -EBADF;
-	char fresh[PATH_MAX];
-	int r = 0;
-
-	(void)snprintf(fresh, sizeof(fresh), "%s.new", path);
-	(void)unlink(fresh);
-	fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-	if (fd < 0)
-		return -errno;
-	if (write(fd, bytes, len) != (ssize_t)len || fchmod(fd, mode) < 0 || fsync(fd) < 0 ||
-		rename(fresh, path) < 0)
-		r = errno ? -errno : -ENOSPC;
-	if (r < 0)
-		(void)unlink(fresh);
-	return r;
-}
-
 static int install_file(const struct service_file *file)
 {
 	AUTO_FREE char *bytes = malloc(FILE_MAX), *there = malloc(FILE_MAX);
@@ -132,7 +113,7 @@ static int install_file(const struct service_file *file)
 		printf("unchanged %s\n", file->to);
 		return 0;
 	}
-	r = len < 0 ? (int)len : replace(file->to, bytes, (size_t)len, file->mode);
+	r = len < 0 ? (int)len : replace_file(AT_FDCWD, file->to, file->mode, bytes, (size_t)len);
 	if (r < 0)
 		log_error("%s to %s: %s", from, file->to, strerror(-r));
 	else

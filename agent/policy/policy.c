@@ -47,11 +47,6 @@ bool identity_equal(const struct identity *a, const struct identity *b)
 	return a->kind == b->kind && a->number == b->number;
 }
 
-const char *rule_place(const struct rule *rule)
-{
-	return rule->place;
-}
-
 /* Parses the number of "guest:5" or "local:*". */
 static int parse_number(const char *text, struct rule *rule)
 {

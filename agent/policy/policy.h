@@ -52,9 +52,6 @@ void policy_clear(struct policy *policy);
 const struct rule *policy_decide(const struct policy *policy, const struct identity *identity,
 	const char *name, bool *ret_allowed);
 
-/* "FILE:LINE" of a rule. */
-const char *rule_place(const struct rule *rule);
-
 #define VERDICT_PLACE_MAX 64
 
 /*

@@ -279,6 +279,18 @@ def test_history_by_step_and_aggregation(client):
     for low, mean, high in zip(coarse["least"], coarse["average"], coarse["most"]):
         assert low.memory_available <= mean.memory_available <= high.memory_available
         assert low.load1 <= mean.load1 <= high.load1
+    # The last sample of a step, as a step of one second has it.
+    values = [field.name for field in fine[0].DESCRIPTOR.fields if field.name not in ("time_s", "samples")]
+    fine = client.call("system_load.historical", step_s=1, aggregation=4).points
+    seen = 0
+    for last in coarse["last"]:
+        seen += last.samples
+        samples = 0
+        for point in fine:
+            samples += point.samples
+            if samples >= seen:
+                break
+        assert [getattr(last, name) for name in values] == [getattr(point, name) for name in values]
     assert len(client.call("system_load.historical", range_s=2).points) <= 4
     with pytest.raises(Failed) as failed:
         client.call("system_load.historical", step_s=2**31)

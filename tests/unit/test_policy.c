@@ -249,21 +249,24 @@ UNIT(an_unreadable_file_is_an_error)
 UNIT(files_are_read_in_lexical_order)
 {
 	struct policy policy = {0};
-	const struct rule *rule;
+	struct verdicts verdicts;
 	bool allowed;
 
-	put("9-c.policy", "allow host system.ping\n");
+	put("9-c.policy", "deny guest:* system.ping\n");
 	put("20-b.policy", "\ndeny guest:* *\nallow host system.ping\n");
-	put("10-a.policy", "# a\n#\n#\nallow host system.*\n");
+	put("10-a.policy", "# a\n#\n#\ndeny guest:9 system.*\n");
 	assert_int_equal(policy_read(&policy, dir, problem, sizeof(problem)), 0);
 	assert_int_equal(policy.n, 4);
-	rule = policy_decide(&policy, &host, "system.ping", &allowed);
+	/* The first one that denies is the one that is named. */
+	assert_int_equal(
+		policy_verdicts(&policy, &(struct identity){IDENTITY_GUEST, 9}, &verdicts), 0);
+	assert_string_equal(verdicts.method[METHOD_system_ping].rule, "10-a.policy:4");
+	assert_string_equal(verdicts.method[METHOD_mounts_list].rule, "20-b.policy:2");
+	assert_int_equal(
+		policy_verdicts(&policy, &(struct identity){IDENTITY_GUEST, 8}, &verdicts), 0);
+	assert_string_equal(verdicts.method[METHOD_system_ping].rule, "20-b.policy:2");
+	assert_non_null(policy_decide(&policy, &host, "system.ping", &allowed));
 	assert_true(allowed);
-	assert_string_equal(rule_place(rule), "10-a.policy:4");
-	rule = policy_decide(
-		&policy, &(struct identity){IDENTITY_GUEST, 9}, "system.ping", &allowed);
-	assert_false(allowed);
-	assert_string_equal(rule_place(rule), "20-b.policy:2");
 	assert_null(policy_decide(&policy, &host, "mounts.list", &allowed));
 	assert_false(allowed);
 	policy_clear(&policy);

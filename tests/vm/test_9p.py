@@ -79,6 +79,29 @@ def test_unmount_and_mount_again(host, vm):
     host.run("shares", "remove", "nine", "/mnt/rw")
 
 
+def test_forced_unmount(host, vm):
+    """MNT_FORCE is what makes the kernel give up what waits for the other side: whoever holds the mount stays, but
+    nothing works for him any more."""
+    tag = next(s["source"] for s in host.json("shares", "list", "nine")["shares"] if s["target"] == "/mnt/ro")
+    with vm.client() as client:
+        client.call("mounts.mount", target=b"/mnt/forced", source=tag.encode(), type="9p", create_target=True)
+        for mode, still_reads in ((1, True), (2, False)):
+            pid, fd = vm.witness("hold", "/mnt/forced/from-host").split()
+            with pytest.raises(Failed) as failed:
+                client.call("mounts.unmount", target=b"/mnt/forced", mode=mode)
+            assert failed.value.code == "FAILED_PRECONDITION" and failed.value.error.sys_errno == 16
+            assert [holder.pid for holder in failed.value.error.details.holders] == [int(pid)]
+            vm.witness("release", fd)
+            if still_reads:
+                assert vm.witness("read", "/mnt/forced/from-host") == "hello"
+            else:
+                with pytest.raises(OSError):
+                    vm.witness("read", "/mnt/forced/from-host")
+        client.call("mounts.unmount", target=b"/mnt/forced", mode=2)
+    assert " /mnt/forced " not in vm.witness("mounts")
+    assert vm.witness("read", "/mnt/ro/from-host") == "hello"
+
+
 def test_it_cannot_be_plugged(host, vm, folders):
     _, err = host.run("shares", "add", "nine", "--type", "9p", folders[0], "/mnt/x", code=USAGE)
     assert "QEMU cannot plug a 9p device" in err and "--share" in err

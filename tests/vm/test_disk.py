@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from machine import wait_until
 from wire import Failed
 
 SWAP = 256 * 1024
@@ -54,11 +55,34 @@ def refused(client, target):
 
 
 def test_swap_holds_a_file_system(client, vm, mounted):
+    assert client.call("system_load.current").swap.total == 0
     vm.witness("swapon", "/mnt/disk/swap")
     holder, use, words = refused(client, mounted)
+    swap = client.call("system_load.current").swap
     vm.witness("swapoff", "/mnt/disk/swap")
+    # But for the first page, which says what it is.
+    assert swap.total == swap.free == SWAP - 4096
     assert (holder.pid, use.kind, use.path) == (0, 8, b"/mnt/disk/swap")
     assert "swaps to /mnt/disk/swap" in words
+
+
+def test_a_disk_has_rates(client, vm, mounted):
+    # Somebody who wants samples each second has them taken.
+    client.call("notifications.subscribe", topics=["notify.system_load"], interval_ms=1000)
+    name = client.call("mounts.list", target=mounted).mounts[0].source.decode().removeprefix("/dev/")
+
+    def written():
+        vm.witness("write", "/mnt/disk/file-of-mine", "x" * 500)
+        vm.witness("sync")
+        load = client.call("system_load.current")
+        return [disk for disk in load.disks if disk.name.decode() == name and disk.write_bytes_per_s > 0]
+
+    wait_until(written)
+    disk, = written()
+    assert disk.writes_per_s > 0 and 0 <= disk.busy_percent <= 200
+    # Blocks of the file system, each a request or a part of one.
+    assert disk.write_bytes_per_s >= 512 * disk.writes_per_s
+    vm.witness("unlink", "/mnt/disk/file-of-mine")
 
 
 def test_a_loop_device_holds_a_file_system(client, vm, mounted):

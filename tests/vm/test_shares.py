@@ -90,7 +90,9 @@ def test_missing_tag(vm, client):
 
 def test_a_dead_virtiofsd(host, vm, folder):
     """The file system does not answer any more: everything else goes on, and it can be taken away."""
-    host.run("shares", "add", vm.name, folder, "/mnt/dead")
+    tag = host.json("shares", "add", vm.name, folder, "/mnt/dead")["tag"]
+    with vm.client() as client:
+        twin = client.call("mounts.mount", target=b"/mnt/twin", type="virtiofs", source=tag.encode(), create_target=True)
     for pid in host.children(vm.name)["virtiofsd"]:
         os.kill(pid, 9)
     wait_until(lambda: any("dead" in problem for problem in [p["problem"] for p in host.info(vm.name)["problems"]]))
@@ -99,7 +101,12 @@ def test_a_dead_virtiofsd(host, vm, folder):
         entry = client.call("mounts.list", usage=True, target=b"/mnt/dead").mounts[0]
         assert entry.state == 2  # NOT_RESPONDING
         assert time.monotonic() - start < 8
-        # Nobody touches it again.
+        # Nobody touches it again, by whatever name: one question a device.
+        entries = {m.target: m for m in client.call("mounts.list", usage=True).mounts}
+        assert (entries[b"/mnt/twin"].major, entries[b"/mnt/twin"].minor) == (twin.mount.major, twin.mount.minor)
+        assert (twin.mount.major, twin.mount.minor) == (entry.major, entry.minor)
+        assert entries[b"/mnt/twin"].state == entries[b"/mnt/dead"].state == 2
+        assert len(client.call("system.info").agent.stuck) == 1
         start = time.monotonic()
         assert client.call("mounts.list", usage=True, target=b"/mnt/dead").mounts[0].state == 2
         assert time.monotonic() - start < 4
@@ -109,6 +116,7 @@ def test_a_dead_virtiofsd(host, vm, folder):
         assert failed.value.code == "UNAVAILABLE" and "lazy" in failed.value.message
         assert client.call("system.ping", payload=b"p").payload == b"p"
         client.call("mounts.unmount", target=b"/mnt/dead", mode=3)
+        client.call("mounts.unmount", target=b"/mnt/twin", mode=3)
     assert "/mnt/dead" not in vm.witness("mounts")
     host.start("shares", "remove", vm.name, "/mnt/dead", "--lazy").communicate(timeout=60)
 

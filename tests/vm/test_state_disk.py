@@ -89,7 +89,7 @@ def test_a_full_disk(vm, client):
     with pytest.raises(FileNotFoundError):
         # Only the next writing's, and that is gone within the second.
         for _ in range(20):
-            vm.witness("exists", f"{STATE}/load.new")
+            vm.witness("exists", f"{STATE}/.load.new")
 
 
 def test_a_frozen_disk(vm, client):

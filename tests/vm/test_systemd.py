@@ -175,6 +175,57 @@ def test_a_share_that_cannot_be_mounted_leaves_no_unit(vm, client):
     assert failed.value.code == "INVALID_ARGUMENT"
 
 
+def test_an_overlay_is_a_unit_too(vm, client):
+    vm.shell("mkdir -p /var/tmp/lay/low /var/tmp/lay/up /var/tmp/lay/work && echo below >/var/tmp/lay/low/file")
+    options = [dict(key=key, value=f"/var/tmp/lay/{name}".encode())
+               for key, name in (("lowerdir", "low"), ("upperdir", "up"), ("workdir", "work"))]
+    share = client.call("shares.mount", target=b"/mnt/lay", type="overlay", options=options).share
+    assert share.unit == "mnt-lay.mount" and share.state == 1
+    line, = unit_of(vm, "/mnt/lay")
+    assert "overlay" in line and "lowerdir=/var/tmp/lay/low,upperdir=/var/tmp/lay/up" in line and "nosuid" in line
+    assert vm.shell("systemctl is-active mnt-lay.mount") == "active\n"
+    assert vm.shell("echo above >>/mnt/lay/file; cat /var/tmp/lay/up/file") == "below\nabove\n"
+    client.call("shares.unmount", target=b"/mnt/lay")
+    assert not unit_of(vm, "/mnt/lay")
+    # A layer that is not there is the kernel's error to the caller, before any unit is made.
+    options[0]["value"] = b"/var/tmp/lay/none"
+    with pytest.raises(Failed) as failed:
+        client.call("shares.mount", target=b"/mnt/lay", type="overlay", options=options)
+    assert failed.value.code == "NOT_FOUND" and "/var/tmp/lay/none" in failed.value.message
+    assert not exists(vm, "/run/systemd/transient/mnt-lay.mount")
+
+
+def test_a_block_device_that_is_waited_for(vm, client):
+    """It appears while a mount waits for it, by the name that udev would give it."""
+    id = client.start("mounts.mount", source=b"/dev/disk/by-id/late", target=b"/mnt/late", type="ext4",
+                      create_target=True, wait_ms=50000, timeout_ms=55000)
+    image = "/var/tmp/late.img"
+    device = vm.shell(f"truncate -s 4M {image} && mke2fs -q {image} && losetup -f --show {image}").strip()
+    assert not client.responses
+    vm.shell(f"mkdir -p /dev/disk/by-id && ln -s ../../{device.removeprefix('/dev/')} /dev/disk/by-id/late")
+    mount = client.finish(id, "mounts.mount").mount
+    assert mount.target == b"/mnt/late" and mount.type == b"ext4"
+    client.call("mounts.unmount", target=b"/mnt/late")
+    vm.shell(f"rm /dev/disk/by-id/late; losetup -d {device}; rm {image}")
+
+
+def test_a_jump_of_the_clock_is_a_new_generation(vm):
+    """As when a guest is restored: callers that come after it see that they cannot go on where they were."""
+    def generation():
+        with vm.client(timeout=60) as client:
+            seen = client.hello_reply.generation
+            assert client.call("system.info").generation == seen
+            return seen
+
+    first = generation()
+    assert generation() == first
+    vm.shell("date -s @$(($(date +%s) + 3600))")
+    second = generation()
+    assert second not in (0, first) and generation() == second
+    vm.shell("date -s @$(($(date +%s) - 3600))")
+    assert generation() not in (0, first, second)
+
+
 def test_a_hot_plugged_share(host, vm):
     folder = f"{host.dir}/folder"
     os.mkdir(folder)

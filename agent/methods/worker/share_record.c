@@ -11,6 +11,7 @@
 #include "agent/methods/share.h"
 #include "agent/worker/worker.h"
 #include "proto/cleanup.h"
+#include "proto/replace.h"
 #include "proto/verify.h"
 
 #define KEY_MAX         200
@@ -100,26 +101,6 @@ int share_record_check(struct call *call)
 		worker_facts(call)->state_dir);
 }
 
-/* Old or new, never half. */
-static int write_file(int dir, const char *name, mode_t mode, const void *data, size_t len)
-{
-	char fresh[SECRET_NAME_MAX + 8];
-	AUTO_CLOSE int fd = -EBADF;
-	int r = 0;
-
-	(void)snprintf(fresh, sizeof(fresh), ".%s.new", name);
-	(void)unlinkat(dir, fresh, 0);
-	fd = openat(dir, fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
-	if (fd < 0)
-		return -errno;
-	if (write(fd, data, len) != (ssize_t)len || fsync(fd) < 0 ||
-		renameat(dir, fresh, dir, name) < 0)
-		r = errno ? -errno : -EIO;
-	if (r < 0)
-		(void)unlinkat(dir, fresh, 0);
-	return r;
-}
-
 static int read_file(struct call *call, int dir, const char *name, uint8_t **ret, size_t *ret_len)
 {
 	AUTO_CLOSE int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -181,7 +162,7 @@ static int write_to(
 		return -ENOMEM;
 	protobuf_c_message_pack(&share->base, packed);
 	touch(call, dir);
-	r = write_file(dir, key, persistent ? 0600 : 0644, packed, len);
+	r = replace_file(dir, key, persistent ? 0600 : 0644, packed, len);
 	worker_touch_done(call);
 	return r;
 }
@@ -271,7 +252,7 @@ int share_secret_write(struct call *call, const char *key, const char *secret)
 	(void)secret_name(key, name);
 	touch(call, dir);
 	if (secret)
-		r = write_file(dir, name, 0600, secret, strlen(secret));
+		r = replace_file(dir, name, 0600, secret, strlen(secret));
 	else
 		r = unlinkat(dir, name, 0) < 0 && errno != ENOENT ? -errno : 0;
 	worker_touch_done(call);

@@ -12,7 +12,7 @@
 #include "agent/methods/share.h"
 #include "agent/methods/systemd.h"
 #include "kmod-helpers/types.h"
-#include "proto/cleanup.h"
+#include "proto/replace.h"
 
 #define UNIT_DIR  "/etc/systemd/system"
 #define WANTS_DIR UNIT_DIR "/multi-user.target.wants"
@@ -73,14 +73,13 @@ static int write_unit_file(struct call *call, const struct mount_unit *unit, con
 		unit->what, target, unit->type, unit->options);
 	char *path = arena_printf(call->arena, UNIT_DIR "/%s", unit->name);
 	char *wants = arena_printf(call->arena, WANTS_DIR "/%s", unit->name);
-	AUTO_CLOSE int fd = -EBADF;
+	int r;
 
 	if (!text || !path || !wants)
 		return -ENOMEM;
-	(void)unlink(path);
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
-	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text) || fsync(fd) < 0)
-		return errno ? -errno : -EIO;
+	r = replace_file(AT_FDCWD, path, 0644, text, strlen(text));
+	if (r < 0)
+		return r;
 	if (mkdir(WANTS_DIR, 0755) < 0 && errno != EEXIST)
 		return -errno;
 	(void)unlink(wants);
