@@ -31,13 +31,13 @@
 #define ARENA_HOST_MAX    (64u << 20)
 
 /* A connection to the agent. */
-#define HELLO_DEADLINE_MS      5000 /* from accept to the first byte, and then to the hello */
-#define OPEN_REQUESTS_MAX      32
-#define OUTPUT_PAUSE           (1u << 20) /* bytes not taken yet: no new request is read */
-#define OUTPUT_STALLED_MS      30000      /* ... for so long: the connection ends */
-#define SUBSCRIPTIONS_MAX      16
-#define HOST_CLIENT_NAME_MAX   128
-#define CHANNEL_PREAMBLE_SIZE  20
+#define HELLO_DEADLINE_MS     5000 /* from accept to the first byte, and then to the hello */
+#define OPEN_REQUESTS_MAX     32
+#define OUTPUT_PAUSE          (1u << 20) /* bytes not taken yet: no new request is read */
+#define OUTPUT_STALLED_MS     30000      /* ... for so long: the connection ends */
+#define SUBSCRIPTIONS_MAX     16
+#define HOST_CLIENT_NAME_MAX  128
+#define CHANNEL_PREAMBLE_SIZE 20
 
 /* The agent as a whole. */
 #define PENDING_MAX          128 /* connections that have not said a byte */
