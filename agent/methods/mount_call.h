@@ -41,6 +41,10 @@ int unmount_do(struct call *call, const char *target, Postern__V1__UnmountMode m
  * -errno. */
 int mount_look(struct call *call, const char *target, Postern__V1__MountEntry **ret_entry);
 
+/* The mount with this id: *ret_entry is NULL where it is not there (any more). *ret_upon says
+ * whether it lies upon another mount at the same place. 0 or -errno. */
+int mount_look_id(struct call *call, int id, Postern__V1__MountEntry **ret_entry, bool *ret_upon);
+
 /* What became of a killed change: DONE when something being mounted at the target (or nothing, as
  * `mounted` says) is what was asked for. 0 or -errno. */
 int mount_settle(struct call *call, bool has, const ProtobufCBinaryData *bytes, bool mounted,

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from wire import Failed
+from wire import Failed, errors, message
 
 
 def mounted(path):
@@ -140,6 +140,27 @@ def test_mount_twice(client, target):
     assert error.code == "ALREADY_EXISTS"
     client.call("mounts.unmount", target=target.encode())
     assert not mounted(target)
+
+
+def test_several_mount_at_one_place(agent, client, target):
+    """One of them has it; none lies upon another, not even for the one who answers."""
+    clients = [agent.client() for _ in range(6)]
+    params = message("mounts.mount", "Request")(target=target.encode(), type="tmpfs")
+    for _ in range(5):
+        ids = [other.start("mounts.mount", params) for other in clients]
+        responses = [other.take_response(id) for other, id in zip(clients, ids)]
+        won = [response for response in responses if response.HasField("result")]
+        codes = {response.error.code for response in responses if response.HasField("error")}
+        assert len(won) <= 1 and codes == {errors.ALREADY_EXISTS}, responses
+        there = [m for m in client.call("mounts.list").mounts if m.target == target.encode()]
+        assert len(there) == len(won)
+        if won:
+            reply = message("mounts.mount", "Reply")()
+            reply.ParseFromString(won[0].result)
+            assert reply.mount.id == there[0].id
+            client.call("mounts.unmount", target=target.encode())
+    for other in clients:
+        other.close()
 
 
 def test_symbolic_links_are_not_followed(client, agent, target):

@@ -98,6 +98,13 @@ int mount_look(struct call *call, const char *target, Postern__V1__MountEntry **
 	return 0;
 }
 
+int mount_look_id(struct call *call, int id, Postern__V1__MountEntry **ret_entry, bool *ret_upon)
+{
+	(void)id;
+	*ret_upon = false;
+	return mount_look(call, dir, ret_entry);
+}
+
 int mount_settle(struct call *call, bool has, const ProtobufCBinaryData *target, bool mounted,
 	Postern__V1__Outcome *ret)
 {

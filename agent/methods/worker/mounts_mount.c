@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -217,6 +219,40 @@ int mount_try(struct call *call, const struct mount_wish *wish)
 	return r;
 }
 
+static int id_of(int mount)
+{
+	struct statx st;
+
+	/* The file system is not asked. */
+	if (statx(mount, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &st) < 0)
+		return -errno;
+	return st.stx_mask & STATX_MNT_ID ? (int)st.stx_mnt_id : -ENOSYS;
+}
+
+/*
+ * The place was free when it was looked at, but several may have looked: of those that came to lie
+ * upon another, each takes itself away again, with what may lie upon it in turn.
+ */
+static int confirm(struct call *call, const struct mount_wish *wish, int mount,
+	Postern__V1__MountEntry **ret_entry)
+{
+	bool upon = false;
+	char path[32];
+	int r = id_of(mount);
+
+	if (r >= 0)
+		r = mount_look_id(call, r, ret_entry, &upon);
+	if (r < 0)
+		return call_fail_errno(
+			call, r, "%s was mounted, but the mount table", wish->target);
+	if (*ret_entry && !upon)
+		return 0;
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", mount);
+	(void)umount2(path, MNT_DETACH);
+	return call_fail(call, POSTERN__V1__CODE__ALREADY_EXISTS, EBUSY,
+		"%s: somebody else mounted something there at the same moment", wish->target);
+}
+
 int mount_do(struct call *call, const struct mount_wish *wish, Postern__V1__MountEntry **ret_entry)
 {
 	AUTO_CLOSE int target = -EBADF;
@@ -233,11 +269,7 @@ int mount_do(struct call *call, const struct mount_wish *wish, Postern__V1__Moun
 		0)
 		return call_fail_errno(call, -errno, "%s", wish->target);
 	worker_touch_done(call);
-	r = mount_look(call, wish->target, ret_entry);
-	if (r < 0 || !*ret_entry)
-		return call_fail(call, POSTERN__V1__CODE__INTERNAL, 0,
-			"%s was mounted, but the mount table does not show it", wish->target);
-	return 0;
+	return confirm(call, wish, mount, ret_entry);
 }
 
 int mounts_mount(struct call *call, const Postern__V1__MountsMountRequest *request,
