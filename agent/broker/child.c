@@ -16,7 +16,7 @@
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 #include "proto/log.h"
-#include "proto/spawn.h"
+#include "proto/exec.h"
 
 /* Body of the largest message that a child sends to us. */
 #define BODY_MAX 1024

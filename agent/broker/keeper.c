@@ -12,7 +12,7 @@
 #include "agent/broker/child.h"
 #include "proto/cleanup.h"
 #include "proto/log.h"
-#include "proto/spawn.h"
+#include "proto/exec.h"
 
 static void on_exit_(struct child *child)
 {

@@ -19,7 +19,7 @@
 
 #include "proto/cleanup.h"
 #include "proto/log.h"
-#include "proto/spawn.h"
+#include "proto/exec.h"
 
 #define MOUNTS_MAX 256
 

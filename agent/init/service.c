@@ -7,7 +7,7 @@
 
 #include "proto/clock.h"
 #include "proto/log.h"
-#include "proto/spawn.h"
+#include "proto/exec.h"
 
 #define PROGRAM   "/usr/sbin/posternd"
 #define QUICK_NS  (5 * NSEC_PER_SEC)    /* an end before that counts as a failed start */

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "proto/log.h"
-#include "proto/spawn.h"
+#include "proto/exec.h"
 
 #define START_DIR "/etc/postern/start.d"
 

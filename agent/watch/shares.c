@@ -47,7 +47,7 @@ static void add_if_mounted(
 void shares_snapshot(struct watch *watch, struct snapshot *snapshot)
 {
 	char path[sizeof(watch->facts.run_dir) + 16];
-	struct libmnt_table *mounts;
+	struct libmnt_table *mounts = NULL;
 	DIR *dir;
 
 	(void)snprintf(path, sizeof(path), "%s/shares", watch->facts.run_dir);

@@ -60,22 +60,20 @@ UNIT(what_is_not_there_is_nothing)
 	assert_true(now.load[0] == 0 && now.pressure[2] == 0);
 }
 
-#define DISKS_THEN                                                                                 \
-	" 254       0 vda 100 5 2000 70 50 6 4000 80 0 900 150 0 0 0 0\n"                          \
-	" 254       1 vda1 90 5 1800 60 40 6 3800 70 0 800 130\n"                                  \
-	"   7       0 loop0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n"                                   \
-	"   8       0 sda 1000 0 9000 0 0 0 0 0 0 10 0\n"
-#define DISKS_NOW                                                                                  \
-	" 254       0 vda 120 5 2200 70 90 6 4400 80 0 1900 150 0 0 0 0\n"                         \
-	"   8       0 sda 1 0 8 0 0 0 0 0 0 1 0\n"                                                 \
-	"   8      16 sdb 7 0 56 0 0 0 0 0 0 1 0\n"
+static const char disks_then[] = " 254       0 vda 100 5 2000 70 50 6 4000 80 0 900 150 0 0 0 0\n"
+				 " 254       1 vda1 90 5 1800 60 40 6 3800 70 0 800 130\n"
+				 "   7       0 loop0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n"
+				 "   8       0 sda 1000 0 9000 0 0 0 0 0 0 10 0\n";
+static const char disks_now[] = " 254       0 vda 120 5 2200 70 90 6 4400 80 0 1900 150 0 0 0 0\n"
+				"   8       0 sda 1 0 8 0 0 0 0 0 0 1 0\n"
+				"   8      16 sdb 7 0 56 0 0 0 0 0 0 1 0\n";
 
 UNIT(disks_have_rates)
 {
 	struct disk_rate rate;
 
-	read_texts(&then, TEXTS([WATCH_FD_DISKSTATS] = DISKS_THEN));
-	read_texts(&now, TEXTS([WATCH_FD_DISKSTATS] = DISKS_NOW));
+	read_texts(&then, TEXTS([WATCH_FD_DISKSTATS] = disks_then));
+	read_texts(&now, TEXTS([WATCH_FD_DISKSTATS] = disks_now));
 	/* One that was never used is left out, or there would be no place for the others. */
 	assert_int_equal(then.disks, 3);
 	assert_string_equal(then.disk[2].name, "sda");
@@ -96,16 +94,17 @@ UNIT(disks_have_rates)
 	" face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs " \
 	"drop fifo colls carrier compressed\n"
 
+static const char links_then[] = LINKS_HEAD "    lo: 1000 10 0 0 0 0 0 0 1000 10 0 0 0 0 0 0\n"
+					    "eth0:5000 50 1 0 0 0 0 0 6000 60 2 0 0 0 0 0\n";
+static const char links_now[] = LINKS_HEAD "    lo: 1000 10 0 0 0 0 0 0 1000 10 0 0 0 0 0 0\n"
+					   "eth0:9000 70 3 0 0 0 0 0 7000 64 4 0 0 0 0 0\n";
+
 UNIT(links_have_rates)
 {
 	struct link_rate rate;
 
-	read_texts(&then, TEXTS([WATCH_FD_NETDEV] = LINKS_HEAD
-				  "    lo: 1000 10 0 0 0 0 0 0 1000 10 0 0 0 0 0 0\n"
-				  "eth0:5000 50 1 0 0 0 0 0 6000 60 2 0 0 0 0 0\n"));
-	read_texts(&now, TEXTS([WATCH_FD_NETDEV] = LINKS_HEAD
-				 "    lo: 1000 10 0 0 0 0 0 0 1000 10 0 0 0 0 0 0\n"
-				 "eth0:9000 70 3 0 0 0 0 0 7000 64 4 0 0 0 0 0\n"));
+	read_texts(&then, TEXTS([WATCH_FD_NETDEV] = links_then));
+	read_texts(&now, TEXTS([WATCH_FD_NETDEV] = links_now));
 	assert_int_equal(now.links, 2);
 	assert_true(counters_link_rate(&then, &now.link[1], 4.0, &rate));
 	assert_string_equal(rate.name, "eth0");

@@ -73,7 +73,7 @@ static int look_at_device(const char *source, dev_t *ret_device)
 int mount_source_wait(struct call *call, const struct mount_wish *wish)
 {
 	uint64_t until = monotonic_ns() + wish->wait_ms * NSEC_PER_MSEC;
-	dev_t device;
+	dev_t device = 0;
 	int r;
 
 	if (wish->type->source != SOURCE_DEVICE)
@@ -93,7 +93,7 @@ int mount_source_wait(struct call *call, const struct mount_wish *wish)
 
 static int touch_device(struct call *call, const char *source)
 {
-	dev_t device;
+	dev_t device = 0;
 	int r = look_at_device(source, &device);
 
 	if (r < 0)
@@ -169,7 +169,7 @@ static int touch_overlay(struct call *call, const struct mount_wish *wish)
 {
 	static const char *const keys[] = {"lowerdir", "workdir", "upperdir"};
 	AUTO_CLOSE int mountinfo = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-	struct libmnt_table *table;
+	struct libmnt_table *table = NULL;
 	int r = mountinfo < 0 ? -errno : mount_table_read(mountinfo, &table);
 
 	if (r < 0)

@@ -28,7 +28,7 @@ static int read_table(struct libmnt_table **ret_table)
 
 int mount_look(struct call *call, const char *target, Postern__V1__MountEntry **ret_entry)
 {
-	struct libmnt_table *table;
+	struct libmnt_table *table = NULL;
 	struct libmnt_fs *fs;
 	int r = read_table(&table);
 
@@ -58,7 +58,7 @@ static struct libmnt_fs *find_id(struct libmnt_table *table, int id)
 
 int mount_look_id(struct call *call, int id, Postern__V1__MountEntry **ret_entry, bool *ret_upon)
 {
-	struct libmnt_table *table;
+	struct libmnt_table *table = NULL;
 	struct libmnt_fs *fs, *below;
 	int r = read_table(&table);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "spawn.h"
+#include "exec.h"
 
 #include <signal.h>
 #include <spawn.h>
