@@ -151,6 +151,9 @@ def test_a_runtime_share_is_a_transient_unit(vm, client):
     line, = unit_of(vm, "/mnt/run-time")
     assert "size=1024k" in line and "nosuid" in line and "nodev" in line
     vm.witness("exists", "/run/systemd/transient/mnt-run\\x2dtime.mount")
+    client.call("notifications.subscribe", topics=["notify.shares.mount"], snapshot=True)
+    _, body = client.notification("notify.shares.mount")
+    assert body.share == share
     client.call("shares.unmount", target=b"/mnt/run-time")
     assert not unit_of(vm, "/mnt/run-time")
     wait_until(lambda: not exists(vm, "/run/systemd/transient/mnt-run\\x2dtime.mount"))
@@ -240,7 +243,11 @@ def test_a_hot_plugged_share(host, vm):
 
 def test_modules_through_the_socket_unit(client):
     assert client.call("modules.load", name="dummy").loaded_now
+    # By a connection that answers questions alone.
+    info = client.call("modules.info", name="dummy")
+    assert info.allowed and info.loaded
     client.call("modules.unload", name="dummy")
+    assert not client.call("modules.info", name="dummy").loaded
 
 
 def test_the_units_have_no_fault(vm):
