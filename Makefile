@@ -10,6 +10,7 @@ CC      := gcc
 endif
 PREFIX  ?= /usr
 DESTDIR ?=
+SBIN    := $(PREFIX)/sbin
 LIBEXEC := $(PREFIX)/libexec/postern
 DATADIR := $(PREFIX)/share/postern
 
@@ -34,7 +35,6 @@ endif
 OPTIMISE ?= -O2 -g
 HARDEN   ?= -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fcf-protection
 CPPFLAGS += -D_GNU_SOURCE -I. -I$(B)/gen -DPOSTERN_VERSION='"$(VERSION)"' \
-	-DPOSTERN_LIBEXEC_DIR='"$(LIBEXEC)"' -DPOSTERN_DATA_DIR='"$(DATADIR)"' \
 	$(shell pkg-config --cflags libnl-3.0)
 CFLAGS   += -std=gnu11 $(OPTIMISE) $(WARNINGS) $(HARDEN) -fPIE -fno-strict-aliasing -ffunction-sections \
 	-fdata-sections
@@ -102,11 +102,17 @@ messages := $(MESSAGES:$(B)/gen/%.c=$(B)/obj/gen/%.o)
 services := $(B)/obj/gen/services.o
 sources  = $(wildcard $(addsuffix /*.c,$(1)))
 
-# What objects are made with: another compiler, prefix or optimisation makes them anew.
-$(B)/flags: export FLAGS = $(CC) $(PREFIX) $(VERSION) $(OPTIMISE) $(HARDEN) $(WARNINGS) $(SANITIZE)
-$(B)/flags: force
+# What objects are made with: another compiler or optimisation makes them anew, another prefix the one
+# that knows it.
+$(B)/flags: export FLAGS = $(CC) $(VERSION) $(OPTIMISE) $(HARDEN) $(WARNINGS) $(SANITIZE)
+$(B)/places: export FLAGS = $(SBIN) $(LIBEXEC) $(DATADIR)
+$(B)/flags $(B)/places: force
 	$(Q)mkdir -p $(@D)
 	$(Q)printf '%s\n' "$$FLAGS" | cmp -s - $@ || printf '%s\n' "$$FLAGS" >$@
+
+CFLAGS_proto/places := -DPOSTERN_SBIN_DIR='"$(SBIN)"' -DPOSTERN_LIBEXEC_DIR='"$(LIBEXEC)"' \
+	-DPOSTERN_DATA_DIR='"$(DATADIR)"'
+$(B)/obj/proto/places.o: $(B)/places
 
 .PHONY: force
 force:
@@ -300,7 +306,7 @@ lint-all: all unit $(TIDY) lint-format lint-cppcheck lint-scripts lint-python
 $(B)/tidy/%: $(B)/obj/%.o .clang-tidy tests/.clang-tidy tests/lint/analyzer.h
 	$(say) TIDY $*.c
 	$(Q)mkdir -p $(@D)
-	$(Q)clang-tidy --quiet $*.c -- $(CPPFLAGS) -std=gnu11 -include tests/lint/analyzer.h 2>$@.log || \
+	$(Q)clang-tidy --quiet $*.c -- $(CPPFLAGS) $(CFLAGS_$*) -std=gnu11 -include tests/lint/analyzer.h 2>$@.log || \
 		{ cat $@.log; exit 1; }
 	$(Q)touch $@
 
@@ -335,36 +341,37 @@ asan: setup-test
 # ---- installation --------------------------------------------------------------------------------
 
 INSTALL := install
-SBIN    := $(DESTDIR)$(PREFIX)/sbin
-BIN     := $(DESTDIR)$(PREFIX)/bin
-MAN     := $(DESTDIR)$(PREFIX)/share/man
+MANDIR  := $(PREFIX)/share/man
+
+# $(call install_text,FILES,FOLDER): texts name our own folders, each of them as with PREFIX=/usr.
+install_text = $(INSTALL) -d $(DESTDIR)$(2) && for file in $(1); do \
+	sed -e 's,/usr/sbin/postern,$(SBIN)/postern,g' -e 's,/usr/libexec/postern,$(LIBEXEC),g' \
+		-e 's,/usr/share/postern,$(DATADIR),g' $$file >$(DESTDIR)$(2)/$${file\#\#*/} && \
+	chmod 644 $(DESTDIR)$(2)/$${file\#\#*/} || exit 1; done
 
 .PHONY: install install-agent install-host
 install: install-agent install-host
 
 install-agent: agent
-	$(INSTALL) -d $(SBIN) $(DESTDIR)$(LIBEXEC) $(DESTDIR)$(DATADIR) $(DESTDIR)/etc/postern/policy.d \
-		$(DESTDIR)/etc/postern/modules.d $(DESTDIR)$(PREFIX)/lib/sysusers.d $(MAN)/man7 $(MAN)/man8
-	$(INSTALL) $(B)/posternd $(B)/postern-init $(SBIN)
+	$(INSTALL) -d $(DESTDIR)$(SBIN) $(DESTDIR)$(LIBEXEC)
+	$(INSTALL) $(B)/posternd $(B)/postern-init $(DESTDIR)$(SBIN)
 	$(INSTALL) $(filter-out %/posternd %/postern-init,$(AGENT:%=$(B)/%)) $(DESTDIR)$(LIBEXEC)
-	$(INSTALL) -m 644 packaging/systemd/* packaging/openrc/posternd.initd $(DESTDIR)$(DATADIR)
-	sed -i -e 's,=/usr/sbin/,=$(PREFIX)/sbin/,' -e 's,=/usr/libexec/,=$(PREFIX)/libexec/,' \
-		$(addprefix $(DESTDIR)$(DATADIR)/,$(notdir $(wildcard packaging/systemd/*) posternd.initd))
-	$(INSTALL) -m 644 packaging/policy/50-default.policy $(DESTDIR)/etc/postern/policy.d
-	sed 's,/usr/libexec/,$(PREFIX)/libexec/,' packaging/postern.conf >$(DESTDIR)/etc/postern/postern.conf
-	chmod 644 $(DESTDIR)/etc/postern/postern.conf
-	$(INSTALL) -m 644 packaging/modules.d/local.allow $(DESTDIR)/etc/postern/modules.d
-	$(INSTALL) -m 644 packaging/sysusers.d/postern.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d
-	$(INSTALL) -m 644 $(wildcard agent/*.8 agent/init/*.8 kmod-helpers/*.8) $(MAN)/man8
-	$(INSTALL) -m 644 $(wildcard proto/*.7) $(MAN)/man7
+	$(call install_text,packaging/systemd/* packaging/openrc/posternd.initd,$(DATADIR))
+	$(call install_text,packaging/policy/50-default.policy,/etc/postern/policy.d)
+	$(call install_text,packaging/postern.conf,/etc/postern)
+	$(call install_text,packaging/modules.d/local.allow,/etc/postern/modules.d)
+	$(call install_text,packaging/sysusers.d/postern.conf,$(PREFIX)/lib/sysusers.d)
+	$(call install_text,$(wildcard agent/*.8 agent/init/*.8 kmod-helpers/*.8),$(MANDIR)/man8)
+	$(call install_text,$(wildcard proto/*.7),$(MANDIR)/man7)
 
+# The small guest's configuration comes along: the host's own /etc/postern is another machine's.
 install-host: host
-	$(INSTALL) -d $(BIN) $(DESTDIR)$(LIBEXEC)
-	$(INSTALL) $(B)/postern $(BIN)
+	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBEXEC)
+	$(INSTALL) $(B)/postern $(DESTDIR)$(PREFIX)/bin
 	$(INSTALL) $(B)/postern-supervisor $(B)/postern-vsockd $(DESTDIR)$(LIBEXEC)
-	$(INSTALL) -d $(MAN)/man1 $(MAN)/man8
-	$(INSTALL) -m 644 $(wildcard host/cli/*.1) $(MAN)/man1
-	$(INSTALL) -m 644 $(wildcard host/vsockd/*.8) $(MAN)/man8
+	$(call install_text,packaging/policy/50-default.policy,$(DATADIR)/guest/etc/postern/policy.d)
+	$(call install_text,$(wildcard host/cli/*.1),$(MANDIR)/man1)
+	$(call install_text,$(wildcard host/vsockd/*.8),$(MANDIR)/man8)
 
 .PHONY: help
 help:

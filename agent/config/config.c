@@ -9,6 +9,7 @@
 #include "proto/cleanup.h"
 #include "proto/limits.h"
 #include "proto/line.h"
+#include "proto/places.h"
 
 enum kind { TEXT, PATH, NUMBER, SWITCH, LEVEL };
 
@@ -50,13 +51,13 @@ void config_init(struct config *config)
 		.run_dir = "/run/postern",
 		.state_dir = "/var/lib/postern",
 		.policy_dir = "/etc/postern/policy.d",
-		.libexec_dir = POSTERN_LIBEXEC_DIR,
 		.user = "_postern",
 		.sample_interval_s = 10,
 		.history_s = 86400,
 		.save_interval_s = 600,
 		.log_level = LOG_LEVEL_INFO,
 	};
+	(void)snprintf(config->libexec_dir, sizeof(config->libexec_dir), "%s", place_libexec);
 }
 
 static int set_number(

@@ -16,10 +16,10 @@
 #include "proto/cleanup.h"
 #include "proto/client/client.h"
 #include "proto/log.h"
+#include "proto/places.h"
 #include "proto/replace.h"
 
-#define FILE_MAX (64u << 10)          /* of a service file */
-#define AGENT    "/usr/sbin/posternd" /* as the service files have it */
+#define FILE_MAX (64u << 10) /* of a service file */
 
 /* The root, and a service manager: else the exit code that says so. */
 static int find_service(const struct service **ret_service, bool *ret_running)
@@ -37,7 +37,7 @@ static int find_service(const struct service **ret_service, bool *ret_running)
 
 static void source_path(const struct service_file *file, char path[PATH_MAX])
 {
-	(void)snprintf(path, PATH_MAX, POSTERN_DATA_DIR "/%s", file->from);
+	(void)snprintf(path, PATH_MAX, "%s/%s", place_data, file->from);
 }
 
 static int need(const char *path, int mode)
@@ -65,7 +65,9 @@ static int check_pieces(const struct service *service)
 		r = -EINVAL;
 	}
 	policy_clear(&policy);
-	if (need(AGENT, X_OK) < 0)
+	/* As the service files have it. */
+	(void)snprintf(path, sizeof(path), "%s/posternd", place_sbin);
+	if (need(path, X_OK) < 0)
 		r = -ENOENT;
 	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
 		(void)snprintf(path, sizeof(path), "%s/%s", config.libexec_dir, programs[i]);

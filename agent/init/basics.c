@@ -20,6 +20,7 @@
 #include "proto/cleanup.h"
 #include "proto/log.h"
 #include "proto/exec.h"
+#include "proto/places.h"
 
 #define MOUNTS_MAX 256
 
@@ -74,11 +75,12 @@ static void lift_loopback(void)
 /* The one program that may load modules, with the list that it has of its own. */
 static void load_modules(void)
 {
-	static const char program[] = POSTERN_LIBEXEC_DIR "/postern-kmod";
-	char *argv[] = {(char *)program, (char *)"--boot", NULL};
+	char program[PATH_MAX];
+	char *argv[] = {program, (char *)"--boot", NULL};
 	int status, r;
 	pid_t pid;
 
+	(void)snprintf(program, sizeof(program), "%s/postern-kmod", place_libexec);
 	r = spawn_program(program, argv, -EBADF, false, &pid);
 	if (r < 0) {
 		log_error("%s: %s", program, strerror(-r));

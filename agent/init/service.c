@@ -2,29 +2,33 @@
 #include "agent/init/service.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 
 #include "proto/clock.h"
 #include "proto/log.h"
 #include "proto/exec.h"
+#include "proto/places.h"
 
-#define PROGRAM   "/usr/sbin/posternd"
 #define QUICK_NS  (5 * NSEC_PER_SEC)    /* an end before that counts as a failed start */
 #define LEAST_NS  (100 * NSEC_PER_MSEC) /* to the next start; doubled for each quick end */
 #define DOUBLINGS 8                     /* at most 25 s */
 
 void service_start(struct service *service)
 {
-	char *argv[] = {(char *)PROGRAM, NULL};
+	char program[PATH_MAX];
+	char *argv[] = {program, NULL};
 	int r;
 
+	(void)snprintf(program, sizeof(program), "%s/posternd", place_sbin);
 	service->started_ns = monotonic_ns();
 	service->again_ns = 0;
-	r = spawn_program(PROGRAM, argv, -EBADF, false, &service->pid);
+	r = spawn_program(program, argv, -EBADF, false, &service->pid);
 	if (r == 0)
 		return;
-	log_error(PROGRAM ": %s", strerror(-r));
+	log_error("%s: %s", program, strerror(-r));
 	service_ended(service, service->pid, 0);
 }
 

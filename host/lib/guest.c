@@ -15,24 +15,24 @@
 #include "host/lib/tools.h"
 #include "kmod-helpers/boot.h"
 #include "proto/cleanup.h"
+#include "proto/places.h"
 
-#ifndef POSTERN_DATA_DIR
-#define POSTERN_DATA_DIR "/usr/share/postern"
-#endif
-
-#define BASES     4
+#define BASES     5
 #define ADDED_MAX 64
 #define KERNEL    "vmlinuz-"
 
-/* The agent's programs, and where the small guest has them. */
-static const struct initramfs_item agent_programs[] = {
-	{"postern-init", "/usr/sbin/postern-init"},
-	{"posternd", "/usr/sbin/posternd"},
-	{"postern-watch", "/usr/libexec/postern/postern-watch"},
-	{"postern-session", "/usr/libexec/postern/postern-session"},
-	{"postern-worker", "/usr/libexec/postern/postern-worker"},
-	{"postern-kmod", "/usr/libexec/postern/postern-kmod"},
-	{"postern-ctl", "/usr/libexec/postern/postern-ctl"},
+/* The agent's programs. They find each other where they were to be installed, so that is where the
+ * small guest has them. */
+static const struct {
+	const char *name, *place;
+} agent_programs[] = {
+	{"postern-init", place_sbin},
+	{"posternd", place_sbin},
+	{"postern-watch", place_libexec},
+	{"postern-session", place_libexec},
+	{"postern-worker", place_libexec},
+	{"postern-kmod", place_libexec},
+	{"postern-ctl", place_libexec},
 };
 
 static const struct initramfs_text texts[] = {
@@ -47,18 +47,16 @@ static const struct initramfs_text texts[] = {
 static int list_bases(char *bases[BASES])
 {
 	const char *own = getenv("POSTERN_GUEST_DIR");
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	AUTO_FREE char *self = tool_self_dir();
 	int count = 0;
 
 	if (own)
 		bases[count++] = strdup(own);
-	if (n > 0) {
-		self[n] = '\0';
-		*strrchr(self, '/') = '\0';
+	if (self) {
 		bases[count++] = text_format("%s/guest", self);
+		bases[count++] = text_format("%s/../share/postern/guest", self);
 	}
-	bases[count++] = strdup(POSTERN_DATA_DIR "/guest");
+	bases[count++] = text_format("%s/guest", place_data);
 	bases[count++] = strdup("");
 	return count;
 }
@@ -137,19 +135,22 @@ static int given_kernel(
 			     : fail_errno(error, POSTERN_ANSWERED, ENOMEM, "%s", launch->kernel);
 }
 
-/* Fills in where each program stands. The sources are to be freed. */
+/* Fills in where each program stands, here and there. Both texts are to be freed. */
 static int find_programs(
 	struct initramfs_item programs[ARRAY_SIZE(agent_programs)], struct postern_error *error)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(agent_programs); i++) {
-		char *source = tool_own(agent_programs[i].source);
+		const char *name = agent_programs[i].name;
 
-		if (!source)
+		programs[i].source = tool_own(name);
+		if (!programs[i].source)
 			return fail(error, POSTERN_ABSENT, ENOENT,
 				"the small guest needs the agent's program %s, which is not "
 				"installed",
-				agent_programs[i].source);
-		programs[i] = (struct initramfs_item){source, agent_programs[i].target};
+				name);
+		programs[i].target = text_format("%s/%s", agent_programs[i].place, name);
+		if (!programs[i].target)
+			return fail_errno(error, POSTERN_ANSWERED, ENOMEM, "%s", name);
 	}
 	return 0;
 }
@@ -166,7 +167,7 @@ static int pack(const struct postern_launch *launch, const char *etc,
 		.files = files,
 		.texts = texts,
 		.n_texts = ARRAY_SIZE(texts),
-		.init = "usr/sbin/postern-init",
+		.init = programs[0].target,
 		.modules_dir = guest->modules,
 	};
 	size_t n_boot;
@@ -208,8 +209,10 @@ static int small_guest(const struct postern_launch *launch, char *const *bases, 
 	r = find_programs(programs, error);
 	if (r == 0)
 		r = pack(launch, etc, programs, guest, error);
-	for (size_t i = 0; i < ARRAY_SIZE(programs); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
 		free((char *)programs[i].source);
+		free((char *)programs[i].target);
+	}
 	guest->small = r == 0;
 	return r;
 }

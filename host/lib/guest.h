@@ -14,8 +14,8 @@ struct guest {
 /*
  * Finds or makes what the launch asks for. The kernel: launch->kernel; else, unless there is an
  * image, the newest vmlinuz-RELEASE that has its lib/modules/RELEASE, of $POSTERN_GUEST_DIR/boot,
- * of guest/boot beside the running program, of /usr/share/postern/guest/boot, of /boot. 0 or -errno
- * with *error; the caller frees with guest_done().
+ * of guest/boot beside the running program, of share/postern/guest/boot of the prefix, of /boot. 0
+ * or -errno with *error; the caller frees with guest_done().
  */
 int guest_prepare(
 	const struct postern_launch *launch, struct guest *ret_guest, struct postern_error *error);

@@ -10,10 +10,7 @@
 #include "host/common/file.h"
 #include "host/common/run.h"
 #include "proto/cleanup.h"
-
-#ifndef POSTERN_LIBEXEC_DIR
-#define POSTERN_LIBEXEC_DIR "/usr/libexec/postern"
-#endif
+#include "proto/places.h"
 
 #if defined(__x86_64__)
 #define QEMU "qemu-system-x86_64"
@@ -31,21 +28,31 @@ static char *if_runs(char *path)
 	return NULL;
 }
 
-char *tool_own(const char *name)
+char *tool_self_dir(void)
 {
-	const char *dir = getenv("POSTERN_LIBEXEC_DIR");
 	char self[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	if (n <= 0)
+		return NULL;
+	self[n] = '\0';
+	*strrchr(self, '/') = '\0';
+	return strdup(self);
+}
+
+char *tool_own(const char *name)
+{
+	/* As make lays them out, and as make install does, wherever the whole was moved to. */
+	static const char *const near[] = {"", "/../libexec/postern", "/../sbin"};
+	const char *dir = getenv("POSTERN_LIBEXEC_DIR");
+	AUTO_FREE char *self = tool_self_dir();
 	char *found = dir ? if_runs(text_format("%s/%s", dir, name)) : NULL;
 
-	if (!found && n > 0) {
-		self[n] = '\0';
-		*strrchr(self, '/') = '\0';
-		found = if_runs(text_format("%s/%s", self, name));
-		if (!found)
-			found = if_runs(text_format("%s/../libexec/postern/%s", self, name));
-	}
-	return found ? found : if_runs(text_format(POSTERN_LIBEXEC_DIR "/%s", name));
+	for (size_t i = 0; self && !found && i < ARRAY_SIZE(near); i++)
+		found = if_runs(text_format("%s%s/%s", self, near[i], name));
+	if (!found)
+		found = if_runs(text_format("%s/%s", place_libexec, name));
+	return found ? found : if_runs(text_format("%s/%s", place_sbin, name));
 }
 
 char *tool_qemu(void)

@@ -2,8 +2,12 @@
 /* Where the other programs and the guest's files are. The caller frees what it gets. */
 #pragma once
 
-/* A program of ours (postern-supervisor, postern-vsockd): in $POSTERN_LIBEXEC_DIR, beside the
- * running program (a build tree), or where it is installed. NULL: nowhere. */
+/* The folder of the running program. NULL: not known. */
+char *tool_self_dir(void);
+
+/* A program of ours (postern-supervisor, posternd): in $POSTERN_LIBEXEC_DIR, beside the running
+ * program (a build tree), in ../libexec/postern or ../sbin from there, or where it was to be
+ * installed. NULL: nowhere. */
 char *tool_own(const char *name);
 
 /* QEMU's system emulator of this architecture; $POSTERN_QEMU wins. */

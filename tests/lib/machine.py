@@ -22,7 +22,8 @@ DONE, ANSWERED, USAGE, REFUSED, ABSENT, TIMED_OUT, PROTOCOL = range(7)
 class Host:
     """A registry of machines apart from all others, and the command line that looks into it."""
 
-    def __init__(self):
+    def __init__(self, postern=POSTERN):
+        self.postern = postern
         self.dir = tempfile.mkdtemp(prefix="postern-test-")
         self.env = dict(os.environ, POSTERN_RUNTIME_DIR=f"{self.dir}/run", POSTERN_ACCEL="tcg",
                         XDG_CACHE_HOME=f"{BUILD}/cache")
@@ -30,12 +31,12 @@ class Host:
 
     def start(self, *words):
         """Starts postern; the caller waits for it."""
-        return subprocess.Popen([POSTERN, *words], env=self.env, stdin=subprocess.DEVNULL,
+        return subprocess.Popen([self.postern, *words], env=self.env, stdin=subprocess.DEVNULL,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def run(self, *words, code=DONE, timeout=120):
         """Runs postern, checks its exit code, returns (stdout, stderr)."""
-        done = subprocess.run([POSTERN, *words], env=self.env, text=True, stdin=subprocess.DEVNULL,
+        done = subprocess.run([self.postern, *words], env=self.env, text=True, stdin=subprocess.DEVNULL,
                               capture_output=True, timeout=timeout)
         assert done.returncode == code, (
             f"postern {' '.join(words)}: exit code {done.returncode}, not {code}\n"
