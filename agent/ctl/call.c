@@ -12,6 +12,7 @@
 #include "proto/client/client.h"
 #include "proto/client/json.h"
 #include "proto/client/json_call.h"
+#include "proto/client/json_text.h"
 #include "proto/log.h"
 
 /* The agent's socket as the settings have it. 0 or an exit code. */
@@ -73,8 +74,7 @@ int ctl_call(const char *settings, int argc, char **argv)
 	r = call(address, argv[optind], argc - optind == 2 ? argv[optind + 1] : NULL, &answer);
 	if (r != 0)
 		return r;
-	(void)json_dumpf(answer, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
-	putchar('\n');
+	(void)json_print(answer, 2, stdout);
 	json_decref(answer);
 	return 0;
 }
@@ -104,8 +104,7 @@ int ctl_methods(const char *settings, int argc, char **argv)
 	if (r != 0)
 		return r;
 	if (as_json) {
-		(void)json_dumpf(answer, stdout, JSON_INDENT(2));
-		putchar('\n');
+		(void)json_print(answer, 2, stdout);
 	} else {
 		json_array_foreach(json_object_get(answer, "methods"), i, method) printf(
 			"%-28s %-16s %s\n", text(method, "name"), text(method, "availability"),

@@ -8,7 +8,6 @@
 #include "host/lib/postern.h"
 #include "proto/cleanup.h"
 #include "proto/client/json_call.h"
-#include "proto/client/text.h"
 
 #define TEXTS     4
 #define TEXT_SIZE 4096
@@ -65,15 +64,6 @@ const char *agent_text(const json_t *object, const char *key)
 		return "";
 	text = next_text();
 	(void)snprintf(text, TEXT_SIZE, "base64:%s", json_string_value(base64));
-	return text;
-}
-
-const char *agent_escaped(const json_t *object, const char *key)
-{
-	const char *raw = agent_text(object, key);
-	char *text = next_text();
-
-	postern_escape(raw, strlen(raw), text, TEXT_SIZE);
 	return text;
 }
 

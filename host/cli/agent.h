@@ -14,10 +14,8 @@ int agent_call(struct cli *cli, const char *method, json_t *params, uint32_t tim
 	json_t **ret_answer);
 
 /* The text of a field that may be absent, or hold bytes that are no text ("base64:..."). Borrowed;
- * valid until the next four calls. Not escaped: a table does that, for anything else there is
- * agent_escaped(). */
+ * valid until the next four calls. It is the guest's: table_cell() and show_line() escape it. */
 const char *agent_text(const json_t *object, const char *key);
-const char *agent_escaped(const json_t *object, const char *key);
 
 /* The value of an enum in words: SHARE_NOT_RESPONDING with the prefix "SHARE_" is "not responding";
  * the same rules. */

@@ -3,6 +3,7 @@
 
 #include "host/cli/agent.h"
 #include "proto/client/json_call.h"
+#include "proto/client/json_text.h"
 
 static const struct cli_option options[] = {
 	{"timeout", 't', CLI_TIME, "for the answer; the method's own by default"},
@@ -30,10 +31,9 @@ static int run(struct cli *cli)
 		return r;
 	if (cli->json)
 		return cli_json(answer);
-	(void)json_dumpf(answer, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
-	(void)putchar('\n');
+	r = json_print(answer, 2, stdout) < 0 ? POSTERN_ANSWERED : POSTERN_DONE;
 	json_decref(answer);
-	return POSTERN_DONE;
+	return r;
 }
 
 const struct command cmd_call = {

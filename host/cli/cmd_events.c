@@ -7,6 +7,7 @@
 
 #include "host/cli/agent.h"
 #include "host/cli/load_condition.h"
+#include "host/cli/show.h"
 #include "host/cli/style.h"
 #include "host/common/json_line.h"
 #include "proto/cleanup.h"
@@ -40,20 +41,18 @@ static void print_subject(const json_t *payload)
 	if (mount || share) {
 		const json_t *what = mount ? mount : share;
 
-		(void)printf("%s (%s, %s)", agent_escaped(what, "target"),
-			agent_escaped(what, "type"), agent_escaped(what, "source"));
+		show_words("%s (%s, %s)", agent_text(what, "target"), agent_text(what, "type"),
+			agent_text(what, "source"));
 	} else if (device) {
-		(void)printf(
-			"%s %s", agent_escaped(device, "subsystem"), agent_escaped(device, "path"));
+		show_words("%s %s", agent_text(device, "subsystem"), agent_text(device, "path"));
 	} else if (sample) {
-		(void)printf("load %.2f, cpu %.0f%%, %s available",
+		show_words("load %.2f, cpu %.0f%%, %s available",
 			json_number_value(json_object_get(sample, "load1")),
 			json_number_value(json_object_get(sample, "cpu_percent")),
 			human_bytes(
 				json_number_value(json_object_get(sample, "memory_available"))));
 	} else {
-		(void)printf(
-			"%" JSON_INTEGER_FORMAT " missed", json_field_int(payload, "missed", 0));
+		show_words("%" JSON_INTEGER_FORMAT " missed", json_field_int(payload, "missed", 0));
 	}
 }
 

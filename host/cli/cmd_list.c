@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "host/cli/command.h"
+#include "host/cli/show.h"
 #include "host/cli/style.h"
 #include "host/cli/table.h"
 #include "host/common/json_line.h"
@@ -66,11 +67,14 @@ static void print_devices(const json_t *details)
 	const json_t *shares = json_object_get(details, "shares"), *share;
 	size_t i;
 
-	json_array_foreach(shares, i, share)(void) printf("%-20s%s: %s -> %s%s%s\n",
-		i == 0 ? "Shares:" : "", json_field_string(share, "tag", ""),
-		json_field_string(share, "source", ""), json_field_string(share, "target", "?"),
-		json_field_bool(share, "read_only", false) ? ", read-only" : "",
-		strcmp(json_field_string(share, "state", ""), "dead") == 0 ? ", dead" : "");
+	json_array_foreach(shares, i, share)
+	{
+		show_line("%-20s%s: %s -> %s%s%s", i == 0 ? "Shares:" : "",
+			json_field_string(share, "tag", ""), json_field_string(share, "source", ""),
+			json_field_string(share, "target", "?"),
+			json_field_bool(share, "read_only", false) ? ", read-only" : "",
+			strcmp(json_field_string(share, "state", ""), "dead") == 0 ? ", dead" : "");
+	}
 }
 
 static int print_details(const struct postern_vm *vm)
@@ -94,7 +98,7 @@ static int print_details(const struct postern_vm *vm)
 	if (json_object_get(details, "accel"))
 		(void)printf("%-20s%s\n", "Acceleration:", json_field_string(details, "accel", ""));
 	if (json_object_get(details, "kernel"))
-		(void)printf("%-20s%s\n", "Kernel:", json_field_string(details, "kernel", ""));
+		show_line("%-20s%s", "Kernel:", json_field_string(details, "kernel", ""));
 	if (json_object_get(details, "agent_version"))
 		(void)printf(
 			"%-20s%s\n", "Agent:", json_field_string(details, "agent_version", ""));

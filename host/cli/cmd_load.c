@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "host/cli/agent.h"
+#include "host/cli/show.h"
 #include "host/cli/plot.h"
 #include "host/common/json_line.h"
 #include "proto/cleanup.h"
@@ -26,7 +27,7 @@ static void print_pressure(const json_t *load, const char *key, const char *head
 	const json_t *pressure = json_object_get(load, key);
 
 	if (pressure)
-		(void)printf("%-14ssome %.2f%% %.2f%% %.2f%%, full %.2f%% %.2f%% %.2f%%\n", head,
+		show_line("%-14ssome %.2f%% %.2f%% %.2f%%, full %.2f%% %.2f%% %.2f%%", head,
 			number(pressure, "some_avg10"), number(pressure, "some_avg60"),
 			number(pressure, "some_avg300"), number(pressure, "full_avg10"),
 			number(pressure, "full_avg60"), number(pressure, "full_avg300"));
@@ -47,14 +48,18 @@ static void print_rates(const json_t *load)
 	const json_t *one;
 	size_t i;
 
-	json_array_foreach(json_object_get(load, "disks"), i, one)(void)
-		printf("%-14s%s: %s/s read, %s/s written, busy %.0f%%\n", i == 0 ? "Disks:" : "",
-			agent_escaped(one, "name"), human_bytes(number(one, "read_bytes_per_s")),
+	json_array_foreach(json_object_get(load, "disks"), i, one)
+	{
+		show_line("%-14s%s: %s/s read, %s/s written, busy %.0f%%", i == 0 ? "Disks:" : "",
+			agent_text(one, "name"), human_bytes(number(one, "read_bytes_per_s")),
 			human_bytes(number(one, "write_bytes_per_s")), number(one, "busy_percent"));
-	json_array_foreach(json_object_get(load, "links"), i, one)(void)
-		printf("%-14s%s: %s/s in, %s/s out\n", i == 0 ? "Links:" : "",
-			agent_escaped(one, "name"), human_bytes(number(one, "rx_bytes_per_s")),
+	}
+	json_array_foreach(json_object_get(load, "links"), i, one)
+	{
+		show_line("%-14s%s: %s/s in, %s/s out", i == 0 ? "Links:" : "",
+			agent_text(one, "name"), human_bytes(number(one, "rx_bytes_per_s")),
 			human_bytes(number(one, "tx_bytes_per_s")));
+	}
 }
 
 static int show_now(struct cli *cli)
@@ -71,18 +76,20 @@ static int show_now(struct cli *cli)
 	memory = json_object_get(load, "memory");
 	swap = json_object_get(load, "swap");
 	processes = json_object_get(load, "processes");
-	(void)printf("%-14s%.2f %.2f %.2f\n", "Load:", number(load, "load1"), number(load, "load5"),
+	show_line("%-14s%.2f %.2f %.2f", "Load:", number(load, "load1"), number(load, "load5"),
 		number(load, "load15"));
-	(void)printf("%-14s%.0f running of %.0f, %.0f blocked\n",
+	show_line("%-14s%.0f running of %.0f, %.0f blocked",
 		"Processes:", number(processes, "running"), number(processes, "total"),
 		number(processes, "blocked"));
-	json_array_foreach(json_object_get(load, "cpus"), i, cpu)(void)
-		printf("%-14s%.0f: busy %.1f%% since boot\n", i == 0 ? "CPUs:" : "",
+	json_array_foreach(json_object_get(load, "cpus"), i, cpu)
+	{
+		show_line("%-14s%.0f: busy %.1f%% since boot", i == 0 ? "CPUs:" : "",
 			number(cpu, "index"), busy_percent(cpu));
-	(void)printf("%-14s%s of %s available", "Memory:", human_bytes(number(memory, "available")),
+	}
+	show_words("%-14s%s of %s available", "Memory:", human_bytes(number(memory, "available")),
 		human_bytes(number(memory, "total")));
-	(void)printf(", %s cached\n", human_bytes(number(memory, "cached")));
-	(void)printf("%-14s%s of %s free\n", "Swap:", human_bytes(number(swap, "free")),
+	show_line(", %s cached", human_bytes(number(memory, "cached")));
+	show_line("%-14s%s of %s free", "Swap:", human_bytes(number(swap, "free")),
 		human_bytes(number(swap, "total")));
 	print_pressure(load, "cpu_pressure", "CPU wait:");
 	print_pressure(load, "memory_pressure", "Memory wait:");
@@ -107,7 +114,7 @@ static int plot_answer(const struct cli *cli, const json_t *answer)
 			return cli_usage(cli, "--show %s: no such value; see --json", what);
 		values[i] = number(point, what);
 	}
-	(void)printf("%s: %zu points of %.0f s, the newest on the right\n", what, n,
+	show_line("%s: %zu points of %.0f s, the newest on the right", what, n,
 		number(answer, "step_s"));
 	plot_print(values, n, stdout);
 	return POSTERN_DONE;

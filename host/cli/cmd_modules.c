@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <stdio.h>
 #include <string.h>
 
 #include "host/cli/listing.h"
+#include "host/cli/show.h"
 #include "host/common/json_line.h"
 
 static void add_row(struct table *table, const json_t *module)
@@ -43,17 +43,18 @@ static int run_info(struct cli *cli)
 		return r;
 	if (cli->json)
 		return cli_json(answer);
-	(void)printf("%-14s%s\n", "Description:", agent_escaped(answer, "description"));
-	(void)printf("%-14s%s\n", "License:", agent_escaped(answer, "license"));
-	(void)printf("%-14s%s\n", "Depends on:", agent_joined(answer, "depends"));
-	(void)printf(
-		"%-14s%s\n", "Loaded:", json_field_bool(answer, "loaded", false) ? "yes" : "no");
-	(void)printf("%-14s%s\n",
+	show_line("%-14s%s", "Description:", agent_text(answer, "description"));
+	show_line("%-14s%s", "License:", agent_text(answer, "license"));
+	show_line("%-14s%s", "Depends on:", agent_joined(answer, "depends"));
+	show_line("%-14s%s", "Loaded:", json_field_bool(answer, "loaded", false) ? "yes" : "no");
+	show_line("%-14s%s",
 		"May be loaded:", json_field_bool(answer, "allowed", false) ? "yes" : "no");
-	json_array_foreach(json_object_get(answer, "parameters"), i, parameter)(void)
-		printf("%-14s%s: %s%s\n", i == 0 ? "Parameters:" : "",
-			agent_escaped(parameter, "name"), agent_escaped(parameter, "description"),
+	json_array_foreach(json_object_get(answer, "parameters"), i, parameter)
+	{
+		show_line("%-14s%s: %s%s", i == 0 ? "Parameters:" : "",
+			agent_text(parameter, "name"), agent_text(parameter, "description"),
 			json_field_bool(parameter, "allowed", false) ? " (may be set)" : "");
+	}
 	json_decref(answer);
 	return POSTERN_DONE;
 }
@@ -90,7 +91,7 @@ static int run_load(struct cli *cli)
 		return r;
 	if (cli->json)
 		return cli_json(answer);
-	(void)printf("%s %s\n", cli->words[1],
+	show_line("%s %s", cli->words[1],
 		json_field_bool(answer, "loaded_now", false) ? "is loaded now"
 							     : "was there already");
 	json_decref(answer);
@@ -116,7 +117,7 @@ static int run_unload(struct cli *cli)
 		return r;
 	if (cli->json)
 		return cli_json(answer);
-	(void)printf("%s is unloaded\n", cli->words[1]);
+	show_line("%s is unloaded", cli->words[1]);
 	json_decref(answer);
 	return POSTERN_DONE;
 }

@@ -4,6 +4,7 @@
 
 #include "host/cli/listing.h"
 #include "host/cli/mount_option.h"
+#include "host/cli/show.h"
 #include "host/common/json_line.h"
 
 /* ---- list ---- */
@@ -79,8 +80,6 @@ const struct command cmd_mounts_list = {
 
 /* ---- mount ---- */
 
-#define BEYOND_WAIT_MS 30000 /* for the mount itself, once its device is there */
-
 static const struct cli_option mount_options[] = {
 	{"type", 't', "TYPE", "file system type (needed)"},
 	{"option", 'o', "KEY[=VALUE]", "mount option; may be repeated"},
@@ -106,15 +105,13 @@ static int run_mount(struct cli *cli)
 	if (source)
 		(void)json_object_set_new(params, "source", json_string(cli->words[1]));
 	(void)json_object_set_new(params, "options", mount_options_from(cli));
-	r = agent_call(cli, "mounts.mount", params,
-		wait_ms ? (uint32_t)(wait_ms + BEYOND_WAIT_MS) : 0, &answer);
+	r = agent_call(cli, "mounts.mount", params, mount_timeout(wait_ms), &answer);
 	if (r != POSTERN_DONE)
 		return r;
 	if (cli->json)
 		return cli_json(answer);
-	(void)printf("mounted at %s (%s)\n",
-		agent_escaped(json_object_get(answer, "mount"), "target"),
-		agent_escaped(json_object_get(answer, "mount"), "type"));
+	show_line("mounted at %s (%s)", agent_text(json_object_get(answer, "mount"), "target"),
+		agent_text(json_object_get(answer, "mount"), "type"));
 	json_decref(answer);
 	return POSTERN_DONE;
 }

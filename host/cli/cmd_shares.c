@@ -13,8 +13,7 @@
 #include "proto/cleanup.h"
 #include "proto/client/base64.h"
 
-#define SECRET_MAX     4096
-#define BEYOND_WAIT_MS 30000 /* for the mount itself, once its device is there */
+#define SECRET_MAX 4096
 
 static const struct cli_option add_options[] = {
 	{"read-only", 'r', NULL, "the guest cannot write; a folder's is enforced on the host"},
@@ -127,8 +126,7 @@ static int add_mount(struct cli *cli, const char *type)
 		"options", options_of(cli), "persistent", cli_flag(cli, "persistent"), "wait_ms",
 		(json_int_t)wait_ms, "source", source, "secret", secret);
 	progress_show("mounting");
-	r = agent_call(cli, "shares.mount", params,
-		wait_ms ? (uint32_t)wait_ms + BEYOND_WAIT_MS : 0, &answer);
+	r = agent_call(cli, "shares.mount", params, mount_timeout(wait_ms), &answer);
 	progress_end();
 	if (r != POSTERN_DONE)
 		return r;

@@ -11,6 +11,7 @@
 #include "host/common/fail.h"
 #include "host/common/text.h"
 #include "proto/client/json_call.h"
+#include "proto/client/json_text.h"
 
 const char *cli_next(const struct cli *cli, const char *name, size_t *at)
 {
@@ -40,9 +41,8 @@ bool cli_flag(const struct cli *cli, const char *name)
 
 int cli_json(json_t *value)
 {
-	int r = value ? json_dumpf(value, stdout, JSON_COMPACT) : -1;
+	int r = json_print(value, 0, stdout);
 
-	(void)putchar('\n');
 	json_decref(value);
 	return r < 0 ? POSTERN_ANSWERED : POSTERN_DONE;
 }
@@ -70,13 +70,20 @@ int cli_fail(const struct cli *cli, struct postern_error *error)
 
 int cli_usage(const struct cli *cli, const char *format, ...)
 {
+	struct postern_error error = {.failure = POSTERN_USAGE};
 	va_list args;
 
-	(void)fprintf(stderr, "postern %s: ", cli->command->name);
 	va_start(args, format);
-	(void)vfprintf(stderr, format, args);
+	(void)vsnprintf(error.message, sizeof(error.message), format, args);
 	va_end(args);
-	(void)fprintf(stderr, "\nTry \"postern %s --help\".\n", cli->command->name);
+	(void)fflush(stdout);
+	if (cli->command)
+		(void)fprintf(stderr, "postern %s: %s\nTry \"postern %s --help\".\n",
+			cli->command->name, error.message, cli->command->name);
+	else
+		(void)fprintf(stderr, "postern: %s\nTry \"postern --help\".\n", error.message);
+	if (cli->json)
+		(void)cli_json(json_pack("{s:o}", "error", json_from_error(&error)));
 	return POSTERN_USAGE;
 }
 

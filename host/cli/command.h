@@ -23,9 +23,9 @@ struct command;
 
 /* A command line that is parsed. */
 struct cli {
-	const struct command *command;
-	bool json;    /* --json */
-	char **words; /* what is no option */
+	const struct command *command; /* NULL: none was found */
+	bool json;                     /* --json */
+	char **words;                  /* what is no option */
 	int n_words;
 	int *given; /* index of each option as given, in order */
 	const char **values;
@@ -33,13 +33,11 @@ struct cli {
 };
 
 struct command {
-	const char *name;      /* "list", or two words: "shares add" */
-	const char *arguments; /* "VM [TARGET]" */
-	const char *summary;   /* one line */
-	const char *details;   /* more for its own --help; NULL: nothing */
-	int least, most;       /* words besides options; most -1: any number */
-	bool passes_options; /* options end at the first word (the program that is run has its own)
-			      */
+	const char *name;                 /* "list", or two words: "shares add" */
+	const char *arguments;            /* "VM [TARGET]" */
+	const char *summary;              /* one line */
+	const char *details;              /* more for its own --help; NULL: nothing */
+	int least, most;                  /* words besides options; most -1: any number */
 	const struct cli_option *options; /* NULL: none but --json and --help */
 	int (*run)(struct cli *cli);      /* returns the exit code */
 };
@@ -58,7 +56,8 @@ bool cli_flag(const struct cli *cli, const char *name);
  * --json), clears it, and returns its exit code. */
 int cli_fail(const struct cli *cli, struct postern_error *error);
 
-/* A wrong word or option value: prints the reason and a hint, returns the exit code. */
+/* A wrong word or option value: prints the reason and a hint, and the error as cli_fail() does;
+ * returns the exit code. */
 int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Prints a JSON value (taken over) as one line; returns exit code 0. */

@@ -7,6 +7,13 @@
 #include "host/cli/table.h"
 #include "host/common/json_line.h"
 
+#define BEYOND_WAIT_MS 30000 /* for the mount itself, once its device is there */
+
+uint32_t mount_timeout(uint64_t wait_ms)
+{
+	return wait_ms ? (uint32_t)(wait_ms + BEYOND_WAIT_MS) : 0;
+}
+
 json_t *mount_options_from(const struct cli *cli)
 {
 	json_t *options = json_array();

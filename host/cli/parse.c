@@ -49,8 +49,6 @@ static void make_lists(const struct command *command, struct option *list, char 
 {
 	size_t n = 0;
 
-	if (command->passes_options)
-		*letters++ = '+';
 	*letters++ = ':';
 	for (const struct cli_option *option = command->options; option && option->name;
 		option++, n++) {
@@ -83,10 +81,8 @@ static int take(struct cli *cli, int option, char **argv)
 {
 	int i;
 
-	if (option == OPT_JSON) {
-		cli->json = true;
+	if (option == OPT_JSON)
 		return 0;
-	}
 	if (option == ':' || option == '?')
 		return cli_usage(cli, option == ':' ? "%s needs a value" : "there is no option %s",
 			argv[optind - 1]);
@@ -96,10 +92,22 @@ static int take(struct cli *cli, int option, char **argv)
 	return 0;
 }
 
+/* Looked for before anything else is: what is wrong with the rest is said as asked for. */
+static bool asks_for_json(int argc, char **argv, const char *letters, const struct option *list)
+{
+	bool json = false;
+	int option;
+
+	while ((option = getopt_long(argc, argv, letters, list, NULL)) != -1)
+		json = json || option == OPT_JSON;
+	optind = 0; /* from the beginning again (getopt(3)) */
+	return json;
+}
+
 static int run(const struct command *command, int argc, char **argv)
 {
 	struct option list[OPTIONS_MAX + 3] = {0};
-	char letters[OPTIONS_MAX * 2 + 4];
+	char letters[OPTIONS_MAX * 2 + 3];
 	AUTO_FREE int *given = calloc((size_t)argc + 1, sizeof(*given));
 	AUTO_FREE const char **values = calloc((size_t)argc + 1, sizeof(*values));
 	struct cli cli = {.command = command, .given = given, .values = values};
@@ -108,7 +116,7 @@ static int run(const struct command *command, int argc, char **argv)
 	if (!given || !values)
 		return POSTERN_ANSWERED;
 	make_lists(command, list, letters);
-	opterr = 0;
+	cli.json = asks_for_json(argc, argv, letters, list);
 	while (r == 0 && (option = getopt_long(argc, argv, letters, list, NULL)) != -1) {
 		if (option == OPT_HELP || option == 'h') {
 			help_command(command);
@@ -127,24 +135,31 @@ static int run(const struct command *command, int argc, char **argv)
 	return command->run(&cli);
 }
 
+static int no_command(int argc, char **argv)
+{
+	static const struct option list[] = {{.name = "json", .val = OPT_JSON}, {0}};
+	const char *word = argv[1]; /* getopt(3) changes their order */
+	struct cli cli = {.json = asks_for_json(argc, argv, "", list)};
+
+	/* "postern shares" alone: the commands that begin so. */
+	if (help_all(stderr, word) > 0)
+		return cli_usage(&cli, "%s is the first word of these commands", word);
+	return cli_usage(&cli, "there is no command %s", word);
+}
+
 int cli_run(int argc, char **argv)
 {
 	const struct command *command;
 	int words;
 
+	opterr = 0;
 	if (argc < 2)
 		return help_all(stderr, NULL), POSTERN_USAGE;
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
 		strcmp(argv[1], "help") == 0)
 		return help_all(stdout, NULL), POSTERN_DONE;
 	command = find(argc - 1, argv + 1, &words);
-	if (!command) {
-		/* "postern shares" alone: the commands that begin so. */
-		if (help_all(stderr, argv[1]) == 0)
-			(void)fprintf(stderr,
-				"postern: there is no command %s; \"postern --help\" lists them\n",
-				argv[1]);
-		return POSTERN_USAGE;
-	}
+	if (!command)
+		return no_command(argc, argv);
 	return run(command, argc - words, argv + words);
 }

@@ -18,10 +18,11 @@ void table_init(struct table *table, const struct table_head *heads)
 		table->n_columns++;
 }
 
-void table_bytes(struct table *table, const void *bytes, size_t len)
+/* Adds the cell, escaped. */
+static void add(struct table *table, const char *text, size_t len)
 {
 	char **cells = reallocarray(table->cells, table->n_cells + 1, sizeof(*cells));
-	char *cell = cells ? postern_escape_dup(bytes, len) : NULL;
+	char *cell = cells ? postern_escape_dup(text, len) : NULL;
 
 	if (cells)
 		table->cells = cells;
@@ -46,7 +47,7 @@ void table_cell(struct table *table, const char *format, ...)
 		table->failed = true;
 		return;
 	}
-	table_bytes(table, text, (size_t)n);
+	add(table, text, (size_t)n);
 }
 
 static void print_cell(

@@ -29,8 +29,5 @@ void table_init(struct table *table, const struct table_head *heads);
 /* Adds the next cell of the current row; a row is complete with its last column. */
 void table_cell(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The same for bytes that need not end with NUL. */
-void table_bytes(struct table *table, const void *bytes, size_t len);
-
 /* Prints heads and rows and frees the table. The last column is not padded. */
 void table_print(struct table *table, FILE *out);

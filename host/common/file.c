@@ -13,6 +13,7 @@
 
 #include "host/common/json_line.h"
 #include "proto/cleanup.h"
+#include "proto/client/json_text.h"
 
 #define JSON_FILE_MAX (1u << 20)
 
@@ -121,7 +122,7 @@ int file_read_json(int dir_fd, const char *path, json_t **ret_object)
 
 int file_replace_json(int dir_fd, const char *path, const json_t *object)
 {
-	AUTO_FREE char *text = json_dumps(object, JSON_INDENT(2));
+	AUTO_FREE char *text = json_text(object, 2);
 
 	if (!text)
 		return -ENOMEM;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "proto/cleanup.h"
+#include "proto/client/json_text.h"
 
 #define READ_SIZE 16384
 
@@ -130,7 +131,7 @@ void json_reader_done(struct json_reader *reader)
 
 int json_line_append(struct buffer *out, const json_t *object)
 {
-	AUTO_FREE char *text = json_dumps(object, JSON_COMPACT);
+	AUTO_FREE char *text = json_text(object, 0);
 	size_t len;
 
 	if (!text)

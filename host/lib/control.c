@@ -12,6 +12,7 @@
 #include "host/vmm/balloon.h"
 #include "power.pb-c.h"
 #include "proto/cleanup.h"
+#include "proto/client/json_text.h"
 #include "proto/clock.h"
 
 #define AGENT_MS_DEFAULT     10000
@@ -130,7 +131,7 @@ int postern_vm_events(const char *name, int (*fn)(void *ctx, const char *json), 
 		r = control_next_event(
 			fd, &reader, until == UINT64_MAX ? -1 : ms_until(until), &event, error);
 		if (r == 0)
-			text = json_dumps(event, JSON_COMPACT);
+			text = json_text(event, 0);
 		if (text)
 			stop = fn(ctx, text) != 0;
 	}

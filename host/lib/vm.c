@@ -14,6 +14,7 @@
 #include "host/lib/control_client.h"
 #include "host/lib/registry.h"
 #include "proto/cleanup.h"
+#include "proto/client/json_text.h"
 
 #define LOOK_MS 2000 /* for a supervisor's answer; a busy one is not a dead one */
 
@@ -245,7 +246,7 @@ const char *postern_vm_problem(const struct postern_vm *vm, size_t i)
 
 char *postern_vm_json(const struct postern_vm *vm)
 {
-	return json_dumps(vm->details, JSON_COMPACT);
+	return json_text(vm->details, 0);
 }
 
 int postern_vm_address(const char *name_or_address, char **ret_address, struct postern_error *error)
