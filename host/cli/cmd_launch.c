@@ -160,6 +160,12 @@ static char *join_cmdline(const struct cli *cli)
 static void on_progress(void *ctx, const char *state)
 {
 	(void)ctx;
+	if (strcmp(state, "emulating") == 0) {
+		progress_end();
+		(void)fputs(
+			"postern: /dev/kvm is there, but no guest answered under it: emulating\n",
+			stderr);
+	}
 	progress_show(state);
 }
 

@@ -108,6 +108,8 @@ static bool is_proved(
 	verdict = trial(guest);
 	if (verdict != UNTRIED)
 		write_proof(path, key, verdict == WORKS);
+	if (verdict == FAILS && launch->progress)
+		launch->progress(launch->ctx, "emulating");
 	return verdict == WORKS;
 }
 

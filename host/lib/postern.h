@@ -66,8 +66,8 @@ struct postern_launch {
 	size_t n_add_modules;
 	bool detach;         /* return when the VMM runs, and keep a guest without an agent */
 	uint32_t timeout_ms; /* until the agent answers; 0: 60 s */
-	/* Told while it goes on: "packing", "proving acceleration", "starting", "booting", "ready".
-	 * May be NULL. */
+	/* Told while it goes on: "packing", "proving acceleration" and, where that failed,
+	 * "emulating", "starting", "booting", "ready". May be NULL. */
 	void (*progress)(void *ctx, const char *state);
 	void *ctx;
 };

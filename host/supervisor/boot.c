@@ -19,7 +19,6 @@ static void on_late(struct loop_timer *timer)
 		"no agent answered within %u s (last try: %s)", machine->config.ready_ms / 1000,
 		machine->ready.last_problem[0] ? machine->ready.last_problem : "none");
 	log_warning("%s", error.message);
-	ready_wait_for_hint(&machine->ready);
 	if (machine->config.keep_silent || machine->answered) {
 		machine->silent = true;
 		if (!machine->answered)
@@ -42,7 +41,7 @@ void boot_begin(struct machine *machine)
 {
 	machine_enter(machine, MACHINE_BOOTING);
 	machine_tell(machine, &machine->waiting_start, NULL);
-	ready_start(&machine->ready);
+	ready_start(&machine->ready, machine->config.ready_ms);
 }
 
 void boot_again(struct machine *machine)
@@ -75,7 +74,9 @@ void boot_answered(void *ctx, const struct postern_peer *peer)
 			machine->driver->booted(machine->vmm);
 		}
 		machine->answered = true;
-		log_info("the agent answered%s", again ? " after the guest's new boot" : "");
+		log_info("the agent answered%s, %s", again ? " after the guest's new boot" : "",
+			machine->ready.hinted ? "having said that it was ready"
+					      : "having said nothing");
 		machine_enter(machine, MACHINE_READY);
 		machine_tell(machine, &machine->waiting_ready, NULL);
 	}

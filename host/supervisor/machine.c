@@ -105,11 +105,8 @@ static void on_vmm(void *ctx, enum vmm_event event, const char *text)
 
 	switch (event) {
 	case VMM_STARTED:
-		if (machine->state != MACHINE_STARTING)
-			break;
-		machine_enter(machine, MACHINE_BOOTING);
-		machine_tell(machine, &machine->waiting_start, NULL);
-		boot_begin(machine);
+		if (machine->state == MACHINE_STARTING)
+			boot_begin(machine);
 		break;
 	case VMM_POWERED_DOWN:
 		(void)postern_escape(

@@ -18,33 +18,24 @@
 #include "proto/log.h"
 #include "proto/verify.h"
 
-#define HINT_MS      5000
-#define PAUSE_MS     250 /* between hellos, growing to */
-#define PAUSE_MAX_MS 1000
-#define TRY_MS       1500 /* of one hello without a hint: the guest may not listen yet; doubled for a */
-#define TRY_MAX_MS   24000 /* guest that is slower than that, up to this */
-#define HELLO_MS     5000  /* of one after a hint */
-
-static void hello(struct ready *ready, uint32_t within_ms);
+#define HINT_MS      5000 /* for the hint's bytes */
+#define HELLO_MS     5000 /* of a hello; doubled for a guest that is slower than that, up to */
+#define HELLO_MAX_MS 24000
+#define AGAIN_MS     1000 /* from a hinted hello that was not answered to the next, doubled up to */
+#define PAUSE_MAX_MS 30000
+#define UNHINTED_MS  20000 /* to the first hello without any hint */
 
 /* ---- Hellos ---- */
 
 static void end_try(struct ready *ready)
 {
-	loop_io_del(&ready->client_io);
-	loop_timer_del(&ready->client_deadline);
+	link_close(&ready->link);
 	loop_timer_del(&ready->next_try);
-	postern_client_close(ready->client);
-	ready->client = NULL;
 }
 
-static void on_next_try(struct loop_timer *timer)
+static uint32_t doubled(uint32_t ms, uint32_t most)
 {
-	struct ready *ready = container_of(timer, struct ready, next_try);
-
-	hello(ready, ready->try_ms);
-	if (ready->try_ms < TRY_MAX_MS)
-		ready->try_ms *= 2;
+	return ms > most / 2 ? most : ms * 2;
 }
 
 static void try_later(struct ready *ready)
@@ -52,94 +43,68 @@ static void try_later(struct ready *ready)
 	end_try(ready);
 	if (!ready->trying)
 		return;
-	ready->next_try.fn = on_next_try;
 	loop_timer_set(
 		ready->loop, &ready->next_try, monotonic_ns() + ready->pause_ms * NSEC_PER_MSEC);
-	ready->pause_ms = ready->pause_ms * 3 / 2;
-	if (ready->pause_ms > PAUSE_MAX_MS)
-		ready->pause_ms = PAUSE_MAX_MS;
+	ready->pause_ms = doubled(ready->pause_ms, PAUSE_MAX_MS);
 }
 
-/* Follows the client's descriptor, which may change until it is ready. */
-static int watch(struct ready *ready)
+static void not_answered(struct ready *ready, const struct postern_error *error)
 {
-	int fd = postern_client_fd(ready->client);
-	uint32_t events = (uint32_t)postern_client_events(ready->client);
-	uint64_t deadline = postern_client_deadline(ready->client);
-
-	if (deadline == UINT64_MAX)
-		loop_timer_del(&ready->client_deadline);
-	else
-		loop_timer_set(ready->loop, &ready->client_deadline, deadline);
-	if (ready->client_io.loop && ready->client_io.fd == fd)
-		return loop_io_set(&ready->client_io, events);
-	loop_io_del(&ready->client_io);
-	return loop_io_add(ready->loop, &ready->client_io, fd, events);
+	(void)snprintf(ready->last_problem, sizeof(ready->last_problem), "%.255s", error->message);
+	if (error->failure == POSTERN_TIMED_OUT)
+		ready->hello_ms = doubled(ready->hello_ms, HELLO_MAX_MS);
+	try_later(ready);
 }
 
-static void dispatch(struct ready *ready)
+static void on_link(struct link *link, const struct postern_error *error)
 {
-	struct postern_error error = {0};
-	int r;
+	struct ready *ready = container_of(link, struct ready, link);
 
-	/* The descriptor may be closed in there. */
-	loop_io_del(&ready->client_io);
-	r = postern_client_dispatch(ready->client, &error);
-	if (r < 0) {
-		(void)snprintf(
-			ready->last_problem, sizeof(ready->last_problem), "%.255s", error.message);
-		postern_error_clear(&error);
-		try_later(ready);
-	} else if (postern_client_ready(ready->client)) {
+	if (error) {
+		not_answered(ready, error);
+	} else if (postern_client_ready(link->client)) {
 		ready->trying = false;
-		ready->fn(ready->ctx, postern_client_peer(ready->client));
+		ready->fn(ready->ctx, postern_client_peer(link->client));
 		end_try(ready);
-	} else if (watch(ready) < 0) {
-		try_later(ready);
 	}
 }
 
-static void on_client(struct loop_io *io, uint32_t events)
+static void hello(struct ready *ready)
 {
-	(void)events;
-	dispatch(container_of(io, struct ready, client_io));
-}
-
-static void on_client_deadline(struct loop_timer *timer)
-{
-	dispatch(container_of(timer, struct ready, client_deadline));
-}
-
-static void hello(struct ready *ready, uint32_t within_ms)
-{
-	struct postern_options options = {.name = "postern-supervisor", .connect_ms = within_ms};
 	struct postern_error error = {0};
 
 	end_try(ready);
-	ready->client_io.fn = on_client;
-	ready->client_deadline.fn = on_client_deadline;
-	if (postern_client_start(ready->address, &options, &ready->client, &error) < 0) {
-		ready->client = NULL;
-		(void)snprintf(
-			ready->last_problem, sizeof(ready->last_problem), "%.255s", error.message);
-		postern_error_clear(&error);
-		try_later(ready);
-	} else if (watch(ready) < 0) {
-		try_later(ready);
-	}
+	if (link_open(&ready->link, ready->loop, ready->address, ready->hello_ms, on_link, &error) <
+		0)
+		not_answered(ready, &error);
+	postern_error_clear(&error);
 }
 
-void ready_start(struct ready *ready)
+static void on_next_try(struct loop_timer *timer)
+{
+	struct ready *ready = container_of(timer, struct ready, next_try);
+
+	if (ready->hinted)
+		ready->hinted_at = monotonic_ns();
+	else
+		log_info("the agent has not said that it is ready: asking for it");
+	hello(ready);
+}
+
+void ready_start(struct ready *ready, uint32_t patience_ms)
 {
 	ready->trying = true;
-	ready->pause_ms = PAUSE_MS;
-	ready->try_ms = TRY_MS;
+	ready->hinted = false;
+	ready->hinted_at = 0;
+	ready->hello_ms = HELLO_MS;
+	ready->pause_ms = patience_ms / 2 < UNHINTED_MS ? patience_ms / 2 : UNHINTED_MS;
 	try_later(ready);
 }
 
 void ready_wait_for_hint(struct ready *ready)
 {
 	ready->trying = false;
+	end_try(ready);
 }
 
 /* ---- Hints ---- */
@@ -164,12 +129,16 @@ static bool is_ready(const uint8_t *body, size_t len)
 /* A guest may send hints for ever: one hello a second is enough. */
 static void follow_hint(struct ready *ready)
 {
-	uint64_t now = monotonic_ns();
+	uint64_t now = monotonic_ns(), next = ready->hinted_at + AGAIN_MS * NSEC_PER_MSEC;
 
-	if (now - ready->hinted_at < NSEC_PER_SEC && ready->hinted_at != 0)
+	ready->hinted = true;
+	ready->pause_ms = AGAIN_MS;
+	if (ready->hinted_at != 0 && now < next) {
+		loop_timer_set(ready->loop, &ready->next_try, next);
 		return;
+	}
 	ready->hinted_at = now;
-	hello(ready, ready->try_ms > HELLO_MS ? ready->try_ms : HELLO_MS);
+	hello(ready);
 }
 
 static void on_hint_bytes(struct loop_io *io, uint32_t events)
@@ -261,6 +230,8 @@ int ready_open(struct ready *ready, struct loop *loop, const char *address, cons
 		.fn = fn,
 		.ctx = ctx,
 		.io.fn = on_listener,
+		.next_try.fn = on_next_try,
+		.hello_ms = HELLO_MS,
 		.guest_cid = path ? 0 : guest_cid};
 	for (size_t i = 0; i < READY_HINTS_MAX; i++)
 		ready->hints[i].fd = -EBADF;

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Finding out that the guest's agent answers. The agent tells the host's readiness port when it is
- * up; anyone in the guest could do that, so it is a hint only: a hello to the agent's own port
- * follows, and its answer counts. Hellos are also tried by themselves, since a hint can be lost.
+ * up. Anyone in the guest could do that, so it is a hint: a hello to the agent's own port follows,
+ * and its answer counts. Nobody is asked before; only where no hint comes at all (an agent may be
+ * told to give none) hellos are tried in the end, far apart.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "host/supervisor/link.h"
 #include "proto/client/client.h"
 #include "proto/frame.h"
 #include "proto/loop.h"
@@ -31,13 +33,12 @@ struct ready {
 		guest_cid; /* AF_VSOCK: whose hints are taken; 0: the listener is the guest's own */
 	struct loop_io io;
 	struct hint hints[READY_HINTS_MAX];
-	struct postern_client *client;
-	struct loop_io client_io;
-	struct loop_timer client_deadline;
+	struct link link; /* a hello under way */
 	struct loop_timer next_try;
-	uint32_t pause_ms;
-	uint32_t try_ms;    /* of the next hello */
-	bool trying;        /* hellos without a hint */
+	uint32_t pause_ms;  /* to the next hello that no hint asks for */
+	uint32_t hello_ms;  /* that the next one has */
+	bool trying;        /* nobody has answered yet */
+	bool hinted;        /* since ready_start() */
 	uint64_t hinted_at; /* the last hello for a hint; 0: none yet */
 	char last_problem[256];
 	void (*fn)(void *ctx, const struct postern_peer *peer);
@@ -54,8 +55,9 @@ int ready_open(struct ready *ready, struct loop *loop, const char *address, cons
 	uint32_t guest_cid, uint32_t *ret_port,
 	void (*fn)(void *ctx, const struct postern_peer *peer), void *ctx);
 
-/* Starts to try hellos by itself too. */
-void ready_start(struct ready *ready);
+/* The guest boots, and has patience_ms for it: waits for a hint. Without any the first hello comes
+ * after 20 s or half of the patience, whichever is less, then each 30 s until one is answered. */
+void ready_start(struct ready *ready, uint32_t patience_ms);
 
 /* No more hellos but after a hint. */
 void ready_wait_for_hint(struct ready *ready);

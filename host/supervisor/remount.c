@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
 
 #include "host/common/share_request.h"
 #include "host/supervisor/machine.h"
@@ -59,7 +58,7 @@ static void ask(struct remount *remount)
 		if (!is_wanted(share))
 			continue;
 		params = share_mount_request(&share->config, WAIT_MS, &len);
-		if (params && postern_call_start(remount->client, "shares.mount", params, len,
+		if (params && postern_call_start(remount->link.client, "shares.mount", params, len,
 				      CALL_MS, on_reply, share, &id) == 0)
 			remount->open++;
 		else
@@ -75,78 +74,39 @@ static void give_up(struct remount *remount, const char *why)
 			not_mounted(&remount->machine->shares[i], why);
 }
 
-static void dispatch(struct remount *remount);
-
-static void on_io(struct loop_io *io, uint32_t events)
+static void on_link(struct link *link, const struct postern_error *error)
 {
-	(void)events;
-	dispatch(container_of(io, struct remount, io));
-}
+	struct remount *remount = container_of(link, struct remount, link);
 
-static void on_deadline(struct loop_timer *timer)
-{
-	dispatch(container_of(timer, struct remount, deadline));
-}
-
-/* Follows the client's descriptor, which may change until it is ready. */
-static int watch(struct remount *remount)
-{
-	struct loop *loop = &remount->machine->loop;
-	int fd = postern_client_fd(remount->client);
-	uint32_t events = (uint32_t)postern_client_events(remount->client);
-	uint64_t deadline = postern_client_deadline(remount->client);
-
-	if (deadline == UINT64_MAX)
-		loop_timer_del(&remount->deadline);
-	else
-		loop_timer_set(loop, &remount->deadline, deadline);
-	if (remount->io.loop && remount->io.fd == fd)
-		return loop_io_set(&remount->io, events);
-	loop_io_del(&remount->io);
-	return loop_io_add(loop, &remount->io, fd, events);
-}
-
-static void dispatch(struct remount *remount)
-{
-	struct postern_error error = {0};
-	/* With an end every open call is told of it. */
-	int r = postern_client_dispatch(remount->client, &error);
-
-	if (r < 0)
-		give_up(remount, error.message);
-	else if (!remount->asked && postern_client_ready(remount->client))
+	if (error)
+		give_up(remount, error->message);
+	else if (!remount->asked && postern_client_ready(link->client))
 		ask(remount);
-	if (r < 0 || (remount->asked && remount->open == 0) || watch(remount) < 0)
+	if (error || (remount->asked && remount->open == 0))
 		remount_stop(remount);
-	postern_error_clear(&error);
 }
 
 void remount_start(struct remount *remount, struct machine *machine)
 {
-	struct postern_options options = {.name = "postern-supervisor", .connect_ms = CONNECT_MS};
 	struct postern_error error = {0};
 	size_t wanted = 0;
 
 	remount_stop(remount);
-	*remount = (struct remount){.machine = machine, .io.fn = on_io, .deadline.fn = on_deadline};
+	*remount = (struct remount){.machine = machine};
 	for (size_t i = 0; i < VM_ROOT_PORTS; i++) {
 		machine->shares[i].unmounted = false;
 		wanted += is_wanted(&machine->shares[i]);
 	}
 	if (wanted == 0)
 		return;
-	if (postern_client_start(machine->ready.address, &options, &remount->client, &error) < 0)
+	if (link_open(&remount->link, &machine->loop, machine->ready.address, CONNECT_MS, on_link,
+		    &error) < 0)
 		give_up(remount, error.message);
-	else if (watch(remount) < 0)
-		remount_stop(remount);
 	postern_error_clear(&error);
 }
 
 void remount_stop(struct remount *remount)
 {
-	loop_io_del(&remount->io);
-	loop_timer_del(&remount->deadline);
-	postern_client_close(remount->client);
-	remount->client = NULL;
+	link_close(&remount->link);
 	remount->open = 0;
 }

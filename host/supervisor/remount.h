@@ -8,16 +8,13 @@
 
 #include <stddef.h>
 
-#include "proto/client/client.h"
-#include "proto/loop.h"
+#include "host/supervisor/link.h"
 
 struct machine;
 
 struct remount {
 	struct machine *machine;
-	struct postern_client *client; /* NULL: nothing is under way */
-	struct loop_io io;
-	struct loop_timer deadline;
+	struct link link; /* closed: nothing is under way */
 	bool asked;
 	size_t open; /* calls without an answer */
 };

@@ -50,6 +50,9 @@ def test_launch_list_stop(host):
     assert info["status"] == "running" and info["state"] == "ready"
     assert info["cid"] == 3 and info["accel"] == "tcg" and info["problems"] == []
     assert info["agent_version"]
+    # Nobody asked before the agent said that it was there.
+    with open(host.file("web", "supervisor.log")) as log:
+        assert log.read() == "postern-supervisor: info: the agent answered, having said that it was ready\n"
     table = host.run("list")[0].splitlines()
     assert table[0].split() == ["Guest", "Status", "Uptime", "CID", "Problems"]
     assert table[1].split()[:2] == ["web", "Running"]
@@ -318,6 +321,37 @@ def test_readiness_alone_proves_nothing(host):
         client.sendall(bytes([len(ready)]) + ready)
     launch.communicate(timeout=30)
     assert launch.returncode == TIMED_OUT
+
+
+def test_an_agent_that_says_nothing_is_reached_all_the_same(host):
+    start = time.monotonic()
+    host.run("launch", "web", "-a", "postern.ready_port=0", "-t", "24")
+    assert time.monotonic() - start >= 12
+    with open(host.file("web", "supervisor.log")) as log:
+        assert "the agent answered, having said nothing" in log.read()
+
+
+def test_two_machines_side_by_side(running, folder):
+    """Of one user: each has a CID of its own without being given one, and is talked to by its name."""
+    running.run("launch", "second", "--cmdline-add", "postern.sample_interval=1")
+    infos = {name: running.info(name) for name in ("web", "second")}
+    assert infos["web"]["cid"] != infos["second"]["cid"] and infos["second"]["cid"] >= 3
+    assert [line.split()[:2] for line in running.run("list")[0].splitlines()[1:]] == [
+        ["second", "Running"], ["web", "Running"]]
+    for name, info in infos.items():
+        answer = running.json("call", name, "system.info")
+        assert answer["boot_id"] == info["boot_id"]
+    assert infos["web"]["boot_id"] != infos["second"]["boot_id"]
+    running.run("shares", "add", "second", folder, "/mnt/second")
+    assert "/mnt/second" in running.run("mounts", "list", "second")[0]
+    assert "/mnt/second" not in running.run("mounts", "list", "web")[0]
+    running.run("launch", "third", "--cid", str(infos["second"]["cid"]), code=ANSWERED)
+    running.run("stop", "second")
+    assert running.info("web")["status"] == "running"
+    running.run("ping", "web")
+    for name in ("second", "third"):
+        if name in [vm["name"] for vm in running.json("list")["guests"]]:
+            running.run("forget", name)
 
 
 def test_registry_of_others_is_refused(tmp_path):

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A client of the guest's agent in the supervisor's loop. */
+#pragma once
+
+#include <stdint.h>
+
+#include "proto/client/client.h"
+#include "proto/loop.h"
+
+struct link {
+	struct loop *loop;
+	struct postern_client *client; /* NULL: closed */
+	struct loop_io io;
+	struct loop_timer deadline;
+	/* Something was dispatched. error: the connection has ended, and every open call was told;
+	 * borrowed. The function may close the link. */
+	void (*fn)(struct link *link, const struct postern_error *error);
+};
+
+/* Starts to connect (postern_client_start()); connect and hello have connect_ms. Does not block. 0,
+ * or -errno with *error; the link is closed then. */
+int link_open(struct link *link, struct loop *loop, const char *address, uint32_t connect_ms,
+	void (*fn)(struct link *link, const struct postern_error *error),
+	struct postern_error *error);
+
+/* Harmless where it is closed. */
+void link_close(struct link *link);

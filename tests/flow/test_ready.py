@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""How a launch learns that the agent is there: it is told, and asks then. Supervisor and command line are
+real; QEMU, the vsock device and the guest only talk (fake_vmm.py)."""
+
+import os
+import signal
+import socket
+import time
+
+import pytest
+
+import fake_vmm
+from machine import TIMED_OUT, Host
+from wire import frame, pb
+
+ASKED = "CONNECT 767 "
+
+
+@pytest.fixture
+def host():
+    host = Host()
+    yield host
+    host.close()
+
+
+@pytest.fixture
+def boot(host, tmp_path):
+    (tmp_path / "kernel").touch()
+
+    def start(*options, code=0, **guest):
+        fake_vmm.install(tmp_path, {"tcg": guest}, host)
+        since = time.monotonic()
+        out = host.run("launch", "web", "--kernel", f"{tmp_path}/kernel", "--initrd", f"{tmp_path}/kernel", *options,
+                       code=code)
+        return time.monotonic() - since, out
+    start.events = lambda: fake_vmm.events(tmp_path)
+    start.log = lambda: open(host.file("web", "supervisor.log")).read()
+    return start
+
+
+def test_the_agent_says_that_it_is_ready_and_is_asked_once(boot):
+    took, _ = boot(boot=0.3, hint=0.5)
+    # Without the hint it would be asked after 20 s.
+    assert 0.5 <= took < 10
+    assert boot.events() == ["qemu tcg", "hint", ASKED + "answered"]
+    assert "the agent answered, having said that it was ready" in boot.log()
+
+
+def test_a_silent_agent_is_asked_in_the_end(boot):
+    took, _ = boot("-t", "4", boot=0.2)
+    assert 2 <= took < 4
+    assert boot.events() == ["qemu tcg", ASKED + "answered"]
+    assert "the agent has not said that it is ready: asking for it" in boot.log()
+    assert "the agent answered, having said nothing" in boot.log()
+
+
+def test_a_hint_alone_proves_nothing(boot):
+    took, (_, err) = boot("-t", "4", hint=0.1, code=TIMED_OUT)
+    assert took >= 4 and "no agent answered within 4 s" in err
+    # The hint is asked about at once, after one second and after two more.
+    assert boot.events() == ["qemu tcg", "hint"] + [ASKED + "refused"] * 3
+
+
+def test_a_hint_that_comes_early_is_asked_about_again(boot):
+    took, _ = boot(hint=0.2, boot=0.7)
+    assert 0.7 <= took < 10
+    assert boot.events() == ["qemu tcg", "hint", ASKED + "refused", ASKED + "answered"]
+
+
+def test_many_hints_are_one_question_a_second(host, boot, tmp_path):
+    boot("-d")
+    path = host.file("web", "vsock.sock_7670")
+    for _ in range(20):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(path)
+            sock.sendall(frame(pb.Ready(agent_version="1").SerializeToString()))
+        time.sleep(0.05)
+    assert 1 <= boot.events().count(ASKED + "refused") <= 3
+
+
+def test_what_is_no_hint_is_not_asked_about(host, boot):
+    boot("-d")
+    for junk in (b"\x00", b"\xff" * 100, frame(b"\xff\xff"), b"\x05ab"):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(5)
+            sock.connect(host.file("web", "vsock.sock_7670"))
+            sock.sendall(junk)
+            sock.shutdown(socket.SHUT_WR)
+            try:
+                assert sock.recv(1) == b""
+            except ConnectionResetError:
+                pass
+    assert boot.events() == ["qemu tcg"]
+    assert boot.log().count("a readiness message that is none was dropped") == 4
+
+
+def test_a_guest_that_boots_again_is_waited_for_in_the_same_way(host, boot):
+    boot(boot=0, hint=0.3)
+    before = host.info("web")
+    os.kill(before["vmm_pid"], signal.SIGUSR1)
+    host.until(lambda: host.info("web").get("boot_id") != before["boot_id"], 10)
+    assert host.info("web")["state"] == "ready"
+    assert boot.events() == ["qemu tcg", "hint", ASKED + "answered"] + ["hint", ASKED + "answered"]
+    assert "the agent answered after the guest's new boot, having said that it was ready" in boot.log()
+
+
+def test_each_state_is_told_once(host, boot):
+    boot("-d", boot=0.8, hint=0.8)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(10)
+        sock.connect(host.file("web", "control.sock"))
+        lines = sock.makefile("rw")
+        lines.write('{"command": "events"}\n')
+        lines.flush()
+        assert '"state":"booting"' in lines.readline()
+        assert lines.readline() == '{"event":{"name":"state","state":"ready"}}\n'
+
+
+def test_a_vmm_that_fails_is_told(boot):
+    _, (_, err) = boot(exit=1, code=1)
+    assert "the VMM did not start" in err and "no such acceleration" in err

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A QEMU and a postern-vsockd that only talk: QMP on one side, a guest's vsock on the other. With them the
+supervisor, the readiness protocol and the choice of acceleration are tested in milliseconds.
+
+  fake_vmm.py qemu|vsockd FOLDER ARGUMENT...
+
+FOLDER/guest.json says how the guest is, for each acceleration:
+  boot     seconds until its agent listens (absent: it never does)
+  hint     seconds until it says that it is ready (absent: it says nothing)
+  exit     QEMU ends at once with this code
+FOLDER/log has a line for everything that happened."""
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+
+MONITOR, VSOCK = 3, 5
+READY_PORT = 7670
+
+
+def note(folder, *words):
+    with open(f"{folder}/log", "a") as log:
+        log.write(f"{time.monotonic():.3f} {' '.join(map(str, words))}\n")
+
+
+def qemu(folder, *argv):
+    machine = next(argv[i + 1] for i, word in enumerate(argv) if word == "-machine")
+    accel = next(part.removeprefix("accel=") for part in machine.split(",") if part.startswith("accel="))
+    with open(f"{folder}/guest.json") as file:
+        guest = json.load(file)[accel]
+    note(folder, "qemu", accel)
+    if "exit" in guest:
+        print("no such acceleration", file=sys.stderr)
+        sys.exit(guest["exit"])
+    device = socket.socket(fileno=VSOCK)
+    monitor = socket.socket(fileno=MONITOR)
+    out = monitor.makefile("w")
+
+    def boot(*_):
+        device.sendall(json.dumps(guest).encode() + b"\n")
+
+    def say(message):
+        out.write(json.dumps(message) + "\n")
+        out.flush()
+
+    def reset(*_):
+        say({"event": "RESET", "data": {"guest": True, "reason": "guest-reset"}, "timestamp": {"seconds": 0}})
+        boot()
+    signal.signal(signal.SIGUSR1, reset)
+    boot()
+    say({"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}}, "capabilities": []}})
+    for line in monitor.makefile("r"):
+        request = json.loads(line)
+        say({"return": {"status": "running"} if request["execute"] == "query-status" else {}, "id": request.get("id")})
+        if request["execute"] == "quit":
+            say({"event": "SHUTDOWN", "data": {"guest": False, "reason": "host-qmp-quit"}, "timestamp": {"seconds": 0}})
+            return
+
+
+class Guest:
+    """What is behind the vsock device."""
+
+    def __init__(self, folder, path):
+        self.folder = folder
+        self.path = path
+        self.listens_at = None
+        self.boots = 0
+
+    def boot(self, guest):
+        self.boots += 1
+        now = time.monotonic()
+        self.listens_at = now + guest["boot"] if "boot" in guest else None
+        if "hint" in guest:
+            threading.Timer(guest["hint"], self.hint).start()
+
+    def hint(self):
+        from wire import frame, pb
+        note(self.folder, "hint")
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(f"{self.path}_{READY_PORT}")
+            sock.sendall(frame(pb.Ready(agent_version="1", boot_id=bytes(16)).SerializeToString()))
+
+    def serve(self, sock):
+        from fake_agent import Peer
+        from wire import Closed, pb
+        line = sock.makefile("rb", buffering=0).readline()
+        listens = self.listens_at is not None and time.monotonic() >= self.listens_at
+        note(self.folder, line.decode().strip(), "answered" if listens else "refused")
+        if not listens:
+            sock.close()
+            return
+        sock.sendall(b"OK 1024\n")
+        with Peer(sock) as peer:
+            try:
+                peer.take()
+                peer.say(hello_reply=pb.HelloReply(major=1, minor=0, agent_version="1", identity="host",
+                                                   boot_id=bytes([self.boots] * 16), max_frame=1 << 20))
+                while True:
+                    peer.take()
+            except (Closed, OSError):
+                pass
+
+
+def vsockd(folder, *argv):
+    path = next(word.removeprefix("--uds=") for word in argv if word.startswith("--uds="))
+    guest = Guest(folder, path)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(8)
+
+    def follow():
+        for line in socket.socket(fileno=3).makefile("r"):
+            guest.boot(json.loads(line))
+        os._exit(0)
+    threading.Thread(target=follow, daemon=True).start()
+    while True:
+        sock, _ = listener.accept()
+        threading.Thread(target=guest.serve, args=(sock,), daemon=True).start()
+
+
+def install(folder, guest, host):
+    """Writes both programs into the folder, and has the host take them. guest: as above."""
+    build = os.environ.get("POSTERN_BUILD", "build")
+    for name in ("qemu", "vsockd"):
+        program = f"{folder}/{'postern-vsockd' if name == 'vsockd' else name}"
+        with open(program, "w") as file:
+            file.write(f"#!/bin/sh\nexport POSTERN_BUILD={os.path.abspath(build)}\n"
+                       f'exec /usr/bin/python3 -B {os.path.abspath(__file__)} {name} {folder} "$@"\n')
+        os.chmod(program, 0o755)
+    with open(f"{folder}/guest.json", "w") as file:
+        json.dump(guest, file)
+    host.env["POSTERN_QEMU"] = f"{folder}/qemu"
+    host.env["POSTERN_LIBEXEC_DIR"] = str(folder)
+
+
+def events(folder):
+    """What happened, without times."""
+    with open(f"{folder}/log") as log:
+        return [line.split(" ", 1)[1].strip() for line in log]
+
+
+if __name__ == "__main__":
+    {"qemu": qemu, "vsockd": vsockd}[sys.argv[1]](*sys.argv[2:])
