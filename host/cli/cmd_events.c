@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/signalfd.h>
-#include <time.h>
 
 #include "host/cli/agent.h"
+#include "host/cli/event_show.h"
 #include "host/cli/load_condition.h"
-#include "host/cli/show.h"
-#include "host/cli/style.h"
-#include "host/common/json_line.h"
+#include "host/lib/postern.h"
 #include "proto/cleanup.h"
-#include "proto/client/json.h"
-#include "proto/client/json_call.h"
 #include "proto/clock.h"
 
 static const struct cli_option options[] = {
@@ -25,77 +25,111 @@ static const struct cli_option options[] = {
 	{0},
 };
 
+/* What is followed: the guest's events, the machine's own, or both. */
 struct watch {
-	const struct cli *cli;
-	uint64_t left; /* events still to be shown */
+	struct cli *cli;
+	struct postern_client *client; /* NULL: none of the guest */
+	struct postern_vm_watch *vm;   /* NULL: none of the machine */
+	bool ended;                    /* the machine, and it said so */
+	uint64_t left;                 /* events still to be shown */
 };
 
-/* The one line of a mount, a share or a device that a person wants. */
-static void print_subject(const json_t *payload)
-{
-	const json_t *mount = json_object_get(payload, "mount"),
-		     *share = json_object_get(payload, "share");
-	const json_t *device = json_object_get(payload, "device"),
-		     *sample = json_object_get(payload, "sample");
-
-	if (mount || share) {
-		const json_t *what = mount ? mount : share;
-
-		show_words("%s (%s, %s)", agent_text(what, "target"), agent_text(what, "type"),
-			agent_text(what, "source"));
-	} else if (device) {
-		show_words("%s %s", agent_text(device, "subsystem"), agent_text(device, "path"));
-	} else if (sample) {
-		show_words("load %.2f, cpu %.0f%%, %s available",
-			json_number_value(json_object_get(sample, "load1")),
-			json_number_value(json_object_get(sample, "cpu_percent")),
-			human_bytes(
-				json_number_value(json_object_get(sample, "memory_available"))));
-	} else {
-		show_words("%" JSON_INTEGER_FORMAT " missed", json_field_int(payload, "missed", 0));
-	}
-}
-
-static void print_line(const struct postern_notification *n, const json_t *payload)
-{
-	time_t s = (time_t)(n->time_ns / NSEC_PER_SEC);
-	char when[32] = "";
-	struct tm tm;
-
-	if (localtime_r(&s, &tm))
-		(void)strftime(when, sizeof(when), "%H:%M:%S", &tm);
-	(void)printf("%s%s.%03u%s %s%-22s%s ", style(stdout, STYLE_DIM), when,
-		(unsigned int)(n->time_ns / NSEC_PER_MSEC % 1000), style(stdout, STYLE_PLAIN),
-		style(stdout, STYLE_BOLD), n->topic, style(stdout, STYLE_PLAIN));
-	print_subject(payload);
-	(void)printf("%s\n", n->snapshot ? " [snapshot]" : "");
-}
-
-static void on_notification(void *ctx, const struct postern_notification *n)
+static void on_notification(void *ctx, const struct postern_notification *notification)
 {
 	struct watch *watch = ctx;
-	struct method_schema schema;
-	json_t *payload = NULL;
-	const char *why;
 
-	if (schema_find(n->topic, &schema) < 0 ||
-		json_from_message(schema.reply, n->payload, n->payload_len, &payload, &why) < 0)
-		payload = json_object();
-	if (watch->cli->json) {
-		char cursor[64];
-
-		(void)snprintf(cursor, sizeof(cursor), "%" PRIu64 ":%" PRIu64, n->epoch, n->seq);
-		(void)cli_json(json_pack("{s:s, s:s, s:I, s:b, s:O}", "topic", n->topic, "cursor",
-			cursor, "time_ns", (json_int_t)n->time_ns, "snapshot", n->snapshot,
-			"payload", payload));
-	} else {
-		print_line(n, payload);
-	}
-	json_decref(payload);
-	(void)fflush(stdout);
-	if (watch->left > 0)
-		watch->left--;
+	if (watch->left == 0)
+		return;
+	watch->left--;
+	event_show(watch->cli, notification);
 }
+
+/* ---- What is asked for ---- */
+
+static bool matches_vm(const char *pattern, const char *topic)
+{
+	size_t len = strlen(pattern);
+
+	if (len > 0 && pattern[len - 1] == '*')
+		return strncmp(pattern, topic, len - 1) == 0;
+	return strcmp(pattern, topic) == 0;
+}
+
+static bool is_of_vm(const char *word)
+{
+	return strncmp(word, "vm.", 3) == 0;
+}
+
+/* Is this topic of the machine one of the words? Without any, all are. */
+static bool wants_vm(const struct cli *cli, const char *topic)
+{
+	for (int i = 1; i < cli->n_words; i++)
+		if (matches_vm(cli->words[i], topic))
+			return true;
+	return cli->n_words == 1;
+}
+
+static int check_vm_topics(struct cli *cli)
+{
+	static const char *const topics[] = {"vm.state", "vm.reset", "vm.share", "vm.problem"};
+
+	for (int i = 1; i < cli->n_words; i++) {
+		bool known = !is_of_vm(cli->words[i]);
+
+		for (size_t j = 0; j < ARRAY_SIZE(topics); j++)
+			known = known || matches_vm(cli->words[i], topics[j]);
+		if (!known)
+			return cli_usage(cli,
+				"%s: a machine has vm.state, vm.reset, vm.share and "
+				"vm.problem",
+				cli->words[i]);
+		if (is_of_vm(cli->words[i]) && strchr(cli->words[0], ':'))
+			return cli_usage(
+				cli, "%s: that is a machine's, not an address's", cli->words[i]);
+	}
+	return POSTERN_DONE;
+}
+
+static int take_threshold(struct cli *cli, struct postern_threshold *threshold)
+{
+	const char *when;
+	size_t at = 0;
+
+	while ((when = cli_next(cli, "when", &at)))
+		if (load_condition_add(threshold, when) < 0)
+			return cli_usage(cli,
+				"--when: expected load1>N, memory<SIZE, or cpu-, memory- or "
+				"io-pressure>PERCENT, not %s",
+				when);
+	return POSTERN_DONE;
+}
+
+/* topics has room for all words. */
+static int take_options(struct cli *cli, struct postern_subscribe *subscribe,
+	struct postern_cursor *after, const char **topics)
+{
+	const char *text = cli_value(cli, "after");
+	uint64_t interval_ms;
+
+	if (cli_time(cli, "interval", 1000, DAY_MS, 0, &interval_ms) < 0)
+		return POSTERN_USAGE;
+	if (text && sscanf(text, "%" SCNu64 ":%" SCNu64, &after->epoch, &after->seq) != 2)
+		return cli_usage(cli, "--after: expected EPOCH:SEQ, as --json prints it");
+	*subscribe = (struct postern_subscribe){.topics = topics,
+		.snapshot = cli_flag(cli, "snapshot"),
+		.interval_ms = (uint32_t)interval_ms,
+		.after = text ? after : NULL};
+	for (int i = 1; i < cli->n_words; i++)
+		if (!is_of_vm(cli->words[i]))
+			topics[subscribe->n_topics++] = cli->words[i];
+	if (cli->n_words == 1)
+		topics[subscribe->n_topics++] = "notify.*";
+	if (check_vm_topics(cli) != POSTERN_DONE)
+		return POSTERN_USAGE;
+	return take_threshold(cli, &subscribe->threshold);
+}
+
+/* ---- Following ---- */
 
 /* Ctrl-C and the like as a descriptor, so that the connection ends properly. */
 static int open_signals(void)
@@ -109,110 +143,124 @@ static int open_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
-static int follow(struct postern_client *client, struct watch *watch, uint64_t until)
+static bool is_end(const struct postern_vm_event *event)
+{
+	return strcmp(event->topic, "vm.state") == 0 &&
+	       strcmp(event->payload, "{\"state\":\"ended\"}") == 0;
+}
+
+/* Shows what the machine has told. 0 or -errno with *error. */
+static int show_vm(struct watch *watch, struct postern_error *error)
+{
+	struct postern_vm_event event;
+	int r = 0;
+
+	while (watch->vm && watch->left > 0 &&
+		(r = postern_vm_watch_next(watch->vm, 0, &event, error)) > 0) {
+		watch->ended = watch->ended || is_end(&event);
+		if (!wants_vm(watch->cli, event.topic))
+			continue;
+		watch->left--;
+		event_show_vm(watch->cli, &event);
+	}
+	return r;
+}
+
+/* Waits for any of them, until the time (UINT64_MAX: for ever) at most. False: asked to end. */
+static bool wait_any(const struct watch *watch, int signals, uint64_t until)
+{
+	struct pollfd fds[] = {{.fd = signals, .events = POLLIN}, {.fd = -1}, {.fd = -1}};
+
+	if (watch->vm)
+		fds[1] = (struct pollfd){.fd = postern_vm_watch_fd(watch->vm), .events = POLLIN};
+	if (watch->client) {
+		uint64_t deadline = postern_client_deadline(watch->client);
+
+		fds[2] = (struct pollfd){.fd = postern_client_fd(watch->client),
+			.events = postern_client_events(watch->client)};
+		until = deadline < until ? deadline : until;
+	}
+	(void)poll(fds, ARRAY_SIZE(fds), until == UINT64_MAX ? -1 : ms_until(until));
+	return !fds[0].revents;
+}
+
+static int follow(struct watch *watch, uint64_t until)
 {
 	AUTO_CLOSE int signals = open_signals();
 	struct postern_error error = {0};
+	int r;
 
-	while (watch->left > 0) {
-		int wait = until == UINT64_MAX ? -1 : ms_until(until), r;
-
-		if (wait == 0)
-			return POSTERN_DONE;
-		r = postern_client_wait(client, wait, signals, &error);
-		if (r > 0)
-			return POSTERN_DONE;
-		if (r < 0)
-			return cli_fail(watch->cli, &error);
+	for (;;) {
+		/* The machine first: it knows why the guest is lost. */
+		r = show_vm(watch, &error);
+		if (r < 0 || (watch->ended && !watch->client))
+			break;
+		if (watch->client)
+			r = postern_client_dispatch(watch->client, &error);
+		if (r < 0 || watch->left == 0 || monotonic_ns() >= until ||
+			!wait_any(watch, signals, until))
+			break;
 	}
+	if (r < 0 && !(watch->ended && !watch->client))
+		return cli_fail(watch->cli, &error);
+	postern_error_clear(&error);
 	return POSTERN_DONE;
 }
 
-/* The conditions given, as a LoadThreshold; *ret NULL: none. */
-static int make_threshold(struct cli *cli, json_t **ret)
+static int start(struct watch *watch, const struct postern_subscribe *subscribe)
 {
-	AUTO_JSON json_t *threshold = json_object();
-	const char *when;
-	size_t at = 0;
+	struct cli *cli = watch->cli;
+	struct postern_error error = {0};
+	bool vm = !strchr(cli->words[0], ':') && cli->n_words == 1;
+	int r;
 
-	while ((when = cli_next(cli, "when", &at)))
-		if (load_condition_add(threshold, when) < 0)
-			return cli_usage(cli,
-				"--when: expected load1>N, memory<SIZE, or cpu-, memory- or "
-				"io-pressure>PERCENT, not %s",
-				when);
-	*ret = json_object_size(threshold) > 0 ? take_ptr(threshold) : NULL;
-	return POSTERN_DONE;
-}
-
-static int make_params(struct cli *cli, json_t **ret)
-{
-	const char *after = cli_value(cli, "after");
-	AUTO_JSON json_t *threshold = NULL;
-	json_t *topics;
-	uint64_t interval_ms, epoch, seq;
-
-	if (cli_time(cli, "interval", 1000, DAY_MS, 0, &interval_ms) < 0)
-		return POSTERN_USAGE;
-	if (after && sscanf(after, "%" SCNu64 ":%" SCNu64, &epoch, &seq) != 2)
-		return cli_usage(cli, "--after: expected EPOCH:SEQ, as --json prints it");
-	if (make_threshold(cli, &threshold) != POSTERN_DONE)
-		return POSTERN_USAGE;
-	topics = json_array();
 	for (int i = 1; i < cli->n_words; i++)
-		(void)json_array_append_new(topics, json_string(cli->words[i]));
-	if (cli->n_words == 1)
-		(void)json_array_append_new(topics, json_string("notify.*"));
-	*ret = json_pack("{s:o, s:b, s:I}", "topics", topics, "snapshot", cli_flag(cli, "snapshot"),
-		"interval_ms", (json_int_t)interval_ms);
-	if (threshold)
-		(void)json_object_set(*ret, "threshold", threshold);
-	if (after)
-		(void)json_object_set_new(*ret, "after",
-			json_pack("{s:o, s:I}", "epoch", json_sprintf("%" PRIu64, epoch), "seq",
-				(json_int_t)seq));
-	return POSTERN_DONE;
+		vm = vm || is_of_vm(cli->words[i]);
+	if (vm && postern_vm_watch_open(cli->words[0], subscribe->snapshot, &watch->vm, &error) < 0)
+		return cli_fail(cli, &error);
+	if (subscribe->n_topics == 0)
+		return POSTERN_DONE;
+	r = agent_connect(cli, &watch->client);
+	if (r == POSTERN_DONE && postern_subscribe(watch->client, subscribe, on_notification, watch,
+					 NULL, &error) < 0)
+		r = cli_fail(cli, &error);
+	return r;
 }
 
 static int run(struct cli *cli)
 {
 	struct watch watch = {.cli = cli};
-	struct postern_client *client;
-	struct postern_error error = {0};
-	json_t *params = NULL, *answer;
+	struct postern_subscribe subscribe;
+	struct postern_cursor after;
+	AUTO_FREE const char **topics = calloc((size_t)cli->n_words + 1, sizeof(*topics));
 	uint64_t for_ms;
 	int r;
 
+	if (!topics)
+		return POSTERN_ANSWERED;
 	if (cli_number(cli, "count", UINT32_MAX, UINT64_MAX, &watch.left) < 0 ||
 		cli_time(cli, "for", 1, UINT32_MAX, 0, &for_ms) < 0)
 		return POSTERN_USAGE;
-	r = make_params(cli, &params);
+	r = take_options(cli, &subscribe, &after, topics);
 	if (r != POSTERN_DONE)
 		return r;
-	r = agent_connect(cli, &client);
-	if (r == POSTERN_DONE) {
-		postern_client_on_notification(client, on_notification, &watch);
-		if (json_call_object(
-			    client, "notifications.subscribe", params, 0, &answer, &error) < 0) {
-			r = cli_fail(cli, &error);
-		} else {
-			json_decref(answer);
-			r = follow(client, &watch,
-				for_ms ? monotonic_ns() + for_ms * NSEC_PER_MSEC : UINT64_MAX);
-		}
-		postern_client_close(client);
-	}
-	json_decref(params);
+	r = start(&watch, &subscribe);
+	if (r == POSTERN_DONE)
+		r = follow(&watch, for_ms ? monotonic_ns() + for_ms * NSEC_PER_MSEC : UINT64_MAX);
+	postern_client_close(watch.client);
+	postern_vm_watch_close(watch.vm);
 	return r;
 }
 
 const struct command cmd_events = {
 	.name = "events",
 	.arguments = "VM [TOPIC...]",
-	.summary = "Print what happens in the guest, as it happens",
+	.summary = "Print what happens in the guest, and to its machine, as it happens",
 	.details =
 		"Topics may hold '*'; without one all that the policy allows are shown\n"
-		"(notify.mounts.*, notify.shares.*, notify.devices.*, notify.system_load).\n"
+		"(notify.mounts.*, notify.shares.*, notify.devices.*, notify.system_load), and\n"
+		"the machine's own: vm.state, vm.reset, vm.share, vm.problem. With vm.* alone\n"
+		"the agent is not needed.\n"
 		"CONDITION is load1>N, memory<SIZE (what is available), or one of cpu-pressure,\n"
 		"memory-pressure and io-pressure with >PERCENT; any one that holds is enough.",
 	.least = 1,

@@ -11,44 +11,44 @@
 
 static const struct {
 	const char *head;
-	const char *field;
-	bool is_size;
+	enum postern_condition which;
+	size_t offset;
 } conditions[] = {
-	{"load1>", "load1_above", false},
-	{"memory<", "memory_available_below", true},
-	{"cpu-pressure>", "cpu_pressure_above", false},
-	{"memory-pressure>", "memory_pressure_above", false},
-	{"io-pressure>", "io_pressure_above", false},
+#define AT(field) offsetof(struct postern_threshold, field)
+	{"load1>", POSTERN_IF_LOAD1, AT(load1_above)},
+	{"memory<", POSTERN_IF_MEMORY, AT(memory_available_below)},
+	{"cpu-pressure>", POSTERN_IF_CPU_PRESSURE, AT(cpu_pressure_above)},
+	{"memory-pressure>", POSTERN_IF_MEMORY_PRESSURE, AT(memory_pressure_above)},
+	{"io-pressure>", POSTERN_IF_IO_PRESSURE, AT(io_pressure_above)},
+#undef AT
 };
 
-static json_t *read_value(const char *text, bool is_size)
+static int read_number(const char *text, double *ret)
 {
-	uint64_t bytes;
-	double number;
 	char *end;
+	double number = strtod(text, &end);
 
-	if (is_size)
-		return parse_size(text, 1, &bytes) == 0 && bytes <= INT64_MAX
-			       ? json_integer((json_int_t)bytes)
-			       : NULL;
-	number = strtod(text, &end);
-	return end > text && *end == '\0' && isfinite(number) && number >= 0 ? json_real(number)
-									     : NULL;
+	if (end == text || *end != '\0' || !isfinite(number) || number < 0)
+		return -EINVAL;
+	*ret = number;
+	return 0;
 }
 
-int load_condition_add(json_t *threshold, const char *text)
+int load_condition_add(struct postern_threshold *threshold, const char *text)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(conditions); i++) {
 		size_t len = strlen(conditions[i].head);
-		json_t *value;
+		void *at = (char *)threshold + conditions[i].offset;
+		int r;
 
 		if (strncmp(text, conditions[i].head, len) != 0)
 			continue;
-		value = read_value(text + len, conditions[i].is_size);
-		if (!value)
+		r = conditions[i].which == POSTERN_IF_MEMORY ? parse_size(text + len, 1, at)
+							     : read_number(text + len, at);
+		if (r < 0)
 			return -EINVAL;
-		return json_object_set_new(threshold, conditions[i].field, value) == 0 ? 0
-										       : -ENOMEM;
+		threshold->which |= conditions[i].which;
+		return 0;
 	}
 	return -EINVAL;
 }

@@ -2,8 +2,7 @@
 /* Conditions on the guest's load as people type them: "load1>4", "memory<64M", "io-pressure>20". */
 #pragma once
 
-#include <jansson.h>
+#include "proto/client/subscribe.h"
 
-/* Adds the condition to the JSON form of a LoadThreshold. 0, -EINVAL for a text that is none, or
- * -ENOMEM. */
-int load_condition_add(json_t *threshold, const char *text);
+/* Adds the condition. 0, or -EINVAL for a text that is none. */
+int load_condition_add(struct postern_threshold *threshold, const char *text);

@@ -12,7 +12,6 @@
 #include "host/vmm/balloon.h"
 #include "power.pb-c.h"
 #include "proto/cleanup.h"
-#include "proto/client/json_text.h"
 #include "proto/clock.h"
 
 #define AGENT_MS_DEFAULT     10000
@@ -107,34 +106,4 @@ int postern_balloon_stats(const char *name, struct postern_stat ret_stats[POSTER
 		ret_stats[i + 2].value = stats.values[i];
 	}
 	return 0;
-}
-
-int postern_vm_events(const char *name, int (*fn)(void *ctx, const char *json), void *ctx,
-	int timeout_ms, struct postern_error *error)
-{
-	uint64_t until =
-		timeout_ms < 0 ? UINT64_MAX : monotonic_ns() + (uint64_t)timeout_ms * NSEC_PER_MSEC;
-	AUTO_CLOSE int dir_fd = -EBADF, fd = -EBADF;
-	struct json_reader reader = {.limit = 64u << 10};
-	char dir[PATH_MAX];
-	bool live, stop = false;
-	int r = registry_open(name, dir, &dir_fd, &live, error);
-
-	if (r == 0)
-		r = control_connect(dir, &fd, error);
-	if (r == 0)
-		r = control_call(fd, "events", NULL, CONTROL_MS, NULL, NULL, NULL, error);
-	while (r == 0 && !stop) {
-		AUTO_JSON json_t *event = NULL;
-		AUTO_FREE char *text = NULL;
-
-		r = control_next_event(
-			fd, &reader, until == UINT64_MAX ? -1 : ms_until(until), &event, error);
-		if (r == 0)
-			text = json_text(event, 0);
-		if (text)
-			stop = fn(ctx, text) != 0;
-	}
-	json_reader_done(&reader);
-	return r;
 }

@@ -15,8 +15,6 @@
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 
-#define ANSWER_MAX (1u << 20)
-
 int control_connect(const char *dir, int *ret_fd, struct postern_error *error)
 {
 	AUTO_FREE char *path = text_format("%s/" VM_FILE_CONTROL, dir);
@@ -83,12 +81,11 @@ static int take_error(const json_t *refusal, struct postern_error *error)
 	return -EREMOTEIO;
 }
 
-int control_call(int fd, const char *command, json_t *arguments, int timeout_ms,
-	control_progress_fn on_progress, void *ctx, json_t **ret_result,
+static int call(int fd, struct json_reader *reader, const char *command, json_t *arguments,
+	int timeout_ms, control_progress_fn on_progress, void *ctx, json_t **ret_result,
 	struct postern_error *error)
 {
 	uint64_t deadline = monotonic_ns() + (uint64_t)timeout_ms * NSEC_PER_MSEC;
-	struct json_reader reader = {.limit = ANSWER_MAX};
 	int r = send_request(fd, command, arguments, error);
 	bool done = false;
 
@@ -96,7 +93,7 @@ int control_call(int fd, const char *command, json_t *arguments, int timeout_ms,
 		AUTO_JSON json_t *line = NULL;
 		json_t *result, *refusal, *progress;
 
-		r = next_line(fd, &reader, deadline, &line, error);
+		r = next_line(fd, reader, deadline, &line, error);
 		if (r < 0)
 			break;
 		result = json_object_get(line, "return");
@@ -110,8 +107,25 @@ int control_call(int fd, const char *command, json_t *arguments, int timeout_ms,
 		if (done && ret_result)
 			*ret_result = json_incref(result ? result : refusal);
 	}
+	return r;
+}
+
+int control_call(int fd, const char *command, json_t *arguments, int timeout_ms,
+	control_progress_fn on_progress, void *ctx, json_t **ret_result,
+	struct postern_error *error)
+{
+	struct json_reader reader = {.limit = CONTROL_ANSWER_MAX};
+	int r = call(
+		fd, &reader, command, arguments, timeout_ms, on_progress, ctx, ret_result, error);
+
 	json_reader_done(&reader);
 	return r;
+}
+
+int control_subscribe(
+	int fd, struct json_reader *reader, json_t **ret_status, struct postern_error *error)
+{
+	return call(fd, reader, "events", NULL, CONTROL_MS, NULL, NULL, ret_status, error);
 }
 
 int control_next_event(int fd, struct json_reader *reader, int timeout_ms, json_t **ret_event,

@@ -6,7 +6,8 @@
 
 #include "proto/client/client.h"
 
-#define CONTROL_MS 5000 /* for what a supervisor can answer by itself */
+#define CONTROL_MS         5000 /* for what a supervisor can answer by itself */
+#define CONTROL_ANSWER_MAX (1u << 20)
 
 /* Told of each {"progress": ...} (borrowed). */
 typedef void (*control_progress_fn)(void *ctx, const json_t *progress);
@@ -26,8 +27,13 @@ int control_call(int fd, const char *command, json_t *arguments, int timeout_ms,
 	control_progress_fn on_progress, void *ctx, json_t **ret_result,
 	struct postern_error *error);
 
-/* The next {"event": ...}: a new reference. 0, -ETIMEDOUT or -ECONNRESET. */
+/* Asks for events. reader has what was received beyond the answer, and belongs to the connection
+ * from here on; *ret_status, a new reference, is how the machine is. 0 or -errno with *error. */
 struct json_reader;
+int control_subscribe(
+	int fd, struct json_reader *reader, json_t **ret_status, struct postern_error *error);
+
+/* The next {"event": ...}: a new reference. 0, -ETIMEDOUT or -ECONNRESET. */
 int control_next_event(int fd, struct json_reader *reader, int timeout_ms, json_t **ret_event,
 	struct postern_error *error);
 

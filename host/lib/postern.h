@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "proto/client/client.h"
+#include "proto/client/subscribe.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -187,12 +188,40 @@ int postern_share_add(const char *name, const struct postern_share *share, uint3
 int postern_share_remove(
 	const char *name, const char *target_or_tag, bool lazy, struct postern_error *error);
 
+/* ---- Watch ---- */
+
 /*
- * Follows a machine's own events (state, reset, share, problem) until fn returns non-zero,
- * timeout_ms is over (-1: never) or the machine ends. Each is JSON text.
+ * What happens to a machine itself. Subscriptions to what happens in the guest are subscribe.h's.
+ *
+ *   vm.state    {"state": "starting" | "booting" | "ready" | "stopping" | "ended"}
+ *   vm.reset    {}: the guest boots again
+ *   vm.share    {"tag", "what"}: added, removed, dead, mounted, not mounted
+ *   vm.problem  {"problem", "help"}: something ended that the machine goes on without
  */
-int postern_vm_events(const char *name, int (*fn)(void *ctx, const char *json), void *ctx,
-	int timeout_ms, struct postern_error *error);
+struct postern_vm_event {
+	const char *topic;
+	const char *payload; /* JSON text of an object, as above */
+	uint64_t time_ns;    /* since 1970 */
+	bool snapshot;       /* it was so when the watch began */
+};
+
+struct postern_vm_watch;
+
+/* Begins to watch a machine. With snapshot the first events are its state and its problems. 0;
+ * -ENOENT where no such machine runs, or -errno with *error. postern_vm_watch_close() frees. */
+int postern_vm_watch_open(const char *name, bool snapshot, struct postern_vm_watch **ret_watch,
+	struct postern_error *error);
+void postern_vm_watch_close(struct postern_vm_watch *watch);
+
+/* For an event loop: can be read when there is something new. Ask for events until there is none
+ * first, and each time. */
+int postern_vm_watch_fd(const struct postern_vm_watch *watch);
+
+/* The next event, valid until the next call: 1. 0: none came within timeout_ms (0: none is here,
+ * -1: for ever). -ECONNRESET once the supervisor is gone, which is after the state "ended" unless
+ * it was killed; or -errno with *error. */
+int postern_vm_watch_next(struct postern_vm_watch *watch, int timeout_ms,
+	struct postern_vm_event *ret_event, struct postern_error *error);
 
 #ifdef __cplusplus
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "host/common/fail.h"
+#include "host/supervisor/problem.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 #include "proto/log.h"
@@ -21,6 +22,7 @@ static void on_late(struct loop_timer *timer)
 	log_warning("%s", error.message);
 	if (machine->config.keep_silent || machine->answered) {
 		machine->silent = true;
+		problem_tell(machine, PROBLEM_NO_AGENT, NULL);
 		if (!machine->answered)
 			machine->driver->booted(machine->vmm);
 		machine_tell(machine, &machine->waiting_ready, &error);

@@ -149,6 +149,8 @@ void request_subscribe(struct request *request)
 
 void control_event(struct control *control, json_t *event)
 {
+	(void)json_object_set_new(
+		event, "time_ns", json_integer((json_int_t)clock_ns(CLOCK_REALTIME)));
 	for (struct connection *connection = control->connections; connection;
 		connection = connection->next)
 		if (connection->subscribed)

@@ -6,7 +6,7 @@
  *   answers   {"progress": {...}} any number of times, then one of
  *             {"return": {...}}
  *             {"error": {"failure": "timed-out", "errno": 110, "message": "...", ...}}
- *   events    {"event": {"name": "state", ...}} to who asked for them with "events"
+ *   events    {"event": {"name": "state", "time_ns": N, ...}} to who asked for them with "events"
  *
  * One request at a time on a connection; the next is read when it is answered. Only the
  * supervisor's own user and root are let in.
@@ -69,5 +69,5 @@ void request_fail(struct request *request, const struct postern_error *error, js
 /* From now on the request's connection gets events. */
 void request_subscribe(struct request *request);
 
-/* Sends an event to all subscribers; taken over. */
+/* Sends an event, with the time, to all subscribers; taken over. */
 void control_event(struct control *control, json_t *event);

@@ -16,6 +16,7 @@
 #include "host/common/unix_socket.h"
 #include "host/common/vm_files.h"
 #include "host/supervisor/boot.h"
+#include "host/supervisor/problem.h"
 #include "proto/cleanup.h"
 #include "proto/client/text.h"
 #include "proto/clock.h"
@@ -95,8 +96,7 @@ static void on_vsockd_ended(struct process *process, int status)
 		return;
 	machine->channel_lost = true;
 	log_error("postern-vsockd ended with %s", process_status_text(status, text));
-	control_event(&machine->control,
-		json_pack("{s:s, s:s}", "name", "problem", "problem", "channel lost"));
+	problem_tell(machine, PROBLEM_CHANNEL_LOST, NULL);
 }
 
 static void on_vmm(void *ctx, enum vmm_event event, const char *text)

@@ -6,6 +6,7 @@
 
 #include "host/common/share_request.h"
 #include "host/supervisor/machine.h"
+#include "host/supervisor/problem.h"
 #include "proto/cleanup.h"
 #include "proto/log.h"
 
@@ -23,6 +24,7 @@ static void not_mounted(struct share *share, const char *why)
 	share->unmounted = true;
 	log_warning("share %s is not mounted again: %s", share->config.tag, why);
 	share_event(share, "not mounted");
+	problem_tell(share->machine, PROBLEM_SHARE_UNMOUNTED, share->config.tag);
 }
 
 static void on_reply(void *ctx, const struct postern_error *error, const uint8_t *result,

@@ -16,6 +16,7 @@
 #include "host/common/unix_socket.h"
 #include "host/common/vm_files.h"
 #include "host/supervisor/machine.h"
+#include "host/supervisor/problem.h"
 #include "proto/cleanup.h"
 #include "proto/log.h"
 
@@ -112,6 +113,7 @@ static void on_ended(struct process *process, int status)
 		log_error("share %s: virtiofsd ended with %s", share->config.tag,
 			process_status_text(status, text));
 		share_event(share, "dead");
+		problem_tell(share->machine, PROBLEM_SHARE_DEAD, share->config.tag);
 	}
 }
 
@@ -303,11 +305,12 @@ static void on_unplugged(void *ctx, const struct postern_error *error)
 		share->state = SHARE_PLUGGED;
 		share->dead = !process_running(&share->virtiofsd);
 		share->stuck = share->dead && error->failure == POSTERN_TIMED_OUT;
-		if (share->stuck)
+		if (share->stuck) {
 			(void)fail(&stuck, POSTERN_TIMED_OUT, ETIMEDOUT,
 				"the guest cannot let the dead share go: somebody in it waits for "
-				"an "
-				"answer; the VM must be restarted");
+				"an answer; the VM must be restarted");
+			problem_tell(machine, PROBLEM_SHARE_STUCK, share->config.tag);
+		}
 		answer(share, share->stuck ? &stuck : error, NULL);
 		return;
 	}

@@ -5,6 +5,7 @@
 
 #include "host/common/vm_files.h"
 #include "host/supervisor/machine.h"
+#include "host/supervisor/problem.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 
@@ -21,14 +22,9 @@ const char *machine_state_name(const struct machine *machine)
 	return names[machine->state];
 }
 
-static void add_problem(json_t *problems, const char *what, const char *subject, const char *help)
+static void add_problem(json_t *list, enum problem problem, const char *tag)
 {
-	char text[128];
-
-	(void)snprintf(text, sizeof(text), "%s%s%s", *subject ? "share " : "", subject,
-		*subject ? " " : "");
-	(void)json_array_append_new(
-		problems, json_pack("{s:s+, s:s}", "problem", text, what, "help", help));
+	(void)json_array_append_new(list, problem_to_json(problem, tag));
 }
 
 static json_t *problems(const struct machine *machine)
@@ -36,21 +32,17 @@ static json_t *problems(const struct machine *machine)
 	json_t *list = json_array();
 
 	if (machine->channel_lost)
-		add_problem(list, "channel lost", "", "the VM must be restarted");
+		add_problem(list, PROBLEM_CHANNEL_LOST, NULL);
 	if (machine->silent)
-		add_problem(list, "no agent answers", "",
-			"look at the console; the guest needs postern's agent and the vsock "
-			"driver");
+		add_problem(list, PROBLEM_NO_AGENT, NULL);
 	for (size_t i = 0; i < VM_ROOT_PORTS; i++) {
 		const struct share *share = &machine->shares[i];
 
 		if (share->dead)
-			add_problem(list, "dead", share->config.tag,
-				share->stuck ? "the VM must be restarted"
-					     : "remove it and add it again");
+			add_problem(list, share->stuck ? PROBLEM_SHARE_STUCK : PROBLEM_SHARE_DEAD,
+				share->config.tag);
 		else if (share->unmounted)
-			add_problem(list, "not mounted since the guest was booted again",
-				share->config.tag, "remove it and add it again");
+			add_problem(list, PROBLEM_SHARE_UNMOUNTED, share->config.tag);
 	}
 	return list;
 }

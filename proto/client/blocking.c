@@ -2,7 +2,6 @@
 /* The blocking functions: the same core in a poll() of our own. */
 #include <errno.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "proto/client/client_state.h"
@@ -61,27 +60,13 @@ struct blocking_call {
 	int r;
 };
 
-/* error is borrowed here and kept there: its parts change hands. */
-static void keep_error(struct postern_error *to, const struct postern_error *from)
-{
-	if (!to || to == from)
-		return;
-	postern_error_clear(to);
-	*to = *from;
-	to->packed = from->packed ? malloc(from->packed_len + 1) : NULL;
-	if (to->packed)
-		memcpy(to->packed, from->packed, from->packed_len);
-	else
-		to->packed_len = 0;
-}
-
 static void on_reply(
 	void *ctx, const struct postern_error *error, const uint8_t *result, size_t len, bool more)
 {
 	struct blocking_call *call = ctx;
 
 	if (error) {
-		keep_error(call->error, error);
+		error_copy(call->error, error);
 		call->r = error->failure == POSTERN_TIMED_OUT && !error->packed ? -ETIMEDOUT
 										: -EREMOTEIO;
 	} else if (call->fn) {

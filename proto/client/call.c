@@ -159,8 +159,7 @@ static int take_notification(struct postern_client *client, const Postern__V1__N
 
 	if (!topic_is_clean(from->topic))
 		return broke(client, "a notification without a proper topic", error);
-	if (client->notify)
-		client->notify(client->notify_ctx, &notification);
+	client_notify(client, &notification);
 	return 0;
 }
 

@@ -41,6 +41,7 @@ static struct postern_client *client_new(const struct postern_options *options)
 	client->next_id = 1;
 	arena_init(&client->arena, ARENA_HOST_MAX);
 	list_init(&client->calls);
+	list_init(&client->subscriptions);
 	return client;
 }
 
@@ -138,6 +139,7 @@ void postern_client_close(struct postern_client *client)
 		return;
 	LIST_EACH(&client->calls, node)
 	free(container_of(node, struct client_call, node));
+	client_drop_subscriptions(client);
 	client->fd = fd_close(client->fd);
 	frame_reader_done(&client->reader);
 	buffer_clear(&client->out);
@@ -189,12 +191,6 @@ bool postern_client_ready(const struct postern_client *client)
 const struct postern_peer *postern_client_peer(const struct postern_client *client)
 {
 	return client->phase == CLIENT_READY ? &client->peer : NULL;
-}
-
-void postern_client_on_notification(struct postern_client *client, postern_notify_fn fn, void *ctx)
-{
-	client->notify = fn;
-	client->notify_ctx = ctx;
 }
 
 static int flush(struct postern_client *client)

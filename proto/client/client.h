@@ -76,24 +76,12 @@ struct postern_peer {
 	uint64_t epoch;
 };
 
-struct postern_notification {
-	uint64_t subscription;
-	const char *topic; /* checked: [a-z0-9_.] only */
-	uint64_t epoch, seq;
-	uint64_t time_ns;
-	bool snapshot;
-	const uint8_t *payload; /* borrowed during the callback */
-	size_t payload_len;
-};
-
 /*
  * The end, or one part, of a call. error is NULL for a result; more says that further calls of this
  * function follow. result and error are borrowed. Closing the client in here is not allowed.
  */
 typedef void (*postern_reply_fn)(void *ctx, const struct postern_error *error,
 	const uint8_t *result, size_t result_len, bool more);
-
-typedef void (*postern_notify_fn)(void *ctx, const struct postern_notification *notification);
 
 /*
  * Starts to connect to an address:
@@ -131,9 +119,6 @@ bool postern_client_ready(const struct postern_client *client);
 
 /* What the hello told; NULL before postern_client_ready(). */
 const struct postern_peer *postern_client_peer(const struct postern_client *client);
-
-/* Sets the function for notifications of all subscriptions; NULL: they are dropped. */
-void postern_client_on_notification(struct postern_client *client, postern_notify_fn fn, void *ctx);
 
 /*
  * Starts a call. params[0..len) is the rpc's request message, packed (copied here). timeout_ms 0

@@ -7,6 +7,7 @@
 #include "proto/buffer.h"
 #include "proto/client/address.h"
 #include "proto/client/client.h"
+#include "proto/client/subscribe.h"
 #include "proto/frame.h"
 #include "proto/list.h"
 
@@ -44,8 +45,7 @@ struct postern_client {
 	char *peer_version, *peer_identity; /* owned */
 	struct list calls;
 	uint64_t next_id;
-	postern_notify_fn notify;
-	void *notify_ctx;
+	struct list subscriptions;
 };
 
 /* Ends the connection: every open call is told, with *error. Returns negative_errno. */
@@ -54,6 +54,11 @@ int client_end(struct postern_client *client, int negative_errno, struct postern
 /* Takes one frame. 0, or -errno through client_end(). */
 int client_take_frame(struct postern_client *client, const uint8_t *body, size_t len,
 	struct postern_error *error);
+
+/* Tells the subscription that it belongs to; nobody, where that has ended. */
+void client_notify(struct postern_client *client, const struct postern_notification *notification);
+
+void client_drop_subscriptions(struct postern_client *client);
 
 /* Queues a Hello. */
 int client_say_hello(struct postern_client *client);

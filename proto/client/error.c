@@ -30,6 +30,19 @@ void error_set(struct postern_error *error, enum postern_failure failure, int sy
 	va_end(args);
 }
 
+void error_copy(struct postern_error *to, const struct postern_error *from)
+{
+	if (!to || to == from)
+		return;
+	postern_error_clear(to);
+	*to = *from;
+	to->packed = from->packed ? malloc(from->packed_len + 1) : NULL;
+	if (to->packed)
+		memcpy(to->packed, from->packed, from->packed_len);
+	else
+		to->packed_len = 0;
+}
+
 /* EPERM and the like of a guest's system call is its answer; a rule's word is a refusal. */
 static enum postern_failure failure_of(const Postern__V1__Error *error)
 {

@@ -174,19 +174,24 @@ static inline void fake_goodbye(struct fake *fake, Postern__V1__GoodbyeReason re
 	fake_send(fake, &from);
 }
 
-static inline void fake_notify(struct fake *fake, char *topic)
+static inline void fake_notify_of(struct fake *fake, uint64_t subscription, char *topic)
 {
 	Postern__V1__FromAgent from = POSTERN__V1__FROM_AGENT__INIT;
 	Postern__V1__Notification notification = POSTERN__V1__NOTIFICATION__INIT;
 
 	notification.has_subscription = notification.has_seq = notification.has_payload = true;
-	notification.subscription = 3;
+	notification.subscription = subscription;
 	notification.seq = 17;
 	notification.payload = (ProtobufCBinaryData){2, (uint8_t *)"pl"};
 	notification.topic = topic;
 	from.kind_case = POSTERN__V1__FROM_AGENT__KIND_NOTIFICATION;
 	from.notification = &notification;
 	fake_send(fake, &from);
+}
+
+static inline void fake_notify(struct fake *fake, char *topic)
+{
+	fake_notify_of(fake, 3, topic);
 }
 
 /* postern_reply_fn */

@@ -295,42 +295,6 @@ UNIT(requests_keep_the_agents_limit)
 	fake_stop(&fake);
 }
 
-UNIT(notifications_nobody_wants_are_dropped)
-{
-	struct fake fake;
-
-	fake_ready(&fake, NULL);
-	fake_notify(&fake, (char *)"notify.mounts.mount");
-	assert_int_equal(fake_pump(&fake), 0);
-	fake_stop(&fake);
-}
-
-static void on_notification(void *ctx, const struct postern_notification *notification)
-{
-	struct fake *fake = ctx;
-
-	fake->notifications++;
-	fake->notification = *notification;
-	(void)snprintf(fake->topic, sizeof(fake->topic), "%s", notification->topic);
-	assert_int_equal(notification->payload_len, 2);
-	assert_memory_equal(notification->payload, "pl", 2);
-}
-
-UNIT(notifications_carry_their_cursor)
-{
-	struct fake fake;
-
-	fake_ready(&fake, NULL);
-	postern_client_on_notification(fake.client, on_notification, &fake);
-	fake_notify(&fake, (char *)"notify.mounts.mount");
-	assert_int_equal(fake_pump(&fake), 0);
-	assert_int_equal(fake.notifications, 1);
-	assert_string_equal(fake.topic, "notify.mounts.mount");
-	assert_int_equal(fake.notification.subscription, 3);
-	assert_int_equal(fake.notification.seq, 17);
-	fake_stop(&fake);
-}
-
 UNIT(bad_topics_end)
 {
 	static const char *const topics[] = {"", "Notify", "a b", "a\x1b", "a/b", "a-b", "\xc3\xa4",
@@ -340,10 +304,8 @@ UNIT(bad_topics_end)
 		struct fake fake;
 
 		fake_ready(&fake, NULL);
-		postern_client_on_notification(fake.client, on_notification, &fake);
 		fake_notify(&fake, i < 8 ? (char *)topics[i] : NULL);
 		ENDED(&fake, POSTERN_PROTOCOL);
-		assert_int_equal(fake.notifications, 0);
 		fake_stop(&fake);
 	}
 }
@@ -417,8 +379,6 @@ int main(void)
 		RUN(cancel_is_sent_and_the_answer_still_comes),
 		RUN(calls_need_a_hello),
 		RUN(requests_keep_the_agents_limit),
-		RUN(notifications_nobody_wants_are_dropped),
-		RUN(notifications_carry_their_cursor),
 		RUN(bad_topics_end),
 		RUN(blocking_calls_time_out),
 		RUN(blocking_calls_tell_of_the_end),
