@@ -9,6 +9,7 @@
 
 #include "agent/ctl/ctl.h"
 #include "proto/cleanup.h"
+#include "proto/client/base64.h"
 #include "proto/client/client.h"
 #include "proto/client/json.h"
 #include "proto/client/json_call.h"
@@ -77,6 +78,35 @@ int ctl_call(const char *settings, int argc, char **argv)
 	(void)json_print(answer, 2, stdout);
 	json_decref(answer);
 	return 0;
+}
+
+int ctl_remount(const char *settings, int argc, char **argv)
+{
+	char address[512];
+	json_t *answer = NULL;
+	char *target, *params = NULL;
+	int r;
+
+	if (argc != 2) {
+		log_error("usage: posternd remount TARGET");
+		return POSTERN_USAGE;
+	}
+	r = own_address(settings, address, sizeof(address));
+	if (r != 0)
+		return r;
+	/* A path may be of any bytes. */
+	target = base64_encode((const uint8_t *)argv[1], strlen(argv[1]));
+	if (target && asprintf(&params, "{\"target\": {\"base64\": \"%s\"}}", target) < 0)
+		params = NULL;
+	free(target);
+	if (!params) {
+		log_error("no memory");
+		return POSTERN_ANSWERED;
+	}
+	r = call(address, "shares.mount", params, &answer);
+	free(params);
+	json_decref(answer);
+	return r;
 }
 
 static const char *text(const json_t *object, const char *key)

@@ -13,6 +13,7 @@
 static const struct ctl_command commands[] = {
 	{"call", "METHOD [JSON]", "call a method and print its answer as JSON", true, ctl_call},
 	{"methods", "[--json]", "what can be called here, and why not the rest", true, ctl_methods},
+	{"remount", "TARGET", "mount a recorded persistent share again", true, ctl_remount},
 	{"check-config", "[FILE]", "check settings and policy, and print what holds", true,
 		ctl_check_config},
 	{"install", "[--no-start]", "install, enable and start the service", false, ctl_install},

@@ -20,6 +20,7 @@ static const struct service systemd = {
 			{"posternd.service", SYSTEMD_DIR "posternd.service", 0644},
 			{"postern-kmod.socket", SYSTEMD_DIR "postern-kmod.socket", 0644},
 			{"postern-kmod@.service", SYSTEMD_DIR "postern-kmod@.service", 0644},
+			{"postern-share@.service", SYSTEMD_DIR "postern-share@.service", 0644},
 		},
 	.reload = {"systemctl", "daemon-reload"},
 	.enable = {"systemctl", "enable", "posternd.service"},

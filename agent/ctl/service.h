@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#define SERVICE_FILES 3
+#define SERVICE_FILES 4
 #define SERVICE_WORDS 5
 
 struct service_file {

@@ -4,6 +4,7 @@
 
 #include "agent/inner.h"
 #include "agent/methods/call.h"
+#include "agent/methods/mount_call.h"
 #include "messages.h"
 
 /* ---- share_record.c: what is remembered, as packed Share messages in small files ---- */
@@ -41,7 +42,7 @@ int share_record_keys(struct call *call, bool persistent, char ***ret_keys, size
 int share_secret_write(struct call *call, const char *key, const char *secret);
 int share_secret_read(struct call *call, const char *key, ProtobufCBinaryData *ret);
 
-/* ---- share_unit.c: .mount units where systemd runs ---- */
+/* ---- share_unit.c: units where systemd runs ---- */
 
 /* True where a unit stands for shares of this type. */
 bool share_has_unit(const char *type);
@@ -50,10 +51,38 @@ bool share_has_unit(const char *type);
  * options must have been checked. 0, or -errno through call_fail() with nothing left. */
 int share_unit_start(struct call *call, const char *key, Postern__V1__Share *share);
 
+/* Starts the unit of a persistent share from its unit file. 0, or -errno through call_fail(). */
+int share_unit_start_again(struct call *call, const Postern__V1__Share *share);
+
+/*
+ * A persistent share without a mount unit gets a service instead, an instance of postern-share@,
+ * which asks the agent for it after a boot: here it is enabled, and share->unit set. Where systemd
+ * does not run or has no such service nothing is done, and the agent mounts the share by itself. 0
+ * or -errno.
+ */
+int share_service_enable(struct call *call, const char *key, Postern__V1__Share *share);
+
+/* Has the service of a share that is mounted and recorded say so; does not wait for it. */
+void share_service_start(const Postern__V1__Share *share);
+
 /* Removes what is left of the unit of a share that is unmounted already. */
 void share_unit_remove(const char *key, const Postern__V1__Share *share);
 
 /* ---- shares.c ---- */
+
+/* Checks a request's fields. 0 and *ret_wish, or -errno through call_fail(). */
+int share_check(struct call *call, const Postern__V1__SharesMountRequest *request,
+	struct mount_wish *ret_wish);
+
+/* Whether the share is mounted, from the mount table, in share->state. 0 or -errno. */
+int share_look(struct call *call, Postern__V1__Share *share);
+
+/* ---- share_restore.c ---- */
+
+/* Mounts the persistent share that is recorded at the target, unless it is mounted. 0 and
+ * *ret_share, or -errno through call_fail(). */
+int share_remount(
+	struct call *call, const ProtobufCBinaryData *target, Postern__V1__Share **ret_share);
 
 /* Mounts the persistent share with this number, in the order of keys, unless it is mounted. */
 enum restored share_restore(struct call *call, size_t number);

@@ -19,6 +19,10 @@ int systemd_reload(void);
  * wait for it. */
 int systemd_start_for_good(const char *name);
 
+/* Queues the start or the stop of a unit; does not wait for it. */
+int systemd_start(const char *name);
+int systemd_stop(const char *name);
+
 struct mount_unit {
 	const char *name; /* "mnt-data.mount" */
 	const char *what;

@@ -226,6 +226,10 @@ def places_of_the_secret(host, vm):
     return inside, outside
 
 
+def active(vm, name):
+    return vm.shell(f"systemctl is-active 'postern-share@{name}.service' || true").strip()
+
+
 def boot_id(vm):
     try:
         with vm.client(timeout=5) as connected:
@@ -252,6 +256,15 @@ def test_persistent_shares_and_their_secret(host, vm, secret_file):
 
     check_secret()
     with vm.client(timeout=60) as client:
+        # Each has a service that asks for it after a boot; what is not persistent has none.
+        assert {s.target.decode(): s.unit for s in client.call("shares.list").shares} == {
+            "/mnt/a-dead": r"postern-share@mnt-a\x2ddead.service", "/mnt/nfs": "postern-share@mnt-nfs.service",
+            "/mnt/smb": "postern-share@mnt-smb.service", "/mnt/passing": ""}
+        wait_until(lambda: active(vm, "mnt-nfs") == active(vm, "mnt-smb") == "active", timeout=60)
+        # One that was unmounted, and asked for again.
+        vm.shell("umount /mnt/nfs")
+        vm.shell("posternd remount /mnt/nfs")
+        assert line_of(vm, "/mnt/nfs")
         boot = client.hello_reply.boot_id
         client.call("power.shutdown", mode=2)
     wait_until(lambda: boot_id(vm) not in (None, boot), timeout=300, step=0.5)
@@ -260,6 +273,8 @@ def test_persistent_shares_and_their_secret(host, vm, secret_file):
             return {s.target.decode(): s.state for s in client.call("shares.list").shares}
 
         wait_until(lambda: states() == {"/mnt/a-dead": 3, "/mnt/nfs": 1, "/mnt/smb": 1}, timeout=90, step=0.5)
+        wait_until(lambda: active(vm, "mnt-nfs") == active(vm, "mnt-smb") == "active", timeout=60)
+        assert active(vm, r"mnt-a\x2ddead") == "activating"
         dead = next(s for s in client.call("shares.list").shares if s.state == 3)
         assert "Connection refused" in dead.problem
         assert vm.witness("read", "/mnt/nfs/from-server") == "from nfs"
@@ -272,5 +287,7 @@ def test_persistent_shares_and_their_secret(host, vm, secret_file):
         wait_until(lambda: states()["/mnt/a-dead"] == 1, timeout=90, step=0.5)
     for name in ("a-dead", "nfs", "smb"):
         host.run("shares", "remove", NAME, f"/mnt/{name}")
+    assert "postern-share" not in vm.shell("ls /etc/systemd/system/multi-user.target.wants; "
+                                           "systemctl list-units 'postern-share@*' --all --no-legend")
     assert vm.shell("ls -A /var/lib/postern/shares") == ""
     assert places_of_the_secret(host, vm)[0] == ["0", "0"]

@@ -71,6 +71,7 @@ def test_install_says_what_it_does_and_starts_the_agent(vm):
         f"installed {UNITS}/posternd.service",
         f"installed {UNITS}/postern-kmod.socket",
         f"installed {UNITS}/postern-kmod@.service",
+        f"installed {UNITS}/postern-share@.service",
         "systemctl daemon-reload",
         "systemctl enable posternd.service",
         "systemctl restart posternd.service",
@@ -251,7 +252,7 @@ def test_modules_through_the_socket_unit(client):
 
 
 def test_the_units_have_no_fault(vm):
-    assert vm.shell("systemd-analyze verify --man=no posternd.service postern-kmod.socket postern-kmod@1.service "
+    assert vm.shell("systemd-analyze verify --man=no posternd.service postern-kmod.socket postern-kmod@1.service postern-share@mnt-x.service "
                     "| grep postern", status=1) == ""
 
 

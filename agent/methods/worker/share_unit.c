@@ -17,6 +17,10 @@
 #define UNIT_DIR  "/etc/systemd/system"
 #define WANTS_DIR UNIT_DIR "/multi-user.target.wants"
 
+/* An instance is the escaped path of a target, as a share's key is. */
+#define SERVICE_PREFIX "postern-share@"
+#define TEMPLATE       SERVICE_PREFIX ".service"
+
 bool share_has_unit(const char *name)
 {
 	const struct fs_type *type = fs_type_find(name);
@@ -119,17 +123,65 @@ int share_unit_start(struct call *call, const char *key, Postern__V1__Share *sha
 	return 0;
 }
 
+int share_unit_start_again(struct call *call, const Postern__V1__Share *share)
+{
+	const struct mount_unit unit = {.name = share->unit, .type = share->type};
+	int r = systemd_mount_start(&unit, false);
+
+	return r < 0 ? call_fail_errno(call, r, "the unit %s could not be started", share->unit)
+		     : 0;
+}
+
+/* Where the service is that mounts one share again, or NULL. */
+static const char *find_template(void)
+{
+	const char *own = UNIT_DIR "/" TEMPLATE, *packaged = "/usr/lib/systemd/system/" TEMPLATE;
+
+	if (access(own, F_OK) == 0)
+		return own;
+	return access(packaged, F_OK) == 0 ? packaged : NULL;
+}
+
+int share_service_enable(struct call *call, const char *key, Postern__V1__Share *share)
+{
+	const char *template = init_kind() == INIT_SYSTEMD ? find_template() : NULL;
+	char *unit, *wants;
+
+	if (!template || share_has_unit(share->type))
+		return 0;
+	unit = arena_printf(call->arena, SERVICE_PREFIX "%s.service", key);
+	wants = arena_printf(call->arena, WANTS_DIR "/%s", unit);
+	if (!unit || !wants)
+		return -ENOMEM;
+	if (mkdir(WANTS_DIR, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	(void)unlink(wants);
+	if (symlink(template, wants) < 0)
+		return -errno;
+	share->unit = unit;
+	return 0;
+}
+
+void share_service_start(const Postern__V1__Share *share)
+{
+	if (share->persistent && share->unit && !share_has_unit(share->type))
+		(void)systemd_start(share->unit);
+}
+
 void share_unit_remove(const char *key, const Postern__V1__Share *share)
 {
-	char path[512], name[256];
+	char path[512];
 
 	if (!share->unit)
 		return;
-	(void)snprintf(name, sizeof(name), "%s.mount", key);
-	(void)snprintf(path, sizeof(path), WANTS_DIR "/%s", name);
+	(void)snprintf(path, sizeof(path), WANTS_DIR "/%s", share->unit);
 	(void)unlink(path);
-	(void)snprintf(path, sizeof(path), UNIT_DIR "/%s", name);
-	if (unlink(path) == 0)
-		(void)systemd_reload();
-	systemd_reset_failed(name);
+	if (!share_has_unit(share->type ? share->type : "")) {
+		(void)systemd_stop(share->unit);
+	} else {
+		(void)snprintf(path, sizeof(path), UNIT_DIR "/%s.mount", key);
+		if (unlink(path) == 0)
+			(void)systemd_reload();
+	}
+	systemd_reset_failed(share->unit);
 }

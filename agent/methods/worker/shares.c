@@ -19,8 +19,7 @@
 
 /* ---- list ---- */
 
-/* What the mount table says of a recorded share. */
-static int look(struct call *call, Postern__V1__Share *share)
+int share_look(struct call *call, Postern__V1__Share *share)
 {
 	char *target = arena_copy(call->arena, share->target.data, share->target.len);
 	Postern__V1__MountEntry *mount;
@@ -54,7 +53,7 @@ int shares_list(struct call *call, const Postern__V1__SharesListRequest *request
 	for (size_t i = 0; i < n && i < SHARES_MAX && r == 0; i++) {
 		/* A record that cannot be read is no reason to show none. */
 		if (share_record_from(call, keys[i], false, &reply->shares[reply->n_shares]) == 0)
-			r = look(call, reply->shares[reply->n_shares++]);
+			r = share_look(call, reply->shares[reply->n_shares++]);
 	}
 	return r;
 }
@@ -73,9 +72,10 @@ static int check_secret(
 	return wish->secret ? 0 : -EINVAL;
 }
 
-static int check(
-	struct call *call, const Postern__V1__SharesMountRequest *request, struct mount_wish *wish)
+int share_check(struct call *call, const Postern__V1__SharesMountRequest *request,
+	struct mount_wish *ret_wish)
 {
+	struct mount_wish *wish = ret_wish;
 	int r;
 
 	*wish = (struct mount_wish){.options = request->options,
@@ -151,17 +151,25 @@ static int undo(struct call *call, const char *key, const Postern__V1__Share *sh
 		call, r, "the share was mounted but cannot be remembered, so it was undone");
 }
 
+/* Nothing but where. */
+static bool is_remount(const Postern__V1__SharesMountRequest *request)
+{
+	return request->has_target && !request->type && !request->has_source &&
+	       request->n_options == 0 && !request->has_secret && !request->persistent;
+}
+
 int shares_mount(struct call *call, const Postern__V1__SharesMountRequest *request,
 	Postern__V1__SharesMountReply *reply)
 {
 	Postern__V1__NotifySharesMount notify = POSTERN__V1__NOTIFY_SHARES_MOUNT__INIT;
 	struct mount_wish wish;
 	char *key;
-	int r = check(call, request, &wish);
+	int r;
 
-	if (r < 0)
-		return r;
-	if (request->persistent)
+	if (is_remount(request))
+		return share_remount(call, &request->target, &reply->share);
+	r = share_check(call, request, &wish);
+	if (r == 0 && request->persistent)
 		r = share_record_check(call);
 	if (r < 0)
 		return r;
@@ -173,11 +181,13 @@ int shares_mount(struct call *call, const Postern__V1__SharesMountRequest *reque
 	if (r < 0)
 		return r;
 	if (request->persistent)
-		r = share_secret_write(call, key, wish.secret);
+		r = share_secret_write(call, key, wish.secret)
+			    ?: share_service_enable(call, key, reply->share);
 	if (r == 0)
 		r = share_record_write(call, key, reply->share);
 	if (r < 0)
 		return undo(call, key, reply->share, wish.target, r);
+	share_service_start(reply->share);
 	notify.share = reply->share;
 	worker_notify(call, TOPIC_shares_mount, &notify.base);
 	return 0;
@@ -240,95 +250,4 @@ int settle_share_unmount(
 		(const Postern__V1__SharesUnmountRequest *)message;
 
 	return mount_settle(call, request->has_target, &request->target, false, ret);
-}
-
-/* ---- after a reboot ---- */
-
-#define RESTORE_WAIT_MS 5000
-
-/* The agent starts early: what systemd still mounts could hide what is mounted now. */
-static int check_early(struct call *call)
-{
-	if (init_kind() != INIT_SYSTEMD || systemd_unit_is_active("local-fs.target") != 0)
-		return 0;
-	return call_fail(call, POSTERN__V1__CODE__UNAVAILABLE, 0,
-		"the local file systems are not mounted yet (local-fs.target)");
-}
-
-/* Mounts one persistent share that is not mounted, without systemd's help. */
-static int restore_one(struct call *call, const char *key, Postern__V1__Share *share)
-{
-	Postern__V1__SharesMountRequest request = POSTERN__V1__SHARES_MOUNT_REQUEST__INIT;
-	Postern__V1__MountEntry *mount;
-	struct mount_wish wish;
-	int r = check_early(call);
-
-	if (r < 0)
-		return r;
-	request.has_target = true;
-	request.target = share->target;
-	request.has_source = share->has_source;
-	request.source = share->source;
-	request.type = share->type;
-	request.options = share->options;
-	request.n_options = share->n_options;
-	request.has_wait_ms = true;
-	request.wait_ms = RESTORE_WAIT_MS;
-	request.has_secret = share_secret_read(call, key, &request.secret) == 0;
-	r = check(call, &request, &wish);
-	return r < 0 ? r : mount_do(call, &wish, &mount);
-}
-
-static void note(struct call *call, const char *key, Postern__V1__Share *share,
-	Postern__V1__ShareState state, const char *problem)
-{
-	share->has_state = true;
-	share->state = state;
-	share->problem = (char *)problem;
-	(void)share_record_note(call, key, share);
-}
-
-static int restore(struct call *call, const char *key, Postern__V1__Share *share)
-{
-	Postern__V1__NotifySharesMount notify = POSTERN__V1__NOTIFY_SHARES_MOUNT__INIT;
-	int r = look(call, share);
-
-	if (r < 0)
-		return r;
-	/* Mounted still (only the agent was started again), or by its unit. */
-	if (share->state == POSTERN__V1__SHARE_STATE__SHARE_MOUNTED ||
-		share->state == POSTERN__V1__SHARE_STATE__SHARE_NOT_RESPONDING ||
-		share_has_unit(share->type ? share->type : "")) {
-		note(call, key, share, share->state, NULL);
-		return 0;
-	}
-	/* What is true should this process be given up. */
-	note(call, key, share, POSTERN__V1__SHARE_STATE__SHARE_FAILED,
-		"it is being mounted, or that took too long");
-	call->error = NULL;
-	r = restore_one(call, key, share);
-	if (r < 0) {
-		note(call, key, share, POSTERN__V1__SHARE_STATE__SHARE_FAILED,
-			call->error ? call->error->message : strerror(-r));
-		return r;
-	}
-	share->mounted_ns = clock_ns(CLOCK_REALTIME);
-	note(call, key, share, POSTERN__V1__SHARE_STATE__SHARE_MOUNTED, NULL);
-	notify.share = share;
-	worker_notify(call, TOPIC_shares_mount, &notify.base);
-	return 0;
-}
-
-enum restored share_restore(struct call *call, size_t number)
-{
-	Postern__V1__Share *share;
-	char **keys;
-	size_t n;
-
-	if (share_record_keys(call, true, &keys, &n) < 0 || number >= n)
-		return RESTORE_END;
-	/* A record that cannot be read will not get better. */
-	if (share_record_from(call, keys[number], true, &share) < 0)
-		return RESTORE_DONE;
-	return restore(call, keys[number], share) < 0 ? RESTORE_FAILED : RESTORE_DONE;
 }

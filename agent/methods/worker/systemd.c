@@ -111,18 +111,33 @@ int systemd_reload(void)
 	return r < 0 ? r : 0;
 }
 
-int systemd_start_for_good(const char *name)
+static int queue(const char *method, const char *name, const char *mode)
 {
 	sd_bus *bus;
 	int r = connect_manager(&bus);
 
 	if (r < 0)
 		return r;
-	/* Not the manager's own PowerOff and the like: these stop no service, they kill all. */
-	r = bus_library.call_method(bus, DESTINATION, MANAGER_PATH, MANAGER, "StartUnit", NULL,
-		NULL, "ss", name, "replace-irreversibly");
+	r = bus_library.call_method(
+		bus, DESTINATION, MANAGER_PATH, MANAGER, method, NULL, NULL, "ss", name, mode);
 	bus_library.flush_close_unref(bus);
 	return r < 0 ? r : 0;
+}
+
+int systemd_start(const char *name)
+{
+	return queue("StartUnit", name, "replace");
+}
+
+int systemd_stop(const char *name)
+{
+	return queue("StopUnit", name, "replace");
+}
+
+int systemd_start_for_good(const char *name)
+{
+	/* Not the manager's own PowerOff and the like: these stop no service, they kill all. */
+	return queue("StartUnit", name, "replace-irreversibly");
 }
 
 /* Whether a job of the unit is waiting or running: until then its state says nothing. */
