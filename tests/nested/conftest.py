@@ -3,3 +3,9 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+
+import qemu
+
+
+def pytest_collection_modifyitems(items):
+    qemu.skip_without(items)

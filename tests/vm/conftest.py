@@ -1,24 +1,19 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 import os
-import shutil
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 
 import pytest
 
+import qemu
 from machine import Host
 
 
 def pytest_collection_modifyitems(items):
     # Files run side by side, and the longest are not to be the last ones: by luck, that is this order.
     items.sort(key=lambda item: item.path.name, reverse=True)
-    if shutil.which("qemu-system-x86_64"):
-        return
-    if os.environ.get("CI"):
-        raise pytest.UsageError("QEMU is missing: packaging/setup test installs it")
-    for item in items:
-        item.add_marker(pytest.mark.skip(reason="QEMU CANNOT BE INSTALLED HERE: no virtual machine was tested"))
+    qemu.skip_without(items)
 
 
 @pytest.fixture(scope="module")
