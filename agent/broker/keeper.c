@@ -78,6 +78,8 @@ int keeper_main(const char *program)
 		log_error("capabilities: %s", strerror(-r));
 		return 1;
 	}
+	/* A process 1 that brings the guest down signals everybody; the broker says when. */
+	(void)signal(SIGTERM, SIG_IGN);
 	/* Nobody waits for them: each ends with its connection. */
 	(void)signal(SIGCHLD, SIG_IGN);
 	while ((r = inner_receive(INNER_FD, &message, NULL, 0, fds, &n_fds)) > 0) {

@@ -127,9 +127,11 @@ static int unmount_path(
 	if (r < 0)
 		return r;
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d/%.255s", parent, name);
-	if (!(flags & MNT_DETACH))
-		worker_touch(call, makedev(mount->major, mount->minor), TOUCH_WRITE);
-	return umount2(path, flags | UMOUNT_NOFOLLOW) < 0 ? -errno : 0;
+	/* A lazy one too: the last to let go of a file system writes what it has. */
+	worker_touch(call, makedev(mount->major, mount->minor), TOUCH_WRITE);
+	r = umount2(path, flags | UMOUNT_NOFOLLOW) < 0 ? -errno : 0;
+	worker_touch_done(call);
+	return r;
 }
 
 /*
@@ -210,7 +212,6 @@ int unmount_do(struct call *call, const char *target, Postern__V1__UnmountMode m
 	if (flags == MNT_DETACH)
 		(void)holders_find(call, *ret_entry, &holders);
 	r = unmount_patiently(call, target, flags, *ret_entry, &holders);
-	worker_touch_done(call);
 	if (r == -EBUSY)
 		return fail_busy(call, target, &holders);
 	if (r == -EINVAL && !call->error)
