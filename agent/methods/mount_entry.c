@@ -2,6 +2,7 @@
 #include "agent/methods/mount_entry.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -67,6 +68,13 @@ int mount_table_read(int fd, struct libmnt_table **ret_table)
 		r = mount_table_parse(&text, ret_table);
 	buffer_clear(&text);
 	return r;
+}
+
+int mount_table_own(struct libmnt_table **ret_table)
+{
+	AUTO_CLOSE int mountinfo = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+
+	return mountinfo < 0 ? -errno : mount_table_read(mountinfo, ret_table);
 }
 
 int mount_options_split(

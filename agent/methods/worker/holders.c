@@ -89,7 +89,6 @@ static void look_at(void *ctx, const struct process *process)
 
 int holders_find(struct call *call, const Postern__V1__MountEntry *mount, struct holders *ret)
 {
-	AUTO_CLOSE int mountinfo = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
 	struct libmnt_table *table = NULL;
 	struct search search = {.call = call,
 		.found = ret,
@@ -104,10 +103,10 @@ int holders_find(struct call *call, const Postern__V1__MountEntry *mount, struct
 	*ret = (struct holders){.list = arena_alloc(call->arena, HOLDERS_MAX * sizeof(*ret->list))};
 	if (!ret->list)
 		return -ENOMEM;
-	if (stat("/proc/self/ns/mnt", &st) < 0 || mountinfo < 0)
+	if (stat("/proc/self/ns/mnt", &st) < 0)
 		return -errno;
 	search.own_namespace = st.st_ino;
-	r = mount_table_read(mountinfo, &table);
+	r = mount_table_own(&table);
 	if (r < 0)
 		return r;
 	search_nested(&search, table);

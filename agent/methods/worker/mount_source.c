@@ -2,7 +2,6 @@
 #include "agent/methods/mount_source.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,9 +167,8 @@ static int touch_new(struct call *call, const struct fs_type *type)
 static int touch_overlay(struct call *call, const struct mount_wish *wish)
 {
 	static const char *const keys[] = {"lowerdir", "workdir", "upperdir"};
-	AUTO_CLOSE int mountinfo = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
 	struct libmnt_table *table = NULL;
-	int r = mountinfo < 0 ? -errno : mount_table_read(mountinfo, &table);
+	int r = mount_table_own(&table);
 
 	if (r < 0)
 		return call_fail_errno(call, r, "the mount table");

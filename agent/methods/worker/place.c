@@ -160,9 +160,8 @@ int place_open_in(struct call *call, struct libmnt_table *table, const char *pat
 
 int place_open(struct call *call, const char *path, unsigned int flags, int *ret_fd)
 {
-	AUTO_CLOSE int mountinfo = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
 	struct libmnt_table *table = NULL;
-	int r = mountinfo < 0 ? -errno : mount_table_read(mountinfo, &table);
+	int r = mount_table_own(&table);
 
 	if (r < 0)
 		return call_fail_errno(call, r, "the mount table");

@@ -188,11 +188,10 @@ static int run(struct call *call, struct libmnt_table *table, Postern__V1__Mount
 
 static int run_all(struct call *call, Postern__V1__MountEntry **entries, size_t n)
 {
-	AUTO_CLOSE int mountinfo = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
 	struct libmnt_table *table = NULL;
 	uint64_t *touched;
 	size_t at = 0;
-	int r = mountinfo < 0 ? -errno : mount_table_read(mountinfo, &table);
+	int r = mount_table_own(&table);
 
 	if (r < 0)
 		return r;
