@@ -2,7 +2,6 @@
 #include "agent/methods/holders.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,7 +9,6 @@
 
 #include "agent/methods/holder_search.h"
 #include "agent/methods/mount_entry.h"
-#include "proto/cleanup.h"
 
 #define HOLDERS_MAX 256
 #define USES_MAX    64

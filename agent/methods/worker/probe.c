@@ -2,7 +2,6 @@
 #include "agent/methods/probe.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
