@@ -222,9 +222,15 @@ $(foreach test,$(UNIT:$(B)/tests/unit/%=%),$(eval $(call unit_test,$(test))))
 .PHONY: unit
 unit: $(UNIT)
 
+# The tests run the agent itself, which is root's; and a virtiofsd of QEMU 7.2 has to be root, too.
+.PHONY: need-root
+need-root:
+	$(Q)[ "$$(id -u)" = 0 ] || { echo 'this needs root, for the agent under test and for virtiofsd:' \
+		'sudo make $(MAKECMDGOALS)' >&2; exit 1; }
+
 # Everything that the tests need, then all rungs; RUNGS="unit flow" runs some.
 .PHONY: check check-build
-check: setup-test
+check: $(if $(filter-out unit,$(or $(RUNGS),all)),need-root) setup-test
 	$(Q)$(MAKE) --no-print-directory check-build
 	$(Q)tests/run --build $(B) $(RUNGS)
 
@@ -262,7 +268,7 @@ setup-build setup-run setup-test:
 	$(Q)packaging/setup $(@:setup-%=%)
 
 .PHONY: demo
-demo: setup-run
+demo: need-root setup-run
 	$(Q)packaging/setup workload
 	$(Q)$(MAKE) --no-print-directory guest
 	$(Q)B=$(B) tests/demo/demo.sh
@@ -279,7 +285,7 @@ $(BENCH_HOST) $(BENCH_GUEST): $(B)/bench/%: tests/bench/%.c
 	$(Q)$(CC) $(CPPFLAGS) -std=gnu11 -O2 $(WARNINGS) $(BENCH_STATIC) -o $@ $<
 
 .PHONY: bench
-bench: setup-test
+bench: need-root setup-test
 	$(Q)$(MAKE) --no-print-directory check-build $(BENCH_HOST) $(BENCH_GUEST)
 	$(Q)/usr/bin/python3 tests/bench/bench.py --build $(B)
 
@@ -334,7 +340,7 @@ format:
 # The unit and flow tests with address, leak and undefined-behaviour sanitizers. A session cannot be
 # looked through for leaks: it has no /proc, and nothing may trace it.
 ASAN_OPTIONS := quarantine_size_mb=1:detect_leaks=1:include_if_exists=$(CURDIR)/tests/lint/asan.%b
-asan: setup-test
+asan: need-root setup-test
 	$(Q)$(MAKE) --no-print-directory $(JOBS) SANITIZE=1 all unit build/asan/py/.made
 	$(Q)ASAN_OPTIONS=$(ASAN_OPTIONS) tests/run --build build/asan unit flow
 

@@ -19,12 +19,40 @@ else
 fi
 
 clean_up() {
-	[ -z "${events:-}" ] || kill "$events" 2>/dev/null
+	stop_events
 	postern stop -f $VM >/dev/null 2>&1
 	rm -rf "$work"
 }
 trap clean_up EXIT
 trap 'exit 130' INT TERM
+
+# start_events WORD...: events in this terminal while the commands go on, a mark before each. Of the
+# snapshot the mounts are left out: they have just been listed.
+start_events() {
+	mkfifo "$work/pipe"
+	sed -u -e '/notify.*\[snapshot\]/d' -e "s/^/    ${dim}event >${plain} /" <"$work/pipe" |
+		tee "$work/events" &
+	printer=$!
+	postern events "$@" >"$work/pipe" &
+	events=$!
+}
+
+stop_events() {
+	[ -n "${events:-}" ] || return 0
+	kill "$events" 2>/dev/null
+	wait "$events" "$printer" 2>/dev/null
+	events=
+}
+
+# happened TEXT: until an event with it was printed, for at most ten seconds.
+happened() {
+	tries=0
+	until grep -qs "$1" "$work/events"; do
+		tries=$((tries + 1))
+		[ $tries -lt 100 ] || { echo "no event says: $1"; failed=$((failed + 1)); return 1; }
+		sleep 0.1
+	done
+}
 
 # step "what it shows"
 step() {
@@ -38,10 +66,12 @@ show() {
 # run COMMAND...: shown, then run; it must succeed.
 run() {
 	show "$@"
-	"$@" || {
+	"$@"
+	got=$?
+	if [ $got != 0 ]; then
 		failed=$((failed + 1))
-		printf '%s! exit code %d%s\n' "$bold" $? "$plain"
-	}
+		printf '%s! exit code %d%s\n' "$bold" $got "$plain"
+	fi
 }
 
 # refused CODE COMMAND...: shown, then run; it must fail with this exit code.
@@ -65,7 +95,8 @@ wait_for() {
 	done
 }
 
-step "A guest starts. launch returns when its agent has answered: nobody sleeps, nobody polls.
+step "A guest starts. Its agent tells the host that it is ready, and is asked then; launch returns
+# with its answer. Nobody sleeps, nobody polls.
 # (--add puts busybox and a small program of the demo into the guest.)"
 run postern launch $VM --cmdline-add postern.sample_interval=1 \
 	--add "$(command -v busybox)":/usr/bin/busybox \
@@ -81,16 +112,18 @@ run postern info $VM
 step "The guest's mount table, with usage."
 run postern mounts list $VM --usage
 
-step "What happens in the guest is printed as it happens: from here on, in the background."
-show "postern events $VM 'notify.mounts.*' 'notify.shares.*' &"
-postern events $VM 'notify.mounts.*' 'notify.shares.*' >"$work/events" 2>&1 &
-events=$!
+step "What happens in the guest, and to its machine, is printed as it happens: from here on such lines
+# come in between, by a command in the background."
+show "postern events $VM 'notify.mounts.*' 'notify.shares.*' 'vm.*' --snapshot &"
+start_events $VM 'notify.mounts.*' 'notify.shares.*' 'vm.*' --snapshot
+happened "vm.state"
 
 step "A folder of this machine comes into the running guest by one command: a virtiofs device is
 # plugged in through QMP, then the agent mounts it."
 mkdir "$work/share"
 echo "written on the host" >"$work/share/from-host"
 run postern shares add $VM "$work/share" /mnt/data
+happened "notify.shares.mount.*/mnt/data"
 run postern shares list $VM
 
 step "A program of the guest reads the host's file and writes one back."
@@ -99,10 +132,9 @@ wait_for "$work/share/from-guest" && run cat "$work/share/from-guest"
 
 step "Another mount comes and goes."
 run postern mounts mount $VM /mnt/scratch --type tmpfs --option size=1m --create
+happened "notify.mounts.mount.*/mnt/scratch"
 run postern mounts unmount $VM /mnt/scratch
-
-step "What the events said meanwhile."
-run cat "$work/events"
+happened "notify.mounts.unmount.*/mnt/scratch"
 
 step "That program now holds a file open. The unmount is refused, and says who, and with what."
 : >"$work/share/please-hold"
@@ -113,6 +145,7 @@ step "It lets go, and the share can be taken away: unmounted in the guest, then 
 rm "$work/share/please-hold"
 wait_for "$work/share/let-go"
 run postern shares remove $VM /mnt/data
+happened "vm.share.*removed"
 
 step "The load, now and over time (sampled each second for this demo)."
 run postern load $VM
@@ -135,10 +168,9 @@ step "The guest's vsock sockets, and whose they are."
 run postern ports $VM
 
 step "The guest is asked to go down, and nothing is left behind."
-kill $events 2>/dev/null
-wait $events 2>/dev/null
-events=
 run postern stop $VM
+happened "vm.state *stopping"
+stop_events
 run postern list
 
 printf '\n'

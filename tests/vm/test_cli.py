@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What each command of `postern` does to a real guest, and what it says of it: as text, and as JSON."""
+
+import json
+import time
+
+import pytest
+
+from machine import ANSWERED
+
+
+@pytest.fixture
+def postern(vm):
+    """postern COMMAND... ARGUMENT...: the text, then with json=True the value."""
+    def run(command, *arguments, as_json=False, **more):
+        out, err = vm.host.run(*command.split(), vm.name, *arguments, *(["--json"] if as_json else []), **more)
+        return json.loads(out) if as_json else out
+    return run
+
+
+def rows_of(table):
+    """{first column: the row's words}"""
+    return {row.split()[0]: row.split() for row in table.splitlines()[1:]}
+
+
+def test_methods(postern):
+    rows = rows_of(postern("methods"))
+    methods = postern("methods", as_json=True)["methods"]
+    assert set(rows) == {method["name"] for method in methods} and len(rows) > 15
+    assert all(row[1] == "available" for row in rows.values())
+    assert all(method["availability"] == "AVAILABLE" for method in methods)
+
+
+def test_modules_list(postern):
+    rows = rows_of(postern("modules list"))
+    modules = {module["name"]: module for module in postern("modules list", as_json=True)["modules"]}
+    assert set(rows) == set(modules) and "vsock" in rows
+    users = modules["vsock"]["users"]
+    assert "vmw_vsock_virtio_transport" in users and rows["vsock"][-1] == ",".join(users)
+
+
+def test_modules_info_load_unload(postern, vm):
+    assert "Loaded:       no\nMay be loaded:yes\n" in postern("modules info", "dummy")
+    described = postern("modules info", "dummy", as_json=True)
+    assert described["license"] == "GPL" and described["allowed"] is True and described["loaded"] is False
+    assert postern("modules load", "dummy") == "dummy is loaded now\n"
+    assert vm.witness("exists", "/sys/module/dummy") is not None
+    assert postern("modules load", "dummy") == "dummy was there already\n"
+    assert postern("modules load", "dummy", as_json=True)["loaded_now"] is False
+    assert "Loaded:       yes\n" in postern("modules info", "dummy")
+    assert postern("modules unload", "dummy") == "dummy is unloaded\n"
+    with pytest.raises(OSError):
+        vm.witness("exists", "/sys/module/dummy")
+    assert postern("modules load", "dummy", as_json=True)["loaded_now"] is True
+    assert postern("modules unload", "dummy", as_json=True) == {}
+
+
+def mount(postern, target, *options, **more):
+    return postern("mounts mount", target, "--type", "tmpfs", "--create", *options, **more)
+
+
+def test_mounts_mount_and_unmount(postern, vm):
+    assert mount(postern, "/mnt/a", "-o", "size=64k", "-o", "noexec") == "mounted at /mnt/a (tmpfs)\n"
+    line, = (line for line in vm.witness("mounts").splitlines() if " /mnt/a " in line)
+    assert "noexec" in line and "size=64k" in line
+    assert rows_of(postern("mounts list", "--type", "tmpfs"))["/mnt/a"][2] == "tmpfs"
+    assert postern("mounts unmount", "/mnt/a") == "/mnt/a is unmounted\n"
+    assert " /mnt/a " not in vm.witness("mounts")
+    answer = mount(postern, "/mnt/a", as_json=True)
+    assert answer["mount"]["target"] == "/mnt/a" and answer["mount"]["id"] > 0
+    assert not postern("mounts unmount", "/mnt/a", as_json=True).get("holders")
+    assert " /mnt/a " not in vm.witness("mounts")
+
+
+@pytest.mark.parametrize("mode", ["--force", "--lazy"])
+def test_a_mount_in_use(postern, vm, mode):
+    mount(postern, "/mnt/held")
+    vm.witness("write", "/mnt/held/file", "x")
+    _, fd = vm.witness("hold", "/mnt/held/file").split()
+    try:
+        error = json.loads(vm.host.run("mounts", "unmount", vm.name, "/mnt/held", "--json", code=ANSWERED)[0])["error"]
+        assert error["outcome"] == "NOT_DONE"
+        holder, = error["details"]["holders"]
+        assert holder["command"] == "witness" and holder["uses"][0]["path"] == "/mnt/held/file"
+        _, err = vm.host.run("mounts", "unmount", vm.name, "/mnt/held", code=ANSWERED)
+        assert "witness" in err and "/mnt/held/file" in err and " /mnt/held " in vm.witness("mounts")
+        if mode == "--force":
+            # Of a network file system it ends what waits; whoever has a file open keeps any.
+            vm.host.run("mounts", "unmount", vm.name, "/mnt/held", mode, code=ANSWERED)
+            assert " /mnt/held " in vm.witness("mounts")
+        out = postern("mounts unmount", "/mnt/held", "--lazy")
+        assert out.startswith("/mnt/held is unmounted\n") and " /mnt/held " not in vm.witness("mounts")
+        assert "still held by:" in out and "witness" in out
+    finally:
+        vm.witness("release", fd)
+    mount(postern, "/mnt/held")
+    assert postern("mounts unmount", "/mnt/held", mode) == "/mnt/held is unmounted\n"
+    mount(postern, "/mnt/held")
+    postern("mounts unmount", "/mnt/held", mode, as_json=True)
+    assert " /mnt/held " not in vm.witness("mounts")
+
+
+def test_load(postern):
+    lines = {line.split(":")[0]: line for line in postern("load").splitlines()}
+    assert {"Load", "Processes", "CPUs", "Memory", "Swap", "CPU wait", "Memory wait", "I/O wait"} <= set(lines)
+    assert "MiB available" in lines["Memory"]
+    load = postern("load", as_json=True)
+    assert 200 << 20 < load["memory"]["total"] < 256 << 20 and len(load["cpus"]) == 1
+
+
+def test_events_of_the_guest_and_of_its_machine(postern, vm):
+    """Both, in one stream, as they happen."""
+    events = vm.host.start("events", vm.name, "--snapshot", "--json", "notify.mounts.*", "vm.*")
+    try:
+        seen = {json.loads(events.stdout.readline())["topic"] for _ in range(4)}
+        assert seen == {"vm.state", "notify.mounts.mount"}
+        mount(postern, "/mnt/seen")
+        since = time.time()
+        while True:
+            event = json.loads(events.stdout.readline())
+            if not event["snapshot"]:
+                break
+        assert event["topic"] == "notify.mounts.mount" and event["payload"]["mount"]["target"] == "/mnt/seen"
+        # Before it was over, not when a buffer was full.
+        assert time.time() - since < 10 and events.poll() is None
+    finally:
+        events.kill()
+        events.communicate()
+        postern("mounts unmount", "/mnt/seen")
