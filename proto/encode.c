@@ -3,6 +3,7 @@
  * room. */
 #include "encode.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "wire.h"
@@ -179,6 +180,21 @@ size_t encode_before(uint8_t *start, uint8_t *end, const ProtobufCMessage *messa
 	uint8_t *at = put_message(start, end, message);
 
 	return at ? (size_t)(end - at) : ENCODE_NO_ROOM;
+}
+
+uint8_t *encode_new(const ProtobufCMessage *message, size_t *ret_len)
+{
+	for (size_t room = SMALL_ROOM;; room *= 2) {
+		uint8_t *bytes = malloc(room);
+
+		*ret_len = 0;
+		if (!bytes)
+			return NULL;
+		*ret_len = encode_before(bytes, bytes + room, message);
+		if (*ret_len != ENCODE_NO_ROOM)
+			return memmove(bytes, bytes + room - *ret_len, *ret_len);
+		free(bytes);
+	}
 }
 
 uint8_t *encode_in_arena(struct arena *arena, const ProtobufCMessage *message, size_t *ret_len)

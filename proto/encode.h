@@ -22,6 +22,9 @@
  */
 size_t encode_before(uint8_t *start, uint8_t *end, const ProtobufCMessage *message);
 
+/* The message's bytes in memory that the caller frees, or NULL without it (and length 0). */
+uint8_t *encode_new(const ProtobufCMessage *message, size_t *ret_len);
+
 /* The message's bytes in the arena, or NULL over its cap or without memory. Those of
  * a large message (1 KiB) take up to four times their number of it. */
 uint8_t *encode_in_arena(struct arena *arena, const ProtobufCMessage *message, size_t *ret_len);

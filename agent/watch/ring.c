@@ -6,6 +6,7 @@
 
 #include "agent/watch/watch.h"
 #include "proto/clock.h"
+#include "proto/encode.h"
 
 int ring_init(struct ring *ring)
 {
@@ -83,13 +84,9 @@ void ring_add(struct watch *watch, enum topic topic, const uint8_t *payload, siz
 void ring_add_message(struct watch *watch, enum topic topic, const ProtobufCMessage *message,
 	const struct load_sample *sample)
 {
-	size_t len = protobuf_c_message_get_packed_size(message);
-	uint8_t *payload = malloc(len ? len : 1);
+	size_t len;
+	uint8_t *payload = encode_new(message, &len);
 
-	if (!payload)
-		len = SIZE_MAX;
-	else
-		protobuf_c_message_pack(message, payload);
-	ring_add(watch, topic, payload, len, sample);
+	ring_add(watch, topic, payload, payload ? len : SIZE_MAX, sample);
 	free(payload);
 }

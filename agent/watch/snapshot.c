@@ -8,6 +8,7 @@
 #include "agent/watch/watch.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
+#include "proto/encode.h"
 
 struct snapshot {
 	int fd;
@@ -17,15 +18,14 @@ struct snapshot {
 
 void snapshot_add(struct snapshot *snapshot, enum topic topic, const ProtobufCMessage *message)
 {
-	size_t len = protobuf_c_message_get_packed_size(message);
-	AUTO_FREE uint8_t *payload = malloc(len + 1);
+	size_t len = 0;
+	AUTO_FREE uint8_t *payload = encode_new(message, &len);
 	struct iovec iov[] = {{&snapshot->packet, sizeof(snapshot->packet)}, {payload, len}};
 
 	if (!payload)
 		snapshot->failed = true;
 	if (!payload || len > EVENT_PAYLOAD_MAX)
 		return;
-	protobuf_c_message_pack(message, payload);
 	snapshot->packet.topic = topic;
 	snapshot->packet.payload_len = (uint32_t)len;
 	if (writev(snapshot->fd, iov, 2) != (ssize_t)(sizeof(snapshot->packet) + len))

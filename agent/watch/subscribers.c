@@ -9,6 +9,7 @@
 #include "agent/watch/watch.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
+#include "proto/encode.h"
 #include "proto/log.h"
 
 #define EARLY_NS (50 * NSEC_PER_MSEC) /* a timer's slack: no event is dropped for it */
@@ -64,7 +65,8 @@ static int send_gap(
 	struct subscriber *subscriber, const struct subscription *subscription, uint64_t missed)
 {
 	Postern__V1__NotifyGap gap = POSTERN__V1__NOTIFY_GAP__INIT;
-	uint8_t payload[32];
+	uint8_t payload[32 + ENCODE_SLACK], *end = payload + sizeof(payload);
+	size_t len;
 	struct events_packet packet = {.kind = EVENTS_EVENT,
 		.topic = TOPIC_gap,
 		.subscription = subscription->wish.subscription,
@@ -74,8 +76,8 @@ static int send_gap(
 
 	gap.has_missed = true;
 	gap.missed = missed;
-	return send_packet(
-		subscriber, &packet, payload, protobuf_c_message_pack(&gap.base, payload), -EBADF);
+	len = encode_before(payload, end, &gap.base);
+	return send_packet(subscriber, &packet, end - len, len, -EBADF);
 }
 
 static bool threshold_holds(const struct events_command *wish, const struct load_sample *sample)

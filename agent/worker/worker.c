@@ -7,6 +7,7 @@
 
 #include "agent/events.h"
 #include "proto/cleanup.h"
+#include "proto/encode.h"
 
 const struct worker_facts *worker_facts(const struct call *call)
 {
@@ -96,13 +97,12 @@ void worker_notify(struct call *call, enum topic topic, const ProtobufCMessage *
 {
 	const struct worker *worker = call->program;
 	struct inner_message share = {.kind = INNER_SHARE, .arg = topic};
-	size_t len = protobuf_c_message_get_packed_size(message);
-	uint8_t *payload = arena_alloc(call->arena, len + 1);
+	size_t len = 0;
+	uint8_t *payload = encode_in_arena(call->arena, message, &len);
 	AUTO_CLOSE int fd = memfd_create("notification", MFD_CLOEXEC);
 
 	if (!payload || fd < 0 || len > EVENT_PAYLOAD_MAX)
 		return;
-	protobuf_c_message_pack(message, payload);
 	if (write(fd, payload, len) == (ssize_t)len)
 		(void)inner_send(worker->broker, &share, NULL, &fd, 1);
 }

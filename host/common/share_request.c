@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/encode.h"
 #include "shares.pb-c.h"
 
 static ProtobufCBinaryData bytes_of(const char *text)
@@ -16,7 +17,6 @@ uint8_t *share_mount_request(const struct share_config *share, uint32_t wait_ms,
 	Postern__V1__SharesMountRequest request = POSTERN__V1__SHARES_MOUNT_REQUEST__INIT;
 	Postern__V1__MountOption read_only = POSTERN__V1__MOUNT_OPTION__INIT;
 	Postern__V1__MountOption *options[] = {&read_only};
-	uint8_t *packed;
 
 	read_only.key = (char *)"ro";
 	request.has_target = request.has_source = 1;
@@ -29,8 +29,5 @@ uint8_t *share_mount_request(const struct share_config *share, uint32_t wait_ms,
 	request.persistent = share->persistent;
 	request.has_wait_ms = 1;
 	request.wait_ms = wait_ms;
-	packed = malloc(postern__v1__shares_mount_request__get_packed_size(&request) + 1);
-	if (packed)
-		*ret_len = postern__v1__shares_mount_request__pack(&request, packed);
-	return packed;
+	return encode_new(&request.base, ret_len);
 }

@@ -11,6 +11,7 @@
 #include "host/lib/control_client.h"
 #include "host/lib/postern.h"
 #include "proto/cleanup.h"
+#include "proto/encode.h"
 #include "shares.pb-c.h"
 
 #define WAIT_DEFAULT 10000
@@ -58,10 +59,9 @@ static int share_unmount(
 	request.target = (ProtobufCBinaryData){.len = strlen(target), .data = (uint8_t *)target};
 	request.has_mode = 1;
 	request.mode = lazy ? POSTERN__V1__UNMOUNT_MODE__LAZY : POSTERN__V1__UNMOUNT_MODE__NORMAL;
-	params = malloc(postern__v1__shares_unmount_request__get_packed_size(&request) + 1);
+	params = encode_new(&request.base, &len);
 	if (!params)
 		return fail_errno(error, POSTERN_ANSWERED, ENOMEM, "shares.unmount");
-	len = postern__v1__shares_unmount_request__pack(&request, params);
 	return call(name, "shares.unmount", params, len, 0, error);
 }
 

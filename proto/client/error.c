@@ -6,6 +6,7 @@
 
 #include "proto/client/error.h"
 #include "proto/client/text.h"
+#include "proto/encode.h"
 
 void postern_error_clear(struct postern_error *error)
 {
@@ -69,7 +70,5 @@ void error_from_agent(struct postern_error *error, const Postern__V1__Error *fro
 			sizeof(error->message));
 	if (from->rule)
 		postern_escape(from->rule, strlen(from->rule), error->rule, sizeof(error->rule));
-	error->packed = malloc(protobuf_c_message_get_packed_size(&from->base) + 1);
-	if (error->packed)
-		error->packed_len = protobuf_c_message_pack(&from->base, error->packed);
+	error->packed = encode_new(&from->base, &error->packed_len);
 }

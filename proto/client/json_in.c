@@ -12,6 +12,7 @@
 #include "proto/client/base64.h"
 #include "proto/client/uuid.h"
 #include "proto/client/json.h"
+#include "proto/encode.h"
 #include "proto/limits.h"
 
 struct builder {
@@ -294,11 +295,8 @@ int json_to_message(const ProtobufCMessageDescriptor *type, const json_t *json, 
 	arena_init(&builder.arena, ARENA_HOST_MAX);
 	r = build(&builder, type, json, &message);
 	if (r == 0) {
-		*ret_bytes = malloc(protobuf_c_message_get_packed_size(message) + 1);
-		if (*ret_bytes)
-			*ret_len = protobuf_c_message_pack(message, *ret_bytes);
-		else
-			r = -ENOMEM;
+		*ret_bytes = encode_new(message, ret_len);
+		r = *ret_bytes ? 0 : -ENOMEM;
 	}
 	arena_done(&builder.arena);
 	return r;

@@ -7,6 +7,7 @@
 #include "proto/cleanup.h"
 #include "proto/client/client_state.h"
 #include "proto/client/error.h"
+#include "proto/encode.h"
 #include "proto/limits.h"
 #include "proto/verify.h"
 
@@ -137,11 +138,9 @@ static int start(struct subscription *subscription, const struct postern_subscri
 		after.seq = options->after->seq;
 		request.after = &after;
 	}
-	params =
-		malloc(postern__v1__notifications_subscribe_request__get_packed_size(&request) + 1);
+	params = encode_new(&request.base, &len);
 	if (!params)
 		return -ENOMEM;
-	len = postern__v1__notifications_subscribe_request__pack(&request, params);
 	return postern_call_start(subscription->client, "notifications.subscribe", params, len, 0,
 		on_reply, subscription, &id);
 }

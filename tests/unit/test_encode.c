@@ -87,10 +87,11 @@ UNIT(bytes_in_place_of_messages)
 	assert_encodes_as(outer, plain);
 }
 
-UNIT(messages_of_any_size_fit_into_an_arena)
+UNIT(messages_of_any_size)
 {
 	static char name[200000];
 	struct arena little;
+	uint8_t *bytes;
 	size_t len;
 
 	memset(name, 'n', sizeof(name) - 1);
@@ -100,6 +101,11 @@ UNIT(messages_of_any_size_fit_into_an_arena)
 		arena_reset(&arena);
 		tree = tree_of(name + sizeof(name) - 1 - n);
 		assert_encodes_as(tree, tree);
+		bytes = encode_new(&tree->base, &len);
+		assert_non_null(bytes);
+		assert_int_equal(len, verify_test__tree__get_packed_size(tree));
+		assert_memory_equal(bytes + len - n, tree->name, n);
+		free(bytes);
 	}
 	arena_init(&little, 65536);
 	assert_null(encode_in_arena(&little, &tree_of(name)->base, &len));
@@ -112,7 +118,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RUN(a_message_in_place_of_bytes),
 		RUN(bytes_in_place_of_messages),
-		RUN(messages_of_any_size_fit_into_an_arena),
+		RUN(messages_of_any_size),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/methods/mount_entry.h"
+#include "proto/encode.h"
 #include "proto/limits.h"
 
 static int add(struct mount_memo *memo, struct libmnt_fs *fs)

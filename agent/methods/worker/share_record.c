@@ -11,6 +11,7 @@
 #include "agent/methods/share.h"
 #include "agent/worker/worker.h"
 #include "proto/cleanup.h"
+#include "proto/encode.h"
 #include "proto/replace.h"
 #include "proto/verify.h"
 
@@ -151,8 +152,8 @@ static int remove_from(struct call *call, const char *key, bool persistent)
 static int write_to(
 	struct call *call, const char *key, const Postern__V1__Share *share, bool persistent)
 {
-	size_t len = protobuf_c_message_get_packed_size(&share->base);
-	uint8_t *packed = arena_alloc(call->arena, len + 1);
+	size_t len = 0;
+	uint8_t *packed = encode_in_arena(call->arena, &share->base, &len);
 	AUTO_CLOSE int dir = open_dir(call, persistent, true);
 	int r;
 
@@ -160,7 +161,6 @@ static int write_to(
 		return dir;
 	if (!packed)
 		return -ENOMEM;
-	protobuf_c_message_pack(&share->base, packed);
 	touch(call, dir);
 	r = replace_file(dir, key, persistent ? 0600 : 0644, packed, len);
 	worker_touch_done(call);
