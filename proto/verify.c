@@ -9,6 +9,7 @@
 #include "utf8.h"
 #include "wire.h"
 
+#define EIGHT     sizeof(uint64_t)
 #define NO_MEMORY "more memory than a message may need"
 
 const struct verify_limits verify_agent_limits = {
@@ -104,22 +105,24 @@ static bool is_plain(const uint8_t *text)
 	const uint64_t ones = UINT64_C(0x0101010101010101);
 	uint64_t word;
 
-	memcpy(&word, text, sizeof(word));
+	memcpy(&word, text, EIGHT);
 	return ((word | (word - ones)) & (ones << 7)) == 0;
 }
 
 static int check_string(struct verifier *verifier, struct cursor text)
 {
+	const uint8_t *last = (size_t)(text.end - text.at) >= EIGHT ? text.end - EIGHT : NULL;
 	uint32_t c;
 
 	while (text.at < text.end) {
-		size_t left = (size_t)(text.end - text.at), n;
+		size_t n;
 
-		if (left >= sizeof(uint64_t) && is_plain(text.at)) {
-			text.at += sizeof(uint64_t);
+		/* The last eight are looked at even where some of them were before. */
+		if (last && is_plain(text.at < last ? text.at : last)) {
+			text.at = text.at < last ? text.at + EIGHT : text.end;
 			continue;
 		}
-		n = utf8_next(text.at, left, &c);
+		n = utf8_next(text.at, (size_t)(text.end - text.at), &c);
 		if (n == 0)
 			return refuse(verifier, "a string is not UTF-8");
 		if (c == 0)
