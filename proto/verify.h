@@ -2,8 +2,8 @@
 /*
  * From a peer's bytes to a message, by libprotobuf-c's descriptors and into its structures, in one
  * pass. The library's own decoder (1.4.1) never sees a peer's bytes: it has no limit on nesting,
- * keeps each unknown field, needs up to 80 times the bytes of the wire, and would be a second reader
- * of what was checked.
+ * keeps each unknown field, needs up to 80 times the bytes of the wire, and would be a second
+ * reader of what was checked.
  */
 #pragma once
 
@@ -33,8 +33,8 @@ int verify_message(const ProtobufCMessageDescriptor *type, const uint8_t *bytes,
 	const struct verify_limits *limits, const char **ret_why);
 
 /*
- * The same, and builds the message in the arena on the way. Returns the message, which lives as long as the
- * arena, or NULL with *ret_why set.
+ * The same, and builds the message in the arena on the way. Returns the message, which lives as
+ * long as the arena, or NULL with *ret_why set.
  */
 struct arena;
 ProtobufCMessage *verify_unpack(const ProtobufCMessageDescriptor *type, const uint8_t *bytes,

@@ -68,7 +68,7 @@ static json_t *read_secret(struct cli *cli, const char *path)
 	bool in = strcmp(path, "-") == 0;
 	AUTO_CLOSE int fd = in ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
 	AUTO_FREE char *base64 = NULL;
-	char secret[SECRET_MAX + 2];
+	char secret[SECRET_MAX + 2] = "";
 	size_t len = 0;
 	ssize_t n = fd < 0 ? -1 : 1;
 
