@@ -9,8 +9,8 @@
 
 #define SAVE_MS    20000 /* for half a megabyte and fsync() */
 #define RESTORE_MS 30000 /* for one share whose server may not answer */
-#define AGAIN_MS   500   /* to the next round after a failure; doubled each time */
-#define DOUBLINGS  7     /* at most 64 s */
+#define AGAIN_MS   500u  /* to the next round after a failure; doubled each time */
+#define DOUBLINGS  7u    /* at most 64 s */
 
 static void on_exit_(struct child *child)
 {
