@@ -333,8 +333,8 @@ def test_holders_that_do_not_fit_are_counted_once_each(client, target):
             child = os.fork()
             if child == 0:
                 os.chdir(target)
-                _held = [open(f"{target}/{os.getpid()}-{i}", "w") for i in range(3)]
-                os.write(done, b".")
+                held = [open(f"{target}/{os.getpid()}-{i}", "w") for i in range(3)]
+                os.write(done, b"." if len(held) == 3 else b"")
                 signal.pause()
                 os._exit(0)
             children.append(child)

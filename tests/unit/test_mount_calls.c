@@ -43,6 +43,8 @@ static void say(const char *format, ...)
 
 /* ---- in place of the kernel ---- */
 
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): the C library's are its own. */
+
 int fsopen(const char *type, unsigned int flags)
 {
 	(void)flags;
@@ -87,6 +89,8 @@ int move_mount(int from, const char *from_path, int to, const char *to_path, uns
 	return 0;
 }
 
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
+
 /* The table shows what was moved there. */
 int mount_look(struct call *call, const char *target, Postern__V1__MountEntry **ret_entry)
 {
@@ -105,12 +109,12 @@ int mount_look_id(struct call *call, int id, Postern__V1__MountEntry **ret_entry
 	return mount_look(call, dir, ret_entry);
 }
 
-int mount_settle(struct call *call, bool has, const ProtobufCBinaryData *target, bool mounted,
+int mount_settle(struct call *call, bool has, const ProtobufCBinaryData *bytes, bool mounted,
 	Postern__V1__Outcome *ret)
 {
 	(void)call;
 	(void)has;
-	(void)target;
+	(void)bytes;
 	(void)mounted;
 	(void)ret;
 	return 0;
