@@ -137,7 +137,8 @@ def test_below_a_dead_virtiofsd(host, folder):
         one, = [p for p in client.call("system.info").agent.stuck if p.pid not in stuck]
         assert (one.device, one.method) == (f"{entry.major}:{entry.minor}", "mounts.mount")
         start = time.monotonic()
-        for _ in range(10):
+        # One that waited would take its 30 s.
+        for _ in range(3):
             for fields in (dict(target=b"/mnt/gone/below", type="tmpfs", create_target=True),
                            dict(target=b"/mnt/gone/from-host/x", type="tmpfs"),
                            dict(target=b"/mnt/over", type="overlay", create_target=True,
@@ -146,7 +147,7 @@ def test_below_a_dead_virtiofsd(host, folder):
                     client.call("mounts.mount", **fields)
                 assert failed.value.code == "UNAVAILABLE" and "/mnt/gone does not respond" in failed.value.message
         assert client.call("mounts.list", usage=True, target=b"/mnt/gone").mounts[0].state == 2
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 20
         assert len(client.call("system.info").agent.stuck) == len(stuck) + 1
         client.call("mounts.mount", target=b"/mnt/elsewhere", type="tmpfs", create_target=True)
         client.call("mounts.unmount", target=b"/mnt/elsewhere")
