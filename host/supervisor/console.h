@@ -15,6 +15,7 @@
 #define CONSOLE_OLD_FILE "console.log.1"
 #define CONSOLE_FILE_MAX (1u << 20)
 #define CONSOLE_TAIL     4096
+#define CONSOLE_LINES    10 /* shown with a failure */
 
 struct console {
 	int dir_fd; /* borrowed */

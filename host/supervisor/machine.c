@@ -23,8 +23,7 @@
 #include "proto/limits.h"
 #include "proto/log.h"
 
-#define CONSOLE_LINES 10 /* shown with a failure */
-#define CLOSE_MS      1000
+#define CONNECT_MS 1000 /* to a socket that listens already */
 
 const char *machine_path(const struct machine *machine, char path[PATH_MAX], const char *name)
 {
@@ -178,7 +177,7 @@ static int start_virtiofs(struct share *share, const struct share_config *config
 		return r;
 	share->state = SHARE_PLUGGED;
 	/* The listening socket is there already: nothing has to be waited for. */
-	*ret_fd = unix_connect(path, CLOSE_MS);
+	*ret_fd = unix_connect(path, CONNECT_MS);
 	(void)unlink(path);
 	if (*ret_fd < 0)
 		return fail_errno(&machine->end, POSTERN_ANSWERED, -*ret_fd, "virtiofsd");
@@ -288,89 +287,4 @@ int machine_start(struct machine *machine, int listener)
 	if (r == 0)
 		boot_set_deadline(machine);
 	return r;
-}
-
-/* ---- Its end ---- */
-
-static void answer_open(struct machine *machine, uint64_t after_ms)
-{
-	struct postern_error gone = {0};
-
-	if (machine->end.failure == POSTERN_DONE)
-		(void)fail(&gone, POSTERN_ABSENT, 0, "the VM was stopped");
-	else
-		(void)fail(&gone, machine->end.failure, machine->end.sys_errno, "%s",
-			machine->end.message);
-	machine_tell(machine, &machine->waiting_start, &gone);
-	machine_tell(machine, &machine->waiting_ready, &gone);
-	for (size_t i = 0; i < VM_ROOT_PORTS; i++)
-		if (machine->shares[i].request) {
-			request_fail(machine->shares[i].request, &gone, NULL);
-			machine->shares[i].request = NULL;
-		}
-	if (machine->stop.request)
-		request_return(
-			machine->stop.request, json_pack("{s:s, s:I}", "how", machine->stop.how,
-						       "after_ms", (json_int_t)after_ms));
-	machine->stop.request = NULL;
-}
-
-static const char *end_reason(const struct machine *machine)
-{
-	const char *how = machine->stop.how ? machine->stop.how : "";
-
-	if (machine->end.failure != POSTERN_DONE)
-		return machine->end.message;
-	return strcmp(how, "quit") == 0 || strcmp(how, "kill") == 0 ? "Forced to stop"
-								    : "Clean shutdown";
-}
-
-static void record_end(struct machine *machine)
-{
-	AUTO_JSON json_t *record = json_pack("{s:s, s:s, s:I, s:I, s:o}", "status",
-		machine->end.failure == POSTERN_DONE ? "stopped" : "failed", "reason",
-		end_reason(machine), "uptime_ms",
-		(json_int_t)((clock_ns(CLOCK_BOOTTIME) - machine->started) / NSEC_PER_MSEC),
-		"ended", (json_int_t)time(NULL), "console",
-		console_last_lines(&machine->console, CONSOLE_LINES));
-	int r = record ? file_replace_json(machine->dir_fd, VM_FILE_END, record) : -ENOMEM;
-
-	if (r < 0)
-		log_error("the end cannot be recorded: %s", strerror(-r));
-}
-
-void machine_end(struct machine *machine)
-{
-	char path[PATH_MAX], ready_path[PATH_MAX];
-	uint64_t stop_ms = 0;
-
-	if (machine->stop.started)
-		stop_ms = (monotonic_ns() - machine->stop.started) / NSEC_PER_MSEC;
-	machine->state = MACHINE_ENDED;
-	loop_timer_del(&machine->ready_deadline);
-	loop_timer_del(&machine->stop.timer);
-	remount_stop(&machine->remount);
-	ready_close(&machine->ready);
-	if (machine->vmm)
-		machine->driver->detach(machine->vmm);
-	machine->vmm = NULL;
-	/* The VMM first: what it still writes to its helpers is taken. */
-	process_signal(&machine->qemu, SIGKILL);
-	for (size_t i = 0; i < VM_ROOT_PORTS; i++)
-		if (machine->shares[i].state != SHARE_FREE)
-			share_stop(&machine->shares[i]);
-	processes_done(&machine->processes);
-	console_close(&machine->console);
-	record_end(machine);
-	(void)machine_path(machine, path, VM_FILE_VSOCK);
-	(void)snprintf(ready_path, sizeof(ready_path), "%.4000s_%d", path, POSTERN_READY_PORT);
-	(void)unlink(path);
-	(void)unlink(ready_path);
-	(void)unlinkat(machine->dir_fd, VM_FILE_CONTROL, 0);
-	/* Nothing of it is left: who hears of the end may launch the name again at once. */
-	(void)close(SUPERVISOR_FD_LOCK);
-	control_event(
-		&machine->control, json_pack("{s:s, s:s}", "name", "state", "state", "ended"));
-	answer_open(machine, stop_ms);
-	control_close(&machine->control, CLOSE_MS);
 }

@@ -45,44 +45,6 @@ static struct postern_client *client_new(const struct postern_options *options)
 	return client;
 }
 
-/* The one line of a hybrid socket. In one write: some proxies read it in one piece only. */
-static int say_connect(struct postern_client *client)
-{
-	char line[PROXY_LINE_MAX];
-	int n = snprintf(line, sizeof(line), "CONNECT %u\n", client->address.port);
-
-	if (send(client->fd, line, (size_t)n, MSG_NOSIGNAL) != n)
-		return errno ? -errno : -EIO;
-	client->phase = CLIENT_PROXY;
-	return 0;
-}
-
-/* The stream stands: what comes first on it. */
-static int connected(struct postern_client *client)
-{
-	return client->address.hybrid ? say_connect(client) : client_say_hello(client);
-}
-
-static int start_connect(struct postern_client *client)
-{
-	client->fd = socket(
-		client->address.socket.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (client->fd < 0)
-		return -errno;
-	client->phase = CLIENT_CONNECTING;
-	if (connect(client->fd, (struct sockaddr *)&client->address.socket, client->address.len) ==
-		0)
-		return connected(client);
-	return errno == EINPROGRESS ? 0 : -errno;
-}
-
-static enum postern_failure failure_of_connect(int r)
-{
-	return r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -EACCES || r == -EPERM
-		       ? POSTERN_REFUSED
-		       : POSTERN_ABSENT;
-}
-
 int postern_client_start(const char *address, const struct postern_options *options,
 	struct postern_client **ret_client, struct postern_error *error)
 {
@@ -96,9 +58,9 @@ int postern_client_start(const char *address, const struct postern_options *opti
 	if (r < 0) {
 		error_set(error, POSTERN_USAGE, 0, "%.200s: %s", address, why);
 	} else {
-		r = start_connect(client);
+		r = client_connect(client);
 		if (r < 0)
-			error_set(error, failure_of_connect(r), -r, "%.200s: %s", address,
+			error_set(error, client_failure_of_connect(r), -r, "%.200s: %s", address,
 				strerror(-r));
 	}
 	if (r < 0) {
@@ -208,54 +170,6 @@ static int flush(struct postern_client *client)
 	return 0;
 }
 
-static int finish_connect(struct postern_client *client)
-{
-	socklen_t len = sizeof(int);
-	struct pollfd wait = {.fd = client->fd, .events = POLLOUT};
-	int error = 0;
-
-	if (poll(&wait, 1, 0) == 0)
-		return 0;
-	if (getsockopt(client->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
-		return -errno;
-	return error ? -error : connected(client);
-}
-
-/* Takes the proxy's line byte by byte: what follows it belongs to the agent. */
-static int take_line(struct postern_client *client)
-{
-	char byte;
-	ssize_t n;
-
-	while ((n = read(client->fd, &byte, 1)) == 1) {
-		if (byte == '\n') {
-			client->line[client->line_len] = '\0';
-			if (strncmp(client->line, "OK ", 3) != 0)
-				return -EPROTO;
-			return client_say_hello(client);
-		}
-		if (client->line_len == PROXY_LINE_MAX)
-			return -EPROTO;
-		client->line[client->line_len++] = byte;
-	}
-	if (n == 0)
-		return -ECONNREFUSED;
-	return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-}
-
-static int fail_connect(struct postern_client *client, int r, struct postern_error *error)
-{
-	if (r == -EPROTO)
-		error_set(error, POSTERN_PROTOCOL, 0, "the socket did not answer CONNECT with OK");
-	else if (client->phase == CLIENT_PROXY)
-		error_set(error, POSTERN_ABSENT, -r,
-			"nobody in the guest listens on vsock port %u (is the agent running?)",
-			client->address.port);
-	else
-		error_set(error, failure_of_connect(r), -r, "cannot connect: %s", strerror(-r));
-	return client_end(client, r, error);
-}
-
 static int take_frames(struct postern_client *client, struct postern_error *error)
 {
 	const uint8_t *body;
@@ -324,16 +238,13 @@ static int check_times(struct postern_client *client, struct postern_error *erro
 
 int postern_client_dispatch(struct postern_client *client, struct postern_error *error)
 {
-	int r = 0;
+	int r;
 
 	if (client->phase == CLIENT_ENDED)
 		return -ENOTCONN;
-	if (client->phase == CLIENT_CONNECTING)
-		r = finish_connect(client);
-	if (r == 0 && client->phase == CLIENT_PROXY)
-		r = take_line(client);
+	r = client_go_on_connecting(client, error);
 	if (r < 0)
-		return fail_connect(client, r, error);
+		return r;
 	if (client->phase >= CLIENT_HELLO) {
 		r = flush(client);
 		/* What the agent said before it closed is still to be read. */

@@ -60,5 +60,14 @@ void client_notify(struct postern_client *client, const struct postern_notificat
 
 void client_drop_subscriptions(struct postern_client *client);
 
+/* Begins to connect to client->address. 0 or -errno. */
+int client_connect(struct postern_client *client);
+
+/* Does what can be done until the hello is queued; nothing behind that. 0, or -errno through
+ * client_end(). */
+int client_go_on_connecting(struct postern_client *client, struct postern_error *error);
+
+enum postern_failure client_failure_of_connect(int negative_errno);
+
 /* Queues a Hello. */
 int client_say_hello(struct postern_client *client);
