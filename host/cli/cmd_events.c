@@ -25,12 +25,14 @@ static const struct cli_option options[] = {
 	{0},
 };
 
+#define GOING_MS 2000 /* from the agent's end to the machine's word that it goes down */
+
 /* What is followed: the guest's events, the machine's own, or both. */
 struct watch {
 	struct cli *cli;
 	struct postern_client *client; /* NULL: none of the guest */
 	struct postern_vm_watch *vm;   /* NULL: none of the machine */
-	bool ended;                    /* the machine, and it said so */
+	bool stopping, ended;          /* the machine, as it said */
 	uint64_t left;                 /* events still to be shown */
 };
 
@@ -143,27 +145,39 @@ static int open_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
-static bool is_end(const struct postern_vm_event *event)
+static bool is_state(const struct postern_vm_event *event, const char *payload)
 {
-	return strcmp(event->topic, "vm.state") == 0 &&
-	       strcmp(event->payload, "{\"state\":\"ended\"}") == 0;
+	return strcmp(event->topic, "vm.state") == 0 && strcmp(event->payload, payload) == 0;
 }
 
-/* Shows what the machine has told. 0 or -errno with *error. */
-static int show_vm(struct watch *watch, struct postern_error *error)
+/* Shows the next that the machine tells within the time. 1, 0 for none, or -errno with *error. */
+static int show_vm(struct watch *watch, int timeout_ms, struct postern_error *error)
 {
 	struct postern_vm_event event;
-	int r = 0;
+	int r = postern_vm_watch_next(watch->vm, timeout_ms, &event, error);
 
-	while (watch->vm && watch->left > 0 &&
-		(r = postern_vm_watch_next(watch->vm, 0, &event, error)) > 0) {
-		watch->ended = watch->ended || is_end(&event);
-		if (!wants_vm(watch->cli, event.topic))
-			continue;
+	if (r <= 0)
+		return r;
+	watch->ended = watch->ended || is_state(&event, "{\"state\":\"ended\"}");
+	watch->stopping = watch->stopping || is_state(&event, "{\"state\":\"stopping\"}");
+	if (wants_vm(watch->cli, event.topic)) {
 		watch->left--;
 		event_show_vm(watch->cli, &event);
 	}
-	return r;
+	return 1;
+}
+
+/* The agent is lost: because the machine goes down? That may be told a moment later. */
+static bool goes_down(struct watch *watch)
+{
+	uint64_t until = monotonic_ns() + GOING_MS * NSEC_PER_MSEC;
+	struct postern_error error = {0};
+
+	while (watch->vm && watch->left > 0 && !watch->stopping && !watch->ended)
+		if (show_vm(watch, ms_until(until), &error) <= 0)
+			break;
+	postern_error_clear(&error);
+	return watch->stopping || watch->ended;
 }
 
 /* Waits for any of them, until the time (UINT64_MAX: for ever) at most. False: asked to end. */
@@ -171,7 +185,7 @@ static bool wait_any(const struct watch *watch, int signals, uint64_t until)
 {
 	struct pollfd fds[] = {{.fd = signals, .events = POLLIN}, {.fd = -1}, {.fd = -1}};
 
-	if (watch->vm)
+	if (watch->vm && !watch->ended)
 		fds[1] = (struct pollfd){.fd = postern_vm_watch_fd(watch->vm), .events = POLLIN};
 	if (watch->client) {
 		uint64_t deadline = postern_client_deadline(watch->client);
@@ -184,27 +198,38 @@ static bool wait_any(const struct watch *watch, int signals, uint64_t until)
 	return !fds[0].revents;
 }
 
+/* Shows what there is, without waiting. 0, or -errno with *error. */
+static int show_all(struct watch *watch, struct postern_error *error)
+{
+	int r = 0;
+
+	/* The machine first: it knows why the guest is lost. */
+	while (watch->vm && watch->left > 0 && !watch->ended && (r = show_vm(watch, 0, error)) > 0)
+		;
+	if (r < 0 || !watch->client)
+		return r;
+	r = postern_client_dispatch(watch->client, error);
+	if (r < 0 && goes_down(watch)) {
+		/* What is left is the machine's end. */
+		postern_error_clear(error);
+		postern_client_close(watch->client);
+		watch->client = NULL;
+		r = 0;
+	}
+	return r;
+}
+
 static int follow(struct watch *watch, uint64_t until)
 {
 	AUTO_CLOSE int signals = open_signals();
 	struct postern_error error = {0};
 	int r;
 
-	for (;;) {
-		/* The machine first: it knows why the guest is lost. */
-		r = show_vm(watch, &error);
-		if (r < 0 || (watch->ended && !watch->client))
-			break;
-		if (watch->client)
-			r = postern_client_dispatch(watch->client, &error);
-		if (r < 0 || watch->left == 0 || monotonic_ns() >= until ||
-			!wait_any(watch, signals, until))
-			break;
-	}
-	if (r < 0 && !(watch->ended && !watch->client))
-		return cli_fail(watch->cli, &error);
-	postern_error_clear(&error);
-	return POSTERN_DONE;
+	do
+		r = show_all(watch, &error);
+	while (r == 0 && watch->left > 0 && (watch->client || !watch->ended) &&
+		monotonic_ns() < until && wait_any(watch, signals, until));
+	return r < 0 ? cli_fail(watch->cli, &error) : POSTERN_DONE;
 }
 
 static int start(struct watch *watch, const struct postern_subscribe *subscribe)

@@ -169,7 +169,7 @@ run postern ports $VM
 
 step "The guest is asked to go down, and nothing is left behind."
 run postern stop $VM
-happened "vm.state *stopping"
+happened "vm.state *ended"
 stop_events
 run postern list
 

@@ -56,7 +56,15 @@ def test_launch_list_stop(host):
     table = host.run("list")[0].splitlines()
     assert table[0].split() == ["Guest", "Status", "Uptime", "CID", "Problems"]
     assert table[1].split()[:2] == ["web", "Running"]
+    events = host.start("events", "web", "--snapshot")
+    while "vm.state " not in events.stdout.readline():
+        pass
     out, _ = host.run("stop", "web")
+    # Who follows the machine sees it go, and that is no failure.
+    told, err = events.communicate(timeout=20)
+    assert events.returncode == 0 and err == ""
+    assert [line.split()[1:] for line in told.splitlines() if " vm." in line] == [
+        ["vm.state", "stopping"], ["vm.state", "ended"]]
     assert out.startswith("Guest finished stopping in ") and out.endswith("ms\n")
     info = host.info("web")
     assert info["status"] == "stopped" and info["reason"] == "Clean shutdown"
