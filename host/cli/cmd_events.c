@@ -255,8 +255,8 @@ static int start(struct watch *watch, const struct postern_subscribe *subscribe)
 static int run(struct cli *cli)
 {
 	struct watch watch = {.cli = cli};
-	struct postern_subscribe subscribe;
-	struct postern_cursor after;
+	struct postern_subscribe subscribe = {0};
+	struct postern_cursor after = {0};
 	AUTO_FREE const char **topics = calloc((size_t)cli->n_words + 1, sizeof(*topics));
 	uint64_t for_ms;
 	int r;

@@ -126,6 +126,10 @@ int share_start(struct share *share, const struct share_config *config, char ret
 /* Takes a share that the VMM serves by itself from its start on (9p). 0 or -errno with *error. */
 int share_take(struct share *share, const struct share_config *config, struct postern_error *error);
 
+/* Where its virtiofsd listens until the VMM has connected; path has PATH_MAX bytes, and is
+ * returned. */
+const char *share_socket_path(const struct share *share, char path[PATH_MAX]);
+
 /* Ends its virtiofsd, if it has one, and empties it. */
 void share_stop(struct share *share);
 

@@ -56,7 +56,8 @@ int ready_open(struct ready *ready, struct loop *loop, const char *address, cons
 	void (*fn)(void *ctx, const struct postern_peer *peer), void *ctx);
 
 /* The guest boots, and has patience_ms for it: waits for a hint. Without any the first hello comes
- * after 20 s or half of the patience, whichever is less, then each 30 s until one is answered. */
+ * after 20 s or half of the patience, whichever is less, then after twice that and so on, in the
+ * end each 30 s, until one is answered. */
 void ready_start(struct ready *ready, uint32_t patience_ms);
 
 /* No more hellos but after a hint. */

@@ -41,9 +41,11 @@ int client_connect(struct postern_client *client)
 	return errno == EINPROGRESS ? 0 : -errno;
 }
 
-enum postern_failure client_failure_of_connect(int r)
+enum postern_failure client_failure_of_connect(int negative_errno)
 {
-	return r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -EACCES || r == -EPERM
+	return negative_errno == -ENOMEM || negative_errno == -EMFILE ||
+			       negative_errno == -ENFILE || negative_errno == -EACCES ||
+			       negative_errno == -EPERM
 		       ? POSTERN_REFUSED
 		       : POSTERN_ABSENT;
 }

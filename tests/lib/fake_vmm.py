@@ -127,6 +127,8 @@ def install(folder, guest, host):
     build = os.environ.get("POSTERN_BUILD", "build")
     for name in ("qemu", "vsockd"):
         program = f"{folder}/{'postern-vsockd' if name == 'vsockd' else name}"
+        if os.path.exists(program):
+            continue  # a new one would be another QEMU
         with open(program, "w") as file:
             file.write(f"#!/bin/sh\nexport POSTERN_BUILD={os.path.abspath(build)}\n"
                        f'exec /usr/bin/python3 -B {os.path.abspath(__file__)} {name} {folder} "$@"\n')
