@@ -7,6 +7,8 @@
 #include "proto/cleanup.h"
 #include "proto/client/text.h"
 
+static void show(const char *format, va_list args) __attribute__((format(printf, 1, 0)));
+
 static void show(const char *format, va_list args)
 {
 	AUTO_FREE char *raw = NULL, *escaped = NULL;

@@ -201,7 +201,7 @@ static int shares_from_json(
 
 	json_array_foreach(shares, i, entry)
 	{
-		struct share_config share;
+		struct share_config share = {0};
 		int r = share_config_from_json(entry, &share, error);
 
 		if (r < 0)
