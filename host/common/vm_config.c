@@ -206,7 +206,8 @@ static int shares_from_json(
 
 		if (r < 0)
 			return r;
-		if (vm_config_find_share(config, share.tag) >= 0 || i >= VM_ROOT_PORTS)
+		if (!share.tag || vm_config_find_share(config, share.tag) >= 0 ||
+			i >= VM_ROOT_PORTS)
 			return fail(error, POSTERN_USAGE, EINVAL,
 				"shares: at most %d, each with a tag of its own", VM_ROOT_PORTS);
 		if (vm_config_add_share(config, &share) < 0)

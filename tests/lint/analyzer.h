@@ -10,9 +10,12 @@
 #include <string.h>
 
 #undef strdup
+#undef strndup
 void *unseen_malloc(size_t size);
 void *unseen_calloc(size_t n, size_t size);
 char *unseen_strdup(const char *text);
-#define malloc(size)    unseen_malloc(size)
-#define calloc(n, size) unseen_calloc(n, size)
-#define strdup(text)    unseen_strdup(text)
+char *unseen_strndup(const char *text, size_t most);
+#define malloc(size)        unseen_malloc(size)
+#define calloc(n, size)     unseen_calloc(n, size)
+#define strdup(text)        unseen_strdup(text)
+#define strndup(text, most) unseen_strndup(text, most)

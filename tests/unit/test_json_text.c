@@ -7,8 +7,8 @@
 UNIT(any_string_is_ascii_and_comes_back)
 {
 	static const char *const strings[] = {"", "plain", "\x1b[31m\a\n\r\t\"\\", "\x7f",
-		"a\x7f\x7f\x7f\x62",
-		"\xc2\x9b", "\xe2\x80\xae", "\xf0\x9f\x9a\xaa", "\\u007f", "\\\x7f"};
+		"a\x7f\x7f\x7f\x62", "\xc2\x9b", "\xe2\x80\xae", "\xf0\x9f\x9a\xaa", "\\u007f",
+		"\\\x7f"};
 
 	for (size_t i = 0; i < sizeof(strings) / sizeof(*strings); i++)
 		for (unsigned int indent = 0; indent < 4; indent += 2) {
