@@ -130,7 +130,7 @@ def test_the_guest_reaches_the_host_after_a_reset(vm):
 
 def test_a_caller_is_told_of_the_end(vm, host):
     """Neither an idle connection nor an open request hangs when the machine is reset under it."""
-    with vm.client(timeout=20) as client:
+    with vm.client(timeout=60) as client:
         client.start("mounts.mount", type="ext4", source=b"/dev/none", target=b"/mnt", wait_ms=9000)
         client.call("system.ping")
         start = time.monotonic()
@@ -138,5 +138,6 @@ def test_a_caller_is_told_of_the_end(vm, host):
         with pytest.raises((Closed, ConnectionError)):
             while True:
                 client.dispatch()
-        assert time.monotonic() - start < 15
+        # At the latest when the next kernel finds the device, however busy the host is.
+        assert time.monotonic() - start < 40
     host.until(lambda: host.info("web")["state"] == "ready", 40)
