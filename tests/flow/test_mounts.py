@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """mounts.*, shares.* and their notifications, on file systems of this machine's own kernel."""
 
+import contextlib
 import os
 import signal
 import struct
@@ -673,9 +674,8 @@ def test_a_writable_overlay(client, target):
 @pytest.fixture
 def quarantine(agent):
     """Has every process of the agent believe that somebody hangs on the device of a path."""
-    fds = f"/proc/{agent.process.pid}/fd"
-    path, = [f"{fds}/{fd}" for fd in os.listdir(fds)
-             if "memfd:quarantine" in os.readlink(f"{fds}/{fd}") and is_writable(agent.process.pid, fd)]
+    path, = [path for path in descriptors(agent.process.pid, "memfd:quarantine")
+             if is_writable(agent.process.pid, os.path.basename(path))]
 
     def write(place=None, writes_only=False):
         device = os.lstat(place).st_dev if place else 0
@@ -684,6 +684,14 @@ def quarantine(agent):
 
     yield write
     write()
+
+
+def descriptors(pid, name):
+    """Those of a process that lead to what is called so; others come and go meanwhile."""
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            if name in os.readlink(f"/proc/{pid}/fd/{fd}"):
+                yield f"/proc/{pid}/fd/{fd}"
 
 
 def is_writable(pid, fd):
