@@ -133,24 +133,6 @@ static uint8_t *put_repeated(
 	return packed ? put_tag(put_varint(at, (uint64_t)(end - at)), field, WIRE_BYTES) : at;
 }
 
-/* Whether a field that is not repeated has a value to send. */
-static bool is_there(const ProtobufCFieldDescriptor *field, const char *message)
-{
-	const void *quantifier = message + field->quantifier_offset;
-	const void *const *pointer = (const void *const *)(const void *)(message + field->offset);
-
-	if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) {
-		if (*(const uint32_t *)quantifier != field->id)
-			return false;
-	} else if (field->label == PROTOBUF_C_LABEL_REQUIRED) {
-		return true;
-	}
-	if (field->type == PROTOBUF_C_TYPE_STRING || field->type == PROTOBUF_C_TYPE_MESSAGE)
-		return *pointer && *pointer != field->default_value;
-	return (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) ||
-	       *(const protobuf_c_boolean *)quantifier;
-}
-
 static uint8_t *put_message(uint8_t *start, uint8_t *at, const ProtobufCMessage *message)
 {
 	const ProtobufCMessageDescriptor *type = message->descriptor;
@@ -166,7 +148,7 @@ static uint8_t *put_message(uint8_t *start, uint8_t *at, const ProtobufCMessage 
 
 		if (field->label == PROTOBUF_C_LABEL_REPEATED) {
 			at = put_repeated(start, at, field, base);
-		} else if (is_there(field, base)) {
+		} else if (wire_is_present(field, message)) {
 			at = put_value(start, at, field->type, base + field->offset);
 			if (at)
 				at = put_tag(at, field, wire_of(field->type));

@@ -10,21 +10,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
-
-static int write_all(int fd, const char *data, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
+#include "write.h"
 
 int replace_file(int dir, const char *name, mode_t mode, const void *data, size_t len)
 {

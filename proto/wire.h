@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Facts of the protobuf encoding and of libprotobuf-c's structures, for encode.c and decode.c. */
+/* Facts of the protobuf encoding and of libprotobuf-c's structures, for all who walk both. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>
@@ -52,4 +52,23 @@ static inline size_t wire_member_size(ProtobufCType type)
 	default:
 		return 4;
 	}
+}
+
+/* Whether a field that is not repeated has a value: by its oneof's case, its pointer, or its has_.
+ */
+static inline bool wire_is_present(
+	const ProtobufCFieldDescriptor *field, const ProtobufCMessage *message)
+{
+	const void *quantifier = (const char *)message + field->quantifier_offset;
+	const void *value = (const char *)message + field->offset;
+	bool oneof = field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF;
+
+	if (oneof && *(const uint32_t *)quantifier != field->id)
+		return false;
+	if (field->label == PROTOBUF_C_LABEL_REQUIRED)
+		return true;
+	if (field->type == PROTOBUF_C_TYPE_STRING || field->type == PROTOBUF_C_TYPE_MESSAGE)
+		return *(const void *const *)value &&
+		       *(const void *const *)value != field->default_value;
+	return oneof || *(const protobuf_c_boolean *)quantifier;
 }

@@ -25,7 +25,7 @@
 static struct worker worker = {.broker = INNER_FD, .reply = -EBADF, .quarantine = -EBADF};
 
 /* Writes all of it; the session's end of the pipe may be full for a while. */
-static int write_all(int fd, struct iovec *iov, int n)
+static int write_parts(int fd, struct iovec *iov, int n)
 {
 	while (n > 0) {
 		ssize_t written = writev(fd, iov, n);
@@ -52,7 +52,7 @@ static int emit(struct call *call, bool last)
 	size_t len = buffer_len(call->out);
 	struct reply_head head = {.len = (uint32_t)len, .last = last};
 	struct iovec iov[] = {{&head, sizeof(head)}, {buffer_front(call->out), len}};
-	int r = write_all(worker.reply, iov, 2);
+	int r = write_parts(worker.reply, iov, 2);
 
 	buffer_consume(call->out, len);
 	return r;

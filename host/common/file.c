@@ -14,25 +14,9 @@
 #include "host/common/json_line.h"
 #include "proto/cleanup.h"
 #include "proto/client/json_text.h"
+#include "proto/write.h"
 
 #define JSON_FILE_MAX (1u << 20)
-
-int write_all(int fd, const void *data, size_t len)
-{
-	const char *at = data;
-
-	while (len > 0) {
-		ssize_t n = write(fd, at, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		at += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
 
 static int read_to_end(int fd, size_t limit, char **ret_text, size_t *ret_len)
 {

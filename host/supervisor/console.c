@@ -8,9 +8,9 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "host/common/file.h"
 #include "proto/cleanup.h"
 #include "proto/client/text.h"
+#include "proto/write.h"
 
 static int begin_file(struct console *console)
 {

@@ -15,6 +15,7 @@
 #include "proto/limits.h"
 #include "proto/utf8.h"
 #include "proto/verify.h"
+#include "proto/wire.h"
 
 static bool is_text(const uint8_t *bytes, size_t len)
 {
@@ -99,42 +100,6 @@ static json_t *from_value(const ProtobufCFieldDescriptor *field, const void *at)
 	return NULL;
 }
 
-static size_t size_of(ProtobufCType type)
-{
-	switch (type) {
-	case PROTOBUF_C_TYPE_INT64:
-	case PROTOBUF_C_TYPE_SINT64:
-	case PROTOBUF_C_TYPE_SFIXED64:
-	case PROTOBUF_C_TYPE_UINT64:
-	case PROTOBUF_C_TYPE_FIXED64:
-	case PROTOBUF_C_TYPE_DOUBLE:
-		return 8;
-	case PROTOBUF_C_TYPE_STRING:
-	case PROTOBUF_C_TYPE_MESSAGE:
-		return sizeof(void *);
-	case PROTOBUF_C_TYPE_BYTES:
-		return sizeof(ProtobufCBinaryData);
-	case PROTOBUF_C_TYPE_BOOL:
-		return sizeof(protobuf_c_boolean);
-	default:
-		return 4;
-	}
-}
-
-/* An optional field that is there: by its has_ flag, its oneof case, or its pointer. */
-static bool is_present(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
-{
-	const void *quantifier = (const char *)message + field->quantifier_offset;
-	const void *value = (const char *)message + field->offset;
-
-	if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)
-		return *(const uint32_t *)quantifier == field->id;
-	if (field->type == PROTOBUF_C_TYPE_STRING || field->type == PROTOBUF_C_TYPE_MESSAGE)
-		return *(const void *const *)value &&
-		       *(const void *const *)value != field->default_value;
-	return *(const protobuf_c_boolean *)quantifier;
-}
-
 static json_t *from_field(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
 {
 	const char *value = (const char *)message + field->offset;
@@ -148,8 +113,8 @@ static json_t *from_field(const ProtobufCMessage *message, const ProtobufCFieldD
 	elements = *(const char *const *)value;
 	array = json_array();
 	for (size_t i = 0; array && i < n; i++)
-		if (json_array_append_new(
-			    array, from_value(field, elements + i * size_of(field->type))) < 0) {
+		if (json_array_append_new(array,
+			    from_value(field, elements + i * wire_member_size(field->type))) < 0) {
 			json_decref(array);
 			array = NULL;
 		}
@@ -164,7 +129,7 @@ static json_t *from_message(const ProtobufCMessage *message)
 	for (unsigned int i = 0; object && i < type->n_fields; i++) {
 		const ProtobufCFieldDescriptor *field = &type->fields[i];
 
-		if (field->label != PROTOBUF_C_LABEL_REPEATED && !is_present(message, field))
+		if (field->label != PROTOBUF_C_LABEL_REPEATED && !wire_is_present(field, message))
 			continue;
 		if (json_object_set_new(object, field->name, from_field(message, field)) < 0) {
 			json_decref(object);

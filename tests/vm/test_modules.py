@@ -18,12 +18,6 @@ def vm(host):
     machine.stop()
 
 
-@pytest.fixture
-def client(vm):
-    with vm.client() as connected:
-        yield connected
-
-
 def failure(call):
     with pytest.raises(Failed) as failed:
         call()

@@ -29,12 +29,6 @@ def vm():
     host.close()
 
 
-@pytest.fixture
-def client(vm):
-    with vm.client() as connected:
-        yield connected
-
-
 def inode(vm):
     try:
         return vm.witness("exists", f"{STATE}/load").split()[0]
