@@ -57,8 +57,7 @@ void arena_done(struct arena *arena)
 	free_chunks(arena);
 }
 
-/* n bytes, not zeroed. */
-static void *take(struct arena *arena, size_t n)
+void *arena_take(struct arena *arena, size_t n)
 {
 	struct arena_chunk *chunk = arena->chunks;
 	size_t size;
@@ -87,14 +86,14 @@ static void *take(struct arena *arena, size_t n)
 
 void *arena_alloc(struct arena *arena, size_t n)
 {
-	void *memory = take(arena, n);
+	void *memory = arena_take(arena, n);
 
 	return memory ? memset(memory, 0, n) : NULL;
 }
 
 void *arena_copy(struct arena *arena, const void *data, size_t n)
 {
-	unsigned char *copy = n < SIZE_MAX ? take(arena, n + 1) : NULL;
+	unsigned char *copy = n < SIZE_MAX ? arena_take(arena, n + 1) : NULL;
 
 	if (!copy)
 		return NULL;

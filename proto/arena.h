@@ -27,6 +27,9 @@ void arena_done(struct arena *arena);
 /* n zeroed bytes, aligned for any type, or NULL over the cap or without memory. */
 void *arena_alloc(struct arena *arena, size_t n);
 
+/* The same, not zeroed: for those who write all of it at once. */
+void *arena_take(struct arena *arena, size_t n);
+
 /* Copies of n bytes, and of a string; NULL as above. arena_copy() adds a NUL byte at the end. */
 void *arena_copy(struct arena *arena, const void *data, size_t n);
 char *arena_strdup(struct arena *arena, const char *text);

@@ -11,8 +11,9 @@
 
 ProtobufCMessage *decode_new(struct arena *arena, const ProtobufCMessageDescriptor *type)
 {
-	ProtobufCMessage *message = arena_alloc(arena, type->sizeof_message);
+	ProtobufCMessage *message = arena_take(arena, type->sizeof_message);
 
+	/* It copies a whole message, or clears it first. */
 	if (message)
 		protobuf_c_message_init(type, message);
 	return message;

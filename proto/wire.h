@@ -13,45 +13,39 @@ _Static_assert(sizeof(protobuf_c_boolean) == 4, "as wide as an int32");
 /* Wire types. 3 and 4 (groups), 6 and 7 are refused. */
 enum { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
 
+/* What a type's values are on the wire, and the bytes that one takes in a C structure. Each value
+ * that is read or written is looked up here. */
+static const struct wire_form {
+	uint8_t wire;
+	uint8_t member_size;
+} wire_forms[] = {
+	[PROTOBUF_C_TYPE_INT32] = {WIRE_VARINT, 4},
+	[PROTOBUF_C_TYPE_SINT32] = {WIRE_VARINT, 4},
+	[PROTOBUF_C_TYPE_SFIXED32] = {WIRE_32, 4},
+	[PROTOBUF_C_TYPE_INT64] = {WIRE_VARINT, 8},
+	[PROTOBUF_C_TYPE_SINT64] = {WIRE_VARINT, 8},
+	[PROTOBUF_C_TYPE_SFIXED64] = {WIRE_64, 8},
+	[PROTOBUF_C_TYPE_UINT32] = {WIRE_VARINT, 4},
+	[PROTOBUF_C_TYPE_FIXED32] = {WIRE_32, 4},
+	[PROTOBUF_C_TYPE_UINT64] = {WIRE_VARINT, 8},
+	[PROTOBUF_C_TYPE_FIXED64] = {WIRE_64, 8},
+	[PROTOBUF_C_TYPE_FLOAT] = {WIRE_32, 4},
+	[PROTOBUF_C_TYPE_DOUBLE] = {WIRE_64, 8},
+	[PROTOBUF_C_TYPE_BOOL] = {WIRE_VARINT, 4},
+	[PROTOBUF_C_TYPE_ENUM] = {WIRE_VARINT, 4},
+	[PROTOBUF_C_TYPE_STRING] = {WIRE_BYTES, sizeof(void *)},
+	[PROTOBUF_C_TYPE_BYTES] = {WIRE_BYTES, sizeof(ProtobufCBinaryData)},
+	[PROTOBUF_C_TYPE_MESSAGE] = {WIRE_BYTES, sizeof(void *)},
+};
+
 static inline unsigned int wire_of(ProtobufCType type)
 {
-	switch (type) {
-	case PROTOBUF_C_TYPE_SFIXED32:
-	case PROTOBUF_C_TYPE_FIXED32:
-	case PROTOBUF_C_TYPE_FLOAT:
-		return WIRE_32;
-	case PROTOBUF_C_TYPE_SFIXED64:
-	case PROTOBUF_C_TYPE_FIXED64:
-	case PROTOBUF_C_TYPE_DOUBLE:
-		return WIRE_64;
-	case PROTOBUF_C_TYPE_STRING:
-	case PROTOBUF_C_TYPE_BYTES:
-	case PROTOBUF_C_TYPE_MESSAGE:
-		return WIRE_BYTES;
-	default:
-		return WIRE_VARINT;
-	}
+	return wire_forms[type].wire;
 }
 
-/* Bytes that one value takes in a C structure. */
 static inline size_t wire_member_size(ProtobufCType type)
 {
-	switch (type) {
-	case PROTOBUF_C_TYPE_INT64:
-	case PROTOBUF_C_TYPE_UINT64:
-	case PROTOBUF_C_TYPE_SINT64:
-	case PROTOBUF_C_TYPE_SFIXED64:
-	case PROTOBUF_C_TYPE_FIXED64:
-	case PROTOBUF_C_TYPE_DOUBLE:
-		return 8;
-	case PROTOBUF_C_TYPE_STRING:
-	case PROTOBUF_C_TYPE_MESSAGE:
-		return sizeof(void *);
-	case PROTOBUF_C_TYPE_BYTES:
-		return sizeof(ProtobufCBinaryData);
-	default:
-		return 4;
-	}
+	return wire_forms[type].member_size;
 }
 
 /* Whether a field that is not repeated has a value: by its oneof's case, its pointer, or its has_.
