@@ -29,15 +29,14 @@ enum inner_kind {
 	INNER_EVENTS,    /* fd: the pair's end whose other end the watcher has; arg: 0 or errno */
 	INNER_STOP,      /* say goodbye and leave */
 	/* session -> broker */
-	INNER_CALL,   /* id, method, deadline, arg: the caller's max_frame; fds: reply, body unless
-		       * empty
-		       */
+	INNER_CALL,   /* id, method, deadline, arg: the caller's max_frame, aux: the id that the
+		       * answer bears; fds: reply, body unless empty */
 	INNER_CANCEL, /* id */
 	INNER_WANT_FOOTPRINT, /* id */
 	INNER_WANT_EVENTS,
 	/* broker -> worker; struct worker_facts */
-	INNER_RUN,     /* id, method, deadline, arg: max_frame; fds: reply, verdicts, quarantine,
-			  body unless empty */
+	INNER_RUN,     /* id: that of the answer; method, deadline, arg: max_frame; fds: reply,
+			* verdicts, quarantine, body unless empty */
 	INNER_SETTLE,  /* the same; aux: enum ended_why */
 	INNER_SAVE,    /* fd: the load history, to be written to the state folder */
 	INNER_RESTORE, /* arg: number of the persistent share to be mounted again */
@@ -70,7 +69,7 @@ struct inner_message {
 	uint32_t magic;
 	uint16_t kind;
 	uint16_t method;   /* row */
-	uint64_t id;       /* of the caller's request */
+	uint64_t id;       /* the session's number of a request, never used twice */
 	uint64_t deadline; /* CLOCK_MONOTONIC, ns */
 	uint64_t arg;
 	uint64_t aux;

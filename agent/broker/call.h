@@ -15,7 +15,8 @@ struct call {
 	struct broker *broker;
 	struct session *session; /* NULL once the connection is gone: the call goes on to its end */
 	struct child *child;     /* NULL while it waits, and once it is on the stuck list */
-	uint64_t id;
+	uint64_t id;             /* the session's number of it */
+	uint64_t answer_id;      /* the caller's, for the answer */
 	enum method method;
 	uint64_t deadline;
 	uint64_t max_frame;

@@ -110,16 +110,29 @@ static bool takes_input(const struct session *session)
 	return !session->stopping || session->phase == CLOSING;
 }
 
+/* What waited for the peer to read adds to the output again. True when there is more to write. */
+static bool go_on(struct session *session)
+{
+	if (!session->waits_for_room || conn_paused(session))
+		return false;
+	session->waits_for_room = false;
+	request_resume_pipes(session);
+	events_resume(session);
+	return buffer_len(&session->out) > 0;
+}
+
 void conn_update(struct session *session)
 {
 	uint32_t events = 0;
 
 	if (session->stopping && session->phase == SERVING && session->requests_n == 0)
 		say_stopping(session);
-	if (!flush(session)) {
-		leave(session);
-		return;
-	}
+	do {
+		if (!flush(session)) {
+			leave(session);
+			return;
+		}
+	} while (go_on(session));
 	if (buffer_len(&session->out) > 0) {
 		events |= EPOLLOUT;
 		if (!session->stall.loop) {
@@ -246,16 +259,17 @@ static void on_slow(struct loop_timer *timer)
 	conn_update(session);
 }
 
-/* One deadline for a whole frame, not for each of its bytes. */
+/* One deadline for a whole frame, not for each of its bytes; and each frame has its own. */
 static void set_frame_timer(struct session *session)
 {
+	uint64_t at = session->reader.started_ns + FRAME_DEADLINE_MS * NSEC_PER_MSEC;
+
 	if (session->phase != SERVING || session->stopping)
 		return;
 	if (session->reader.started_ns == 0 || conn_paused(session))
 		loop_timer_del(&session->timer);
-	else if (!session->timer.loop)
-		loop_timer_set(&session->loop, &session->timer,
-			session->reader.started_ns + FRAME_DEADLINE_MS * NSEC_PER_MSEC);
+	else if (!session->timer.loop || session->timer.at != at)
+		loop_timer_set(&session->loop, &session->timer, at);
 }
 
 static void take_eof(struct session *session)
@@ -288,14 +302,6 @@ static void on_socket(struct loop_io *io, uint32_t events)
 	}
 	if (session->loop.stop)
 		return;
-	if (events & EPOLLOUT) {
-		if (!flush(session)) {
-			leave(session);
-			return;
-		}
-		request_resume_pipes(session);
-		events_resume(session);
-	}
 	if (session->phase != CLOSING)
 		take_frames(session);
 	set_frame_timer(session);

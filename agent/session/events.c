@@ -11,7 +11,7 @@
 #include "agent/session/session.h"
 #include "notifications.pb-c.h"
 #include "proto/cleanup.h"
-#include "proto/log.h"
+#include "proto/encode.h"
 
 static struct subscription *find(struct session *session, uint64_t number)
 {
@@ -27,31 +27,46 @@ static void forget(struct subscription *subscription)
 	*subscription = (struct subscription){.snapshot = -EBADF};
 }
 
-static void notify(struct session *session, const struct events_packet *packet, uint8_t *payload,
-	bool snapshot)
+static int append(struct session *session, const struct events_packet *packet, uint32_t topic,
+	ProtobufCBinaryData payload, bool snapshot)
 {
 	Postern__V1__FromAgent from = POSTERN__V1__FROM_AGENT__INIT;
 	Postern__V1__Notification notification = POSTERN__V1__NOTIFICATION__INIT;
 
-	if (packet->topic >= TOPIC_COUNT)
-		return;
 	notification.has_subscription = true;
 	notification.subscription = packet->subscription;
-	notification.topic = (char *)topic_rows[packet->topic].name;
+	notification.topic = (char *)topic_rows[topic].name;
 	notification.has_epoch = notification.has_seq = notification.has_time_ns = true;
 	notification.epoch = packet->epoch;
 	notification.seq = packet->seq;
 	notification.time_ns = packet->time_ns;
 	notification.has_payload = true;
-	notification.payload.data = payload;
-	notification.payload.len = packet->payload_len;
+	notification.payload = payload;
 	notification.has_snapshot = snapshot;
 	notification.snapshot = snapshot;
 	from.kind_case = POSTERN__V1__FROM_AGENT__KIND_NOTIFICATION;
 	from.notification = &notification;
-	if (frame_append(&session->out, &from.base, session->max_frame) == -EMSGSIZE)
-		log_warning("an event is larger than the frames that %s takes",
-			session->facts.identity);
+	return frame_append(&session->out, &from.base, session->max_frame);
+}
+
+/* What does not fit into the frames that the peer takes is lost, which is not kept from it. */
+static void notify(struct session *session, const struct events_packet *packet, uint8_t *payload,
+	bool snapshot)
+{
+	Postern__V1__NotifyGap gap = POSTERN__V1__NOTIFY_GAP__INIT;
+	int r;
+
+	if (packet->topic >= TOPIC_COUNT)
+		return;
+	r = append(session, packet, packet->topic,
+		(ProtobufCBinaryData){.len = packet->payload_len, .data = payload}, snapshot);
+	if (r == -EMSGSIZE) {
+		gap.has_missed = true;
+		gap.missed = 1;
+		r = append(session, packet, TOPIC_gap, encode_as_bytes(&gap.base), false);
+	}
+	if (r < 0)
+		loop_stop(&session->loop, 1);
 }
 
 /* Sends current state from the snapshot as far as the peer takes it. */
@@ -60,10 +75,15 @@ static void send_snapshot(struct session *session, struct subscription *subscrip
 	uint8_t payload[EVENT_PAYLOAD_MAX];
 	struct events_packet packet;
 
-	while (subscription->snapshot >= 0 && !conn_paused(session)) {
+	while (subscription->snapshot >= 0) {
 		struct iovec iov[] = {{&packet, sizeof(packet)}, {payload, sizeof(payload)}};
-		ssize_t n = preadv(subscription->snapshot, iov, 2, subscription->snapshot_at);
+		ssize_t n;
 
+		if (conn_paused(session)) {
+			session->waits_for_room = true;
+			break;
+		}
+		n = preadv(subscription->snapshot, iov, 2, subscription->snapshot_at);
 		if (n < (ssize_t)sizeof(packet) ||
 			packet.payload_len > (size_t)n - sizeof(packet)) {
 			subscription->snapshot = fd_close(subscription->snapshot);
@@ -199,6 +219,7 @@ static void on_events(struct loop_io *io, uint32_t events)
 	(void)events;
 	/* What the peer does not take stays with the watcher, whose ring is bounded. */
 	if (conn_paused(session) || snapshot_pending(session)) {
+		session->waits_for_room = true;
 		(void)loop_io_set(io, 0);
 		return;
 	}
@@ -309,8 +330,6 @@ void events_stop(struct session *session)
 
 void events_resume(struct session *session)
 {
-	if (conn_paused(session))
-		return;
 	for (size_t i = 0; i < SUBSCRIPTIONS_MAX; i++)
 		if (session->subscriptions[i].snapshot >= 0)
 			send_snapshot(session, &session->subscriptions[i]);

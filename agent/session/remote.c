@@ -59,6 +59,7 @@ static void on_pipe(struct loop_io *io, uint32_t events)
 		return;
 	}
 	if (conn_paused(session)) {
+		session->waits_for_room = true;
 		(void)loop_io_set(io, 0);
 		return;
 	}
@@ -82,8 +83,6 @@ static void on_pipe(struct loop_io *io, uint32_t events)
 
 void request_resume_pipes(struct session *session)
 {
-	if (conn_paused(session))
-		return;
 	LIST_EACH(&session->requests, node)
 	{
 		struct request *request = container_of(node, struct request, node);
@@ -131,7 +130,8 @@ static int hand_over(struct request *request, const Postern__V1__Request *from, 
 {
 	struct session *session = request->session;
 	struct inner_message message = {.kind = INNER_CALL,
-		.id = request->id,
+		.id = request->serial,
+		.aux = request->id,
 		.method = (uint16_t)request->method,
 		.deadline = deadline,
 		.arg = session->max_frame};
@@ -170,12 +170,12 @@ void remote_start(struct session *session, const Postern__V1__Request *from, enu
 
 void remote_cancel(struct request *request)
 {
-	struct inner_message message = {.kind = INNER_CANCEL, .id = request->id};
+	struct inner_message message = {.kind = INNER_CANCEL, .id = request->serial};
 
 	(void)inner_send(request->session->broker, &message, NULL, NULL, 0);
 }
 
-void request_ended(struct session *session, uint64_t id, uint32_t why)
+void request_ended(struct session *session, uint64_t serial, uint32_t why)
 {
 	static const struct {
 		Postern__V1__Code code;
@@ -191,9 +191,10 @@ void request_ended(struct session *session, uint64_t id, uint32_t why)
 		[ENDED_NO_WORKER] = {POSTERN__V1__CODE__RESOURCE_EXHAUSTED,
 			"no process could be started for this"},
 	};
-	struct request *request = request_find(session, id);
+	struct request *request = request_of_serial(session, serial);
 	Postern__V1__Error error = POSTERN__V1__ERROR__INIT;
 	uint32_t reason = why & ~(uint32_t)ENDED_STUCK;
+	uint64_t id;
 
 	/* An answer that was whole before the end came is on its way already. */
 	if (!request || reason >= ARRAY_SIZE(reasons) || !reasons[reason].message)
@@ -206,6 +207,7 @@ void request_ended(struct session *session, uint64_t id, uint32_t why)
 		error.outcome = reason >= ENDED_DENIED ? POSTERN__V1__OUTCOME__NOT_DONE
 						       : POSTERN__V1__OUTCOME__OUTCOME_UNKNOWN;
 	}
+	id = request->id;
 	request_close(request);
 	if (reply_error(&session->out, id, &error, session->max_frame) < 0)
 		loop_stop(&session->loop, 1);

@@ -23,6 +23,18 @@ struct request *request_find(struct session *session, uint64_t id)
 	return NULL;
 }
 
+struct request *request_of_serial(struct session *session, uint64_t serial)
+{
+	LIST_EACH(&session->requests, node)
+	{
+		struct request *request = container_of(node, struct request, node);
+
+		if (request->serial == serial)
+			return request;
+	}
+	return NULL;
+}
+
 struct request *request_open(struct session *session, uint64_t id, enum method method)
 {
 	struct request *request;
@@ -38,6 +50,7 @@ struct request *request_open(struct session *session, uint64_t id, enum method m
 	}
 	request->session = session;
 	request->id = id;
+	request->serial = ++session->last_serial;
 	request->method = method;
 	list_append(&session->requests, &request->node);
 	session->requests_n++;
@@ -243,12 +256,14 @@ void request_cancel(struct session *session, uint64_t id)
 	request_fail(session, id, POSTERN__V1__CODE__CANCELLED, "cancelled by the caller");
 }
 
-void request_footprint(struct session *session, uint64_t id, struct footprint *footprint)
+void request_footprint(struct session *session, uint64_t serial, struct footprint *footprint)
 {
-	if (!request_find(session, id))
+	struct request *request = request_of_serial(session, serial);
+
+	if (!request)
 		return;
 	arena_reset(&session->arena);
 	session->footprint = footprint;
-	request_run(session, id, METHOD_system_info, monotonic_ns(), NULL, 0);
+	request_run(session, request->id, request->method, monotonic_ns(), NULL, 0);
 	session->footprint = NULL;
 }

@@ -25,7 +25,8 @@
 struct request {
 	struct list_node node;
 	struct session *session;
-	uint64_t id;
+	uint64_t id;     /* the peer's, which it may use again after the answer */
+	uint64_t serial; /* what the broker knows it by, never used twice */
 	enum method method;
 	int pipe;   /* owned; where a worker's answer arrives, -EBADF: it is not in a worker */
 	int writer; /* owned; the pipe's other end, kept where the pipe serves again */
@@ -67,7 +68,8 @@ struct session {
 	bool resuming; /* what is taken now came a while ago */
 	struct frame_reader reader;
 	struct buffer out;
-	uint64_t written;      /* bytes ever taken by the peer */
+	bool waits_for_room; /* a pipe, events or a snapshot stand still until the peer has read */
+	uint64_t written;    /* bytes ever taken by the peer */
 	uint64_t written_then; /* ... when the stall timer was set */
 	bool eof;              /* the peer sends no more */
 	bool shut;             /* nor do we */
@@ -77,6 +79,7 @@ struct session {
 
 	struct list requests;
 	size_t requests_n;
+	uint64_t last_serial;
 	struct request *kept; /* owned; answered, its pipe serves the next request to a reader */
 
 	int events; /* owned; pair with the watcher, -EBADF: not asked for yet */
@@ -124,6 +127,7 @@ int hello_announce(const struct session_facts *facts, int socket);
 void request_take(struct session *session, const Postern__V1__Request *request);
 void request_cancel(struct session *session, uint64_t id);
 struct request *request_find(struct session *session, uint64_t id);
+struct request *request_of_serial(struct session *session, uint64_t serial);
 
 /* Remembers an open request; one to a reader may find a pipe there. NULL: -ENOMEM. */
 struct request *request_open(struct session *session, uint64_t id, enum method method);
@@ -138,15 +142,17 @@ void request_fail(
 	struct session *session, uint64_t id, Postern__V1__Code code, const char *message);
 
 /* INNER_ENDED */
-void request_ended(struct session *session, uint64_t id, uint32_t why);
+void request_ended(struct session *session, uint64_t serial, uint32_t why);
 
-/* Runs a method of the session; pipes pause and go on with conn_paused(). */
+/* Runs a method of the session. */
 void request_run(struct session *session, uint64_t id, enum method method, uint64_t deadline,
 	const uint8_t *params, size_t len);
+
+/* Goes on after the peer has read. */
 void request_resume_pipes(struct session *session);
 
 /* INNER_FOOTPRINT */
-void request_footprint(struct session *session, uint64_t id, struct footprint *footprint);
+void request_footprint(struct session *session, uint64_t serial, struct footprint *footprint);
 
 /* ---- events.c: subscriptions ---- */
 

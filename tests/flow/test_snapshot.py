@@ -95,3 +95,22 @@ def test_the_list_says_which_have_a_state(client):
     states = {topic.name: topic.state for topic in client.call("notifications.list").topics}
     assert states == {name: name in ("notify.system_load", "notify.mounts.mount", "notify.shares.mount",
                                      "notify.devices.added") for name in states}
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["event", "snapshot"])
+def test_what_does_not_fit_into_a_frame_is_told_as_lost(agent, before):
+    place = f"{os.path.realpath(agent.dir)}/{'d' * 200}"
+    for _ in range(18):
+        place += f"/{'d' * 200}"
+    os.makedirs(place, exist_ok=True)
+    with agent.client(max_frame=4096) as client:
+        if before:
+            subprocess.run(["mount", "--bind", place, place], check=True)
+        client.call("notifications.subscribe", topics=["notify.mounts.mount"], snapshot=before)
+        if not before:
+            subprocess.run(["mount", "--bind", place, place], check=True)
+        try:
+            got, body = client.notification("notify.gap")
+        finally:
+            subprocess.run(["umount", place], check=True)
+        assert body.missed == 1 and not got.snapshot

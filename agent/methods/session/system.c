@@ -168,14 +168,17 @@ int system_info(struct call *call, const Postern__V1__SystemInfoRequest *request
 	Postern__V1__SystemInfoReply *reply)
 {
 	struct session *session = call->program;
-	struct inner_message want = {.kind = INNER_WANT_FOOTPRINT, .id = call->id};
+	struct inner_message want = {.kind = INNER_WANT_FOOTPRINT};
+	struct request *open;
 	struct utsname uts;
 
 	(void)request;
 	if (!session->footprint) {
 		/* Only the broker sees the agent's other processes: asked first, run again then. */
-		if (!request_open(session, call->id, call->method))
+		open = request_open(session, call->id, call->method);
+		if (!open)
 			return -ENOMEM;
+		want.id = open->serial;
 		if (inner_send(session->broker, &want, NULL, NULL, 0) < 0)
 			return -EIO;
 		return CALL_DEFERRED;
