@@ -294,7 +294,7 @@ bench: need-root setup-test
 SOURCES := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 SCRIPTS := packaging/setup packaging/openrc/posternd.initd .ci/run tests/demo/demo.sh tests/demo/workload \
 	tests/nested/start
-PYTHON  := $(shell git ls-files '*.py' tests/run 2>/dev/null)
+PYTHON  := $(shell git ls-files '*.py' tests/run tests/flow/changing_worker 2>/dev/null)
 TIDY    := $(patsubst %.c,$(B)/tidy/%,$(filter %.c,$(SOURCES)))
 # Jobs for what starts make below make: as many as asked for, else one a processor.
 JOBS     = $(or $(filter -j%,$(MAKEFLAGS)),-j$(shell nproc))

@@ -42,10 +42,11 @@ enum inner_kind {
 	INNER_RESTORE, /* arg: number of the persistent share to be mounted again */
 	INNER_KMOD,    /* no facts; fd: a connection to postern-kmod; arg: 0 or errno */
 	/* worker -> broker */
-	INNER_DONE,  /* all of the answer is written; arg, of INNER_RESTORE: enum restored */
-	INNER_TOUCH, /* arg: device number of the file system that is touched next; 0: none;
-		      * aux: 1 to write */
-	INNER_HUNG,  /* arg: device number; aux: pid of a child of the reader that hangs on it */
+	INNER_DONE,     /* all of the answer is written; arg, of INNER_RESTORE: enum restored */
+	INNER_TOUCH,    /* arg: device number of the file system that is touched next; 0: none;
+			 * aux: 1 to write */
+	INNER_CHANGING, /* what a row that changes something does begins now */
+	INNER_HUNG,     /* arg: device number; aux: pid of a child of the reader that hangs on it */
 	INNER_WANT_KMOD, /* answered by INNER_KMOD */
 	INNER_SHARE,     /* arg: topic; fd: memfd with the packed notification for the watcher */
 	/* broker -> watcher */
@@ -78,13 +79,15 @@ struct inner_message {
 };
 
 enum ended_why {
-	ENDED_CRASHED = 1,   /* it left without an answer */
-	ENDED_DEADLINE,      /* it was killed at the deadline */
-	ENDED_CANCELLED,     /* it was killed since the caller asked for it */
-	ENDED_DENIED,        /* the policy says no (a session of ours never asks then) */
-	ENDED_BUSY,          /* too many workers */
-	ENDED_NO_WORKER,     /* it could not be started */
-	ENDED_STUCK = 0x100, /* or-ed in: it was killed and the kernel does not let go of it */
+	ENDED_CRASHED = 1, /* it left without an answer */
+	ENDED_DEADLINE,    /* it was killed at the deadline */
+	ENDED_CANCELLED,   /* it was killed since the caller asked for it */
+	ENDED_DENIED,      /* the policy says no (a session of ours never asks then) */
+	ENDED_BUSY,        /* too many workers */
+	ENDED_NO_WORKER,   /* it could not be started */
+	/* Or-ed in: */
+	ENDED_STUCK = 0x100,    /* it was killed and the kernel does not let go of it */
+	ENDED_NOT_DONE = 0x200, /* it was killed before it began to change anything */
 };
 
 /* What the broker gives a session to read: each at offset 0, with pread(). */

@@ -36,6 +36,7 @@ struct child {
 	struct loop_io socket_io;
 	uint64_t touching;  /* device that it said it touches, 0: none */
 	bool writing;       /* ... to write to it */
+	bool changing;      /* it has begun to change something */
 	uint64_t killed_ns; /* CLOCK_MONOTONIC; 0: not killed */
 	enum method method; /* what it runs, METHOD_COUNT: nothing */
 	/* Called once when the process is gone; frees whatever owns the child. */

@@ -205,7 +205,9 @@ void call_start(struct session *session, const struct inner_message *message,
 /* The process is gone, or given up, without a whole answer. */
 static void settle_or_fail(struct call *call)
 {
-	if (!method_rows[call->method].settles || call->settling || call->reply < 0) {
+	if (!call->changing)
+		call->why |= ENDED_NOT_DONE;
+	if (!method_rows[call->method].settles || call->settling || !call->changing) {
 		call_fail(call, call->why);
 		return;
 	}
@@ -238,6 +240,7 @@ static void on_timer(struct loop_timer *timer)
 		return;
 	}
 	/* Killed and not gone: it hangs in the kernel. */
+	call->changing |= call->child->changing;
 	stuck_add(call->child);
 	call->child = NULL;
 	call->why |= ENDED_STUCK;
@@ -249,6 +252,7 @@ static void on_worker_exit(struct child *child)
 	struct call *call = child->owner;
 	bool answered = call->answered;
 
+	call->changing |= child->changing;
 	child_free(child);
 	call->child = NULL;
 	if (answered) {
@@ -284,7 +288,7 @@ static void on_worker_message(struct child *child, const struct inner_message *m
 			break;
 		log_warning("%s (pid %d) sent a message of kind %u", role_name(child->role),
 			child->pid, message->kind);
-		child_kill(child);
+		kill_for(call, ENDED_CRASHED);
 	}
 }
 

@@ -23,6 +23,7 @@ struct call {
 	int reply, body; /* owned, kept for rows with a settle function; body -EBADF: empty */
 	int verdicts_fd; /* owned */
 	bool waiting;    /* for a reader to come free */
+	bool changing;   /* a worker that is gone had begun to change something */
 	bool answered;   /* the worker said that the whole answer is written */
 	bool settling;
 	uint32_t why; /* enum ended_why, once it was killed */

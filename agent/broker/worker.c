@@ -12,6 +12,9 @@ bool worker_serve(
 		worker->touching = message->arg;
 		worker->writing = message->aux == 1;
 		return true;
+	case INNER_CHANGING:
+		worker->changing = true;
+		return true;
 	case INNER_WANT_KMOD:
 		kmod_connect(worker);
 		return true;

@@ -246,6 +246,10 @@ int dispatch_error(struct call *call, int negative_errno)
 		(void)call_fail_errno(call, negative_errno, "%s", method_rows[call->method].name);
 	if (!call->error)
 		return -ENOMEM;
+	if (method_rows[call->method].flags & MUTATING && !call->error->has_outcome) {
+		call->error->has_outcome = true;
+		call->error->outcome = call->outcome ?: POSTERN__V1__OUTCOME__NOT_DONE;
+	}
 	r = reply_error(call->out, call->id, call->error, call->max_frame);
 	if (r == -EMSGSIZE) {
 		/* The caller's frames are too small for the details. */

@@ -44,6 +44,9 @@ struct call {
 
 	/* What call_fail() left. */
 	Postern__V1__Error *error;
+
+	/* For a row that changes something, should the handler fail now; 0: NOT_DONE. */
+	Postern__V1__Outcome outcome;
 };
 
 /* Says why: the handler returns what this returns. sys_errno 0: no kernel error behind it. */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -159,12 +160,14 @@ void remote_start(struct session *session, const Postern__V1__Request *from, enu
 	/* The worker checks again; here the error costs no process. */
 	if (verify_message(handlers[method].request, from->params.data, from->params.len,
 		    &verify_agent_limits, &why) < 0) {
-		request_fail(session, from->id, POSTERN__V1__CODE__INVALID_ARGUMENT, why);
+		request_end(session, from->id, method, POSTERN__V1__CODE__INVALID_ARGUMENT,
+			POSTERN__V1__OUTCOME__NOT_DONE, why);
 		return;
 	}
 	request = request_open(session, from->id, method);
 	if (!request || hand_over(request, from, deadline) < 0)
-		request_fail(session, from->id, POSTERN__V1__CODE__RESOURCE_EXHAUSTED,
+		request_end(session, from->id, method, POSTERN__V1__CODE__RESOURCE_EXHAUSTED,
+			POSTERN__V1__OUTCOME__NOT_DONE,
 			"the agent is out of descriptors or memory");
 }
 
@@ -192,23 +195,19 @@ void request_ended(struct session *session, uint64_t serial, uint32_t why)
 			"no process could be started for this"},
 	};
 	struct request *request = request_of_serial(session, serial);
-	Postern__V1__Error error = POSTERN__V1__ERROR__INIT;
-	uint32_t reason = why & ~(uint32_t)ENDED_STUCK;
-	uint64_t id;
+	uint32_t reason = why & ~(uint32_t)(ENDED_STUCK | ENDED_NOT_DONE);
+	bool not_done = why & ENDED_NOT_DONE || reason >= ENDED_DENIED;
+
+	char text[128];
 
 	/* An answer that was whole before the end came is on its way already. */
 	if (!request || reason >= ARRAY_SIZE(reasons) || !reasons[reason].message)
 		return;
-	error.has_code = true;
-	error.code = reasons[reason].code;
-	error.message = (char *)reasons[reason].message;
-	if (method_rows[request->method].flags & MUTATING) {
-		error.has_outcome = true;
-		error.outcome = reason >= ENDED_DENIED ? POSTERN__V1__OUTCOME__NOT_DONE
-						       : POSTERN__V1__OUTCOME__OUTCOME_UNKNOWN;
-	}
-	id = request->id;
-	request_close(request);
-	if (reply_error(&session->out, id, &error, session->max_frame) < 0)
-		loop_stop(&session->loop, 1);
+	(void)snprintf(text, sizeof(text), "%s%s", reasons[reason].message,
+		why & ENDED_NOT_DONE && method_rows[request->method].flags & MUTATING
+			? "; nothing was changed"
+			: "");
+	request_end(session, request->id, request->method, reasons[reason].code,
+		not_done ? POSTERN__V1__OUTCOME__NOT_DONE : POSTERN__V1__OUTCOME__OUTCOME_UNKNOWN,
+		text);
 }

@@ -131,18 +131,25 @@ static void deny(struct session *session, uint64_t id, enum method method)
 	fail_with(session, id, &error);
 }
 
-static void fail_late(struct session *session, uint64_t id, enum method method)
+void request_end(struct session *session, uint64_t id, enum method method, Postern__V1__Code code,
+	Postern__V1__Outcome outcome, const char *message)
 {
 	Postern__V1__Error error = POSTERN__V1__ERROR__INIT;
 
 	error.has_code = true;
-	error.code = POSTERN__V1__CODE__DEADLINE_EXCEEDED;
-	error.message = (char *)"not done in time";
+	error.code = code;
+	error.message = (char *)message;
 	if (method_rows[method].flags & MUTATING) {
 		error.has_outcome = true;
-		error.outcome = POSTERN__V1__OUTCOME__NOT_DONE;
+		error.outcome = outcome;
 	}
 	fail_with(session, id, &error);
+}
+
+static void fail_late(struct session *session, uint64_t id, enum method method)
+{
+	request_end(session, id, method, POSTERN__V1__CODE__DEADLINE_EXCEEDED,
+		POSTERN__V1__OUTCOME__NOT_DONE, "not done in time");
 }
 
 static void on_late(struct loop_timer *timer)
@@ -228,7 +235,8 @@ void request_take(struct session *session, const Postern__V1__Request *request)
 		return;
 	}
 	if (session->requests_n >= OPEN_REQUESTS_MAX) {
-		request_fail(session, request->id, POSTERN__V1__CODE__RESOURCE_EXHAUSTED,
+		request_end(session, request->id, method, POSTERN__V1__CODE__RESOURCE_EXHAUSTED,
+			POSTERN__V1__OUTCOME__NOT_DONE,
 			"too many open requests on this connection");
 		return;
 	}

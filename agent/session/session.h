@@ -141,6 +141,10 @@ void request_reply(struct session *session, uint64_t id, const ProtobufCMessage 
 void request_fail(
 	struct session *session, uint64_t id, Postern__V1__Code code, const char *message);
 
+/* The same for a request of a known method: one that changes something gets the outcome, too. */
+void request_end(struct session *session, uint64_t id, enum method method, Postern__V1__Code code,
+	Postern__V1__Outcome outcome, const char *message);
+
 /* INNER_ENDED */
 void request_ended(struct session *session, uint64_t serial, uint32_t why);
 

@@ -22,6 +22,8 @@
 #include "agent/methods/share.h"
 #include "agent/methods/handlers.h"
 
+#define SETTLED_FRAME_MAX (60u << 10)
+
 static struct worker worker = {.broker = INNER_FD, .reply = -EBADF, .quarantine = -EBADF};
 
 /* Writes all of it; the session's end of the pipe may be full for a while. */
@@ -108,6 +110,10 @@ static int run(const struct inner_message *message, int fds[INNER_FDS_MAX], size
 		if (r < 0)
 			return r;
 	}
+	/* Should it be killed, somebody else answers through this pipe: it holds no part of an
+	 * answer then, since it takes one of this size at once (pipe(7)). */
+	if (handlers[call.method].settle && call.max_frame > SETTLED_FRAME_MAX)
+		call.max_frame = SETTLED_FRAME_MAX;
 	worker.reply = take_fd(&fds[0]);
 	worker.quarantine = take_fd(&fds[2]);
 	worker_read_quarantine(&worker);

@@ -21,7 +21,7 @@ static const char *what_happened(uint32_t why, Postern__V1__Code *ret_code)
 	}
 }
 
-static const char *in_words(Postern__V1__Outcome outcome)
+static const char *in_words(Postern__V1__Outcome outcome, uint32_t why)
 {
 	switch (outcome) {
 	case POSTERN__V1__OUTCOME__DONE:
@@ -29,7 +29,9 @@ static const char *in_words(Postern__V1__Outcome outcome)
 	case POSTERN__V1__OUTCOME__NOT_DONE:
 		return "nothing was changed";
 	default:
-		return "the kernel has not let go of it yet, so it may still take effect";
+		return why & ENDED_STUCK
+			       ? "the kernel has not let go of it yet, so it may still take effect"
+			       : "how far it came could not be found out";
 	}
 }
 
@@ -51,7 +53,7 @@ int settle(struct call *call, const uint8_t *params, size_t len, uint32_t why)
 	happened = what_happened(why, &code);
 	call->error = NULL;
 	(void)call_fail(call, code, code == POSTERN__V1__CODE__DEADLINE_EXCEEDED ? ETIMEDOUT : 0,
-		"%s: %s; %s", method_rows[call->method].name, happened, in_words(outcome));
+		"%s: %s; %s", method_rows[call->method].name, happened, in_words(outcome, why));
 	if (call->error) {
 		call->error->has_outcome = true;
 		call->error->outcome = outcome;

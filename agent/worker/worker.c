@@ -39,6 +39,12 @@ void worker_touch_done(struct call *call)
 	worker_touch(call, 0, TOUCH_LOOK);
 }
 
+void worker_changing(struct call *call)
+{
+	call->outcome = POSTERN__V1__OUTCOME__OUTCOME_UNKNOWN;
+	tell(call, INNER_CHANGING, 0, 0);
+}
+
 void worker_hung(struct call *call, pid_t pid, dev_t device)
 {
 	struct worker *worker = call->program;

@@ -39,6 +39,11 @@ void worker_touch(struct call *call, dev_t device, enum touch how);
 /* Nothing is touched any longer. */
 void worker_touch_done(struct call *call);
 
+/* The change that the method is for begins now. Until this is said, a worker that is killed has
+ * changed nothing; from here on somebody has to look, and a handler that fails says in
+ * call->outcome what it knows. */
+void worker_changing(struct call *call);
+
 /* Tells the broker that a child of ours hangs on a device while it looks, and treats the device as
  * quarantined for the rest of the request. pid 0: the child could be ended. */
 void worker_hung(struct call *call, pid_t pid, dev_t device);

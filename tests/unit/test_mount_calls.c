@@ -142,6 +142,12 @@ void worker_touch_done(struct call *call)
 	worker_touch(call, 0, TOUCH_LOOK);
 }
 
+void worker_changing(struct call *call)
+{
+	(void)call;
+	say("changing\n");
+}
+
 bool worker_is_quarantined(struct call *call, dev_t device, enum touch how)
 {
 	(void)call;
@@ -212,7 +218,7 @@ UNIT(ceph_gets_source_name_and_secret)
 				  "secret=a2V5\n"
 				  "create\n"
 				  "fsmount 7\n" /* RDONLY, NOSUID, NODEV */
-				  "move_mount\n");
+				  "changing\nmove_mount\n");
 }
 
 UNIT(ceph_takes_the_newer_form_of_a_source)
@@ -221,7 +227,7 @@ UNIT(ceph_takes_the_newer_form_of_a_source)
 		WORDS("mon_addr=192.0.2.1:6789/[2001:db8::1]:6789")));
 	assert_string_equal(said, "fsopen ceph\nsource=guest@6a5b.main=/\n"
 				  "mon_addr=192.0.2.1:6789/[2001:db8::1]:6789\n"
-				  "create\nfsmount 6\nmove_mount\n");
+				  "create\nfsmount 6\nchanging\nmove_mount\n");
 }
 
 UNIT(a_missing_module_comes_first)
@@ -243,8 +249,9 @@ UNIT(ceph_errors_are_the_kernels)
 UNIT(nfs_gets_address_and_the_newest_version)
 {
 	assert_null(mount_it("nfs4", "192.0.2.1:/export", NULL, WORDS("soft", "timeo=50")));
-	assert_string_equal(said, "fsopen nfs4\nsource=192.0.2.1:/export\nsoft\ntimeo=50\n"
-				  "addr=192.0.2.1\nvers=4.2\ncreate\nfsmount 6\nmove_mount\n");
+	assert_string_equal(said,
+		"fsopen nfs4\nsource=192.0.2.1:/export\nsoft\ntimeo=50\n"
+		"addr=192.0.2.1\nvers=4.2\ncreate\nfsmount 6\nchanging\nmove_mount\n");
 	assert_null(mount_it("nfs4", "[2001:db8::1]:/", NULL, NULL));
 	assert_non_null(strstr(said, "source=[2001:db8::1]:/\naddr=2001:db8::1\n"));
 }
@@ -279,24 +286,25 @@ UNIT(a_name_needs_the_address_beside_it)
 {
 	assert_null(mount_it("nfs4", "nas:/e", NULL, WORDS("addr=192.0.2.1")));
 	assert_string_equal(said, "fsopen nfs4\nsource=nas:/e\naddr=192.0.2.1\nvers=4.2\ncreate\n"
-				  "fsmount 6\nmove_mount\n");
+				  "fsmount 6\nchanging\nmove_mount\n");
 	assert_null(mount_it("cifs", "//nas/data", NULL, WORDS("ip=2001:db8::1")));
 	assert_string_equal(said, "fsopen cifs\nsource=//nas/data\nip=2001:db8::1\ncreate\n"
-				  "fsmount 6\nmove_mount\n");
+				  "fsmount 6\nchanging\nmove_mount\n");
 }
 
 UNIT(cifs_gets_address_and_password)
 {
 	assert_null(mount_it("cifs", "//192.0.2.1/data/sub", "pa,ss=", WORDS("username=guest")));
-	assert_string_equal(said, "fsopen cifs\nsource=//192.0.2.1/data/sub\nusername=guest\n"
-				  "ip=192.0.2.1\npass=pa,ss=\ncreate\nfsmount 6\nmove_mount\n");
+	assert_string_equal(said,
+		"fsopen cifs\nsource=//192.0.2.1/data/sub\nusername=guest\n"
+		"ip=192.0.2.1\npass=pa,ss=\ncreate\nfsmount 6\nchanging\nmove_mount\n");
 }
 
 UNIT(ninep_is_always_virtio)
 {
 	assert_null(mount_it("9p", "tag", NULL, WORDS("msize=131072")));
 	assert_string_equal(said, "fsopen 9p\nsource=tag\nmsize=131072\ntrans=virtio\ncreate\n"
-				  "fsmount 6\nmove_mount\n");
+				  "fsmount 6\nchanging\nmove_mount\n");
 	assert_string_equal(mount_it("9p", "192.0.2.1", NULL, WORDS("trans=tcp")),
 		"options: trans is not an option that 9p may be mounted with");
 }

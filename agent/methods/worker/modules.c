@@ -6,6 +6,7 @@
 
 #include "agent/methods/kmod_client.h"
 #include "agent/methods/prototypes.h"
+#include "agent/worker/worker.h"
 #include "proto/cleanup.h"
 
 #define MODULES_MAX 4096
@@ -22,11 +23,16 @@ static int take_name(struct call *call, const char *name, struct kmod_request *r
 
 static int ask(struct call *call, const struct kmod_request *request, struct kmod_reply *reply)
 {
-	int r = kmod_ask(call, request, reply);
+	int r;
 
+	if (method_rows[call->method].flags & MUTATING)
+		worker_changing(call);
+	r = kmod_ask(call, request, reply);
 	if (r < 0)
 		return call_fail(call, POSTERN__V1__CODE__UNAVAILABLE, -r,
 			"postern-kmod cannot be asked: %s", strerror(-r));
+	/* postern-kmod undoes what it began. */
+	call->outcome = POSTERN__V1__OUTCOME__NOT_DONE;
 	if (reply->error != 0)
 		return call_fail(call, code_of_errno(reply->error), reply->error, "%s: %s",
 			request->name, reply->message);

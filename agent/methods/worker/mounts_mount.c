@@ -229,26 +229,36 @@ static int id_of(int mount)
 	return st.stx_mask & STATX_MNT_ID ? (int)st.stx_mnt_id : -ENOSYS;
 }
 
-/*
- * The place was free when it was looked at, but several may have looked: of those that came to lie
- * upon another, each takes itself away again, with what may lie upon it in turn.
- */
+/* Takes the mount away with all that lies upon it: a path, even that of a descriptor, leads to the
+ * topmost one. */
+static void take_away(struct call *call, int mount, int id)
+{
+	Postern__V1__MountEntry *entry;
+	bool upon;
+	char path[32];
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", mount);
+	while (mount_look_id(call, id, &entry, &upon) == 0 && entry)
+		if (umount2(path, MNT_DETACH) < 0)
+			return;
+	call->outcome = POSTERN__V1__OUTCOME__NOT_DONE;
+}
+
+/* The place was free when it was looked at, but several may have looked: of those that came to lie
+ * upon another, each takes itself away again. */
 static int confirm(struct call *call, const struct mount_wish *wish, int mount,
 	Postern__V1__MountEntry **ret_entry)
 {
 	bool upon = false;
-	char path[32];
-	int r = id_of(mount);
+	int id = id_of(mount);
+	int r = id < 0 ? id : mount_look_id(call, id, ret_entry, &upon);
 
-	if (r >= 0)
-		r = mount_look_id(call, r, ret_entry, &upon);
 	if (r < 0)
 		return call_fail_errno(
 			call, r, "%s was mounted, but the mount table", wish->target);
 	if (*ret_entry && !upon)
 		return 0;
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", mount);
-	(void)umount2(path, MNT_DETACH);
+	take_away(call, mount, id);
 	return call_fail(call, POSTERN__V1__CODE__ALREADY_EXISTS, EBUSY,
 		"%s: somebody else mounted something there at the same moment", wish->target);
 }
@@ -265,9 +275,13 @@ int mount_do(struct call *call, const struct mount_wish *wish, Postern__V1__Moun
 	mount = fsmount(context, FSMOUNT_CLOEXEC, mount_attributes(wish->options, wish->n_options));
 	if (mount < 0)
 		return fail_config(call, context, -errno, wish->type->name);
+	worker_changing(call);
 	if (move_mount(mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) <
-		0)
+		0) {
+		call->outcome = POSTERN__V1__OUTCOME__NOT_DONE;
 		return call_fail_errno(call, -errno, "%s", wish->target);
+	}
+	call->outcome = POSTERN__V1__OUTCOME__DONE;
 	worker_touch_done(call);
 	return confirm(call, wish, mount, ret_entry);
 }

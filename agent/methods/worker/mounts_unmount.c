@@ -33,11 +33,8 @@ static int fail_busy(struct call *call, const char *target, const struct holders
 	details->n_holders = holders->n;
 	details->has_more_holders = holders->more > 0;
 	details->more_holders = holders->more;
-	if (call->error) {
+	if (call->error)
 		call->error->details = details;
-		call->error->has_outcome = true;
-		call->error->outcome = POSTERN__V1__OUTCOME__NOT_DONE;
-	}
 	return r;
 }
 
@@ -55,7 +52,9 @@ static int unmount_path(
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d/%.255s", parent, name);
 	/* A lazy one too: the last to let go of a file system writes what it has. */
 	worker_touch(call, makedev(mount->major, mount->minor), TOUCH_WRITE);
+	worker_changing(call);
 	r = umount2(path, flags | UMOUNT_NOFOLLOW) < 0 ? -errno : 0;
+	call->outcome = r < 0 ? POSTERN__V1__OUTCOME__NOT_DONE : POSTERN__V1__OUTCOME__DONE;
 	worker_touch_done(call);
 	return r;
 }
@@ -109,6 +108,7 @@ static int confirm_gone(struct call *call, const char *target, const Postern__V1
 		return call_fail_errno(call, r, "the mount table");
 	if (!now || now->id != was->id)
 		return 0;
+	call->outcome = POSTERN__V1__OUTCOME__NOT_DONE;
 	return call_fail(call, POSTERN__V1__CODE__INTERNAL, 0,
 		"%s: the kernel said that it was unmounted, but it still is in the mount table",
 		target);

@@ -58,6 +58,22 @@ int shares_list(struct call *call, const Postern__V1__SharesListRequest *request
 	return r;
 }
 
+/* What became of a killed change, which is two: the mount, and what is remembered of it. */
+static int share_settle(struct call *call, bool has, const ProtobufCBinaryData *bytes, bool mounted,
+	Postern__V1__Outcome *ret)
+{
+	char *target = call_path(call, has, bytes, "target");
+	char *key = target ? share_key(call, target) : NULL;
+	Postern__V1__Share *share = NULL;
+	int r = key ? share_record_read(call, key, &share) : -EINVAL;
+
+	if (r == 0)
+		r = mount_settle(call, has, bytes, mounted, ret);
+	if (r == 0 && (share != NULL) != (mounted == (*ret == POSTERN__V1__OUTCOME__DONE)))
+		*ret = POSTERN__V1__OUTCOME__OUTCOME_UNKNOWN;
+	return r;
+}
+
 /* ---- mount ---- */
 
 static int check_secret(
@@ -133,7 +149,12 @@ static int mount_by_type(struct call *call, const char *key, const struct mount_
 		return mount_do(call, wish, &mount);
 	/* systemd says little about why: everything is tried first, but not attached. */
 	r = mount_try(call, wish);
-	return r < 0 ? r : share_unit_start(call, key, share);
+	if (r < 0)
+		return r;
+	worker_changing(call);
+	r = share_unit_start(call, key, share);
+	call->outcome = r < 0 ? POSTERN__V1__OUTCOME__NOT_DONE : POSTERN__V1__OUTCOME__DONE;
+	return r;
 }
 
 /* Undoes the mount of a share that could not be remembered. */
@@ -143,12 +164,16 @@ static int undo(struct call *call, const char *key, const Postern__V1__Share *sh
 	Postern__V1__Holder **holders;
 	Postern__V1__MountEntry *mount;
 	size_t n;
+	int undone =
+		unmount_do(call, target, POSTERN__V1__UNMOUNT_MODE__LAZY, &mount, &holders, &n);
 
-	(void)unmount_do(call, target, POSTERN__V1__UNMOUNT_MODE__LAZY, &mount, &holders, &n);
 	share_unit_remove(key, share);
 	(void)share_record_remove(call, key);
-	return call_fail_errno(
-		call, r, "the share was mounted but cannot be remembered, so it was undone");
+	call->outcome = undone == 0 ? POSTERN__V1__OUTCOME__NOT_DONE
+				    : POSTERN__V1__OUTCOME__OUTCOME_UNKNOWN;
+	return call_fail_errno(call, r, "the share was mounted but cannot be remembered, %s",
+		undone == 0 ? "so it was undone"
+			    : "and unmounting it failed, too: mounts.unmount it");
 }
 
 /* Nothing but where. */
@@ -199,7 +224,7 @@ int settle_share_mount(
 	const Postern__V1__SharesMountRequest *request =
 		(const Postern__V1__SharesMountRequest *)message;
 
-	return mount_settle(call, request->has_target, &request->target, true, ret);
+	return share_settle(call, request->has_target, &request->target, true, ret);
 }
 
 /* ---- unmount ---- */
@@ -232,10 +257,12 @@ int shares_unmount(struct call *call, const Postern__V1__SharesUnmountRequest *r
 	if (r < 0 && !(call->error && call->error->code == POSTERN__V1__CODE__NOT_FOUND))
 		return r;
 	call->error = NULL;
+	worker_changing(call);
 	share_unit_remove(key, reply->share);
 	r = share_record_remove(call, key);
 	if (r < 0)
-		return call_fail_errno(call, r, "the record of %s", target);
+		return call_fail_errno(call, r,
+			"%s is unmounted, but its record cannot be removed: try again", target);
 	reply->share->has_state = true;
 	reply->share->state = POSTERN__V1__SHARE_STATE__SHARE_GONE;
 	notify.share = reply->share;
@@ -249,5 +276,5 @@ int settle_share_unmount(
 	const Postern__V1__SharesUnmountRequest *request =
 		(const Postern__V1__SharesUnmountRequest *)message;
 
-	return mount_settle(call, request->has_target, &request->target, false, ret);
+	return share_settle(call, request->has_target, &request->target, false, ret);
 }
