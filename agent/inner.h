@@ -85,6 +85,7 @@ enum ended_why {
 	ENDED_DENIED,      /* the policy says no (a session of ours never asks then) */
 	ENDED_BUSY,        /* too many workers */
 	ENDED_NO_WORKER,   /* it could not be started */
+	ENDED_HUNG,        /* too many processes hang already */
 	/* Or-ed in: */
 	ENDED_STUCK = 0x100,    /* it was killed and the kernel does not let go of it */
 	ENDED_NOT_DONE = 0x200, /* it was killed before it began to change anything */
@@ -179,7 +180,7 @@ struct reply_head {
 #define DEVICE_OF_NEW(type) (UINT64_C(1) << 63 | (uint64_t)(type))
 
 /* The devices that somebody hangs on, shared by all readers and workers (read only to them). */
-#define QUARANTINE_MAX 16
+#define QUARANTINE_MAX STUCK_MAX
 
 struct quarantine {
 	uint32_t n;

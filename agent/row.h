@@ -14,7 +14,7 @@
  * profile       which class of system calls it needs, of enum profile below
  * default_ms    time for an answer when the caller asks for none, and the most it can ask for
  * max_ms
- * flags         MUTATING, STREAMING, SAFE_FROZEN, or 0
+ * flags         MUTATING, STREAMING, SAFE_FROZEN, WHEN_STUCK, or 0
  * settle        SETTLE(function) that finds out what became of a killed call, or NO_SETTLE
  * needs         function that says why the method cannot work here, or needs_nothing
  * summary       one line for a person
@@ -43,6 +43,7 @@ enum row_flags {
 	MUTATING = 1 << 0,    /* changes something in the guest */
 	STREAMING = 1 << 1,   /* may answer in several parts */
 	SAFE_FROZEN = 1 << 2, /* may run while file systems are frozen */
+	WHEN_STUCK = 1 << 3,  /* may help where processes hang: begun however many do */
 };
 
 #define CAP(name) (UINT64_C(1) << CAP_##name)

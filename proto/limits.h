@@ -46,6 +46,7 @@
 #define SESSIONS_REFUSED_MAX 4  /* of an identity that no rule lets do anything */
 #define WORKERS_MAX          16
 #define WORKERS_EACH_MAX     12 /* of one connection */
-#define STUCK_MAX            8
+#define STUCK_MANY           16 /* processes that do not end: only what may help them is begun */
+#define STUCK_MAX            64 /* ... that are listed: also what was under way by then */
 #define EVENT_RING_ENTRIES   4096
 #define EVENT_RING_BYTES     (1u << 20)

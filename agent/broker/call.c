@@ -158,9 +158,10 @@ static uint32_t check_start(const struct session *session, const struct inner_me
 
 	if (!session->verdicts.method[message->method].allowed)
 		return ENDED_DENIED;
-	if (session->calls_n >= WORKERS_EACH_MAX || broker->calls_n >= WORKERS_MAX ||
-		stuck_full(broker))
+	if (session->calls_n >= WORKERS_EACH_MAX || broker->calls_n >= WORKERS_MAX)
 		return ENDED_BUSY;
+	if (stuck_many(broker) && !(method_rows[message->method].flags & WHEN_STUCK))
+		return ENDED_HUNG;
 	return 0;
 }
 
@@ -281,7 +282,7 @@ static void on_worker_message(struct child *child, const struct inner_message *m
 		run_waiting(child->broker);
 		break;
 	case INNER_HUNG:
-		stuck_add_pid(child->broker, (pid_t)message->aux, call->method, message->arg);
+		stuck_add_child_of(child, (pid_t)message->aux, message->arg);
 		break;
 	default:
 		if (worker_serve(child, message, fds, n_fds))

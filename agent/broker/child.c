@@ -122,7 +122,8 @@ int child_start(struct broker *broker, enum role role, struct child **ret_child)
 		.pidfd = -EBADF,
 		.socket = -EBADF,
 		.method = METHOD_COUNT,
-		.on_exit = child_drop};
+		.on_exit = child_drop,
+		.on_message = child_unasked};
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
 		free(child);
 		return -errno;
@@ -178,6 +179,17 @@ void child_kill(struct child *child)
 		return;
 	child->killed_ns = monotonic_ns();
 	(void)pidfd_send_signal(child->pidfd, SIGKILL, NULL, 0);
+}
+
+void child_unasked(struct child *child, const struct inner_message *message, const void *body,
+	int fds[INNER_FDS_MAX], size_t n_fds)
+{
+	(void)body;
+	(void)fds;
+	(void)n_fds;
+	log_warning("%s (pid %d) sent a message of kind %u that nobody asked for",
+		role_name(child->role), child->pid, message->kind);
+	child_kill(child);
 }
 
 void child_free(struct child *child)

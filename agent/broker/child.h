@@ -18,5 +18,9 @@ void child_kill(struct child *child);
 /* Forgets and frees the child; it is not killed. Its socket closes, which ends a healthy one. */
 void child_free(struct child *child);
 
+/* on_message of children that have nothing to say, as it is at first: ends them. */
+void child_unasked(struct child *child, const struct inner_message *message, const void *body,
+	int fds[INNER_FDS_MAX], size_t n_fds);
+
 /* on_exit of children that nobody owns. */
 void child_drop(struct child *child);

@@ -86,7 +86,7 @@ void chore_save_history(struct broker *broker)
 	struct inner_message message = {.kind = INNER_SAVE};
 	int fd = broker->sources.session[SESSION_FD_HISTORY];
 
-	if (broker->saver.child || stuck_runs(broker, METHOD_COUNT) || stuck_full(broker) || fd < 0)
+	if (broker->saver.child || stuck_runs(broker, METHOD_COUNT) || stuck_many(broker) || fd < 0)
 		return;
 	broker->saver.ended = on_saved;
 	(void)start(broker, &broker->saver, &message, fd, SAVE_MS);
@@ -132,7 +132,7 @@ static void restore_next(struct broker *broker)
 	struct inner_message message = {.kind = INNER_RESTORE, .arg = broker->restore_number};
 
 	broker->restorer.ended = on_restored;
-	if (stuck_full(broker) || start(broker, &broker->restorer, &message,
+	if (stuck_many(broker) || start(broker, &broker->restorer, &message,
 					  broker->sources.quarantine_ro, RESTORE_MS) < 0) {
 		restore_again(broker);
 		return;

@@ -14,26 +14,6 @@
 #define REFILL_FAIL_MS 1000  /* after one could not be started */
 #define READER_IDLE_MS 30000 /* a reader that nobody needed for so long goes */
 
-/* A spare has nothing to say yet. */
-static void on_spare_message(struct child *child, const struct inner_message *message,
-	const void *body, int fds[INNER_FDS_MAX], size_t n_fds)
-{
-	(void)message;
-	(void)body;
-	(void)fds;
-	(void)n_fds;
-	child_kill(child);
-}
-
-static int start(struct broker *broker, enum role role, struct child **ret_child)
-{
-	int r = child_start(broker, role, ret_child);
-
-	if (r == 0)
-		(*ret_child)->on_message = on_spare_message;
-	return r;
-}
-
 /* Where a ready process for the role stands; NULL: there is none. */
 static struct child **find_ready(struct broker *broker, enum role role)
 {
@@ -60,7 +40,7 @@ int spare_take(struct broker *broker, enum role role, struct child **ret_child)
 	if (ready)
 		*ret_child = take_ptr(*ready);
 	else
-		r = start(broker, role, ret_child);
+		r = child_start(broker, role, ret_child);
 	if (r == 0)
 		(*ret_child)->spare = false;
 	spare_refill(broker);
@@ -94,8 +74,9 @@ static void on_refill(struct loop_timer *timer)
 		loop_timer_set(&broker->loop, timer, broker->refill_by);
 		return;
 	}
-	broker->refill_from = now + (start(broker, role, empty) == 0 ? REFILL_MS : REFILL_FAIL_MS) *
-					    NSEC_PER_MSEC;
+	broker->refill_from =
+		now + (child_start(broker, role, empty) == 0 ? REFILL_MS : REFILL_FAIL_MS) *
+			      NSEC_PER_MSEC;
 	broker->refill_by = 0;
 	spare_refill(broker);
 }
@@ -147,7 +128,7 @@ void spare_return_reader(struct child *child)
 	child->method = METHOD_COUNT;
 	child->touching = 0;
 	child->on_exit = child_drop;
-	child->on_message = on_spare_message;
+	child->on_message = child_unasked;
 	for (size_t i = 0; i < IDLE_READERS && !place; i++)
 		if (!broker->idle_reader[i])
 			place = &broker->idle_reader[i];

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "agent/broker/stuck.h"
 
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/pidfd.h>
@@ -12,19 +14,26 @@
 #include "proto/clock.h"
 #include "proto/log.h"
 
+static void quarantine_add(struct quarantine *quarantine, const struct stuck *stuck)
+{
+	for (uint32_t i = 0; i < quarantine->n; i++) {
+		if (quarantine->place[i].device != stuck->device)
+			continue;
+		quarantine->place[i].writes_only &= stuck->writes_only;
+		return;
+	}
+	quarantine->place[quarantine->n].device = stuck->device;
+	quarantine->place[quarantine->n++].writes_only = stuck->writes_only;
+}
+
 /* Writes down the devices that somebody hangs on, for all who look before they touch. */
 static void publish(struct broker *broker)
 {
 	struct quarantine quarantine = {0};
 
-	for (size_t i = 0; i < STUCK_MAX; i++) {
-		const struct stuck *stuck = &broker->stuck[i];
-
-		if (stuck->pid == 0 || stuck->device == 0)
-			continue;
-		quarantine.place[quarantine.n].device = stuck->device;
-		quarantine.place[quarantine.n++].writes_only = stuck->writes_only;
-	}
+	for (size_t i = 0; i < STUCK_MAX; i++)
+		if (broker->stuck[i].pid > 0 && broker->stuck[i].device != 0)
+			quarantine_add(&quarantine, &broker->stuck[i]);
 	if (pwrite(broker->sources.quarantine, &quarantine, sizeof(quarantine), 0) < 0)
 		log_warning("the quarantine could not be written");
 }
@@ -54,6 +63,8 @@ static struct stuck *add(
 		publish(broker);
 		return stuck;
 	}
+	log_warning(
+		"process %d (%s) does not end, and the list of such processes is full", pid, name);
 	return NULL;
 }
 
@@ -94,14 +105,42 @@ static void on_pidfd(struct loop_io *io, uint32_t events)
 	forget(stuck->broker, stuck->pid);
 }
 
-void stuck_add_pid(struct broker *broker, pid_t pid, enum method method, uint64_t device)
+/* proc_pid_stat(5): "PID (COMMAND) STATE PPID ...", where the command may hold anything. */
+static pid_t parent_of(pid_t pid)
 {
-	AUTO_CLOSE int pidfd = pidfd_open(pid, 0);
+	AUTO_CLOSE int fd = -EBADF;
+	char path[32], text[512];
+	const char *rest;
+	ssize_t n;
+	int parent;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (n <= 0)
+		return -1;
+	text[n] = '\0';
+	rest = strrchr(text, ')');
+	return rest && sscanf(rest, ") %*c %d", &parent) == 1 ? parent : -1;
+}
+
+static bool is_listed(const struct broker *broker, pid_t pid)
+{
+	for (size_t i = 0; i < STUCK_MAX; i++)
+		if (broker->stuck[i].pid == pid)
+			return true;
+	return false;
+}
+
+void stuck_add_child_of(struct child *reader, pid_t pid, uint64_t device)
+{
+	struct broker *broker = reader->broker;
+	AUTO_CLOSE int pidfd = pid > 0 ? pidfd_open(pid, 0) : -EBADF;
 	struct stuck *stuck;
 
-	if (pidfd < 0)
+	if (pidfd < 0 || parent_of(pid) != reader->pid || is_listed(broker, pid))
 		return;
-	stuck = add(broker, pid, method, device, false);
+	stuck = add(broker, pid, reader->method, device, false);
 	if (!stuck)
 		return;
 	stuck->io.fn = on_pidfd;
@@ -109,12 +148,13 @@ void stuck_add_pid(struct broker *broker, pid_t pid, enum method method, uint64_
 		stuck->pidfd = take_fd(&pidfd);
 }
 
-bool stuck_full(const struct broker *broker)
+bool stuck_many(const struct broker *broker)
 {
+	size_t n = 0;
+
 	for (size_t i = 0; i < STUCK_MAX; i++)
-		if (broker->stuck[i].pid == 0)
-			return false;
-	return true;
+		n += broker->stuck[i].pid > 0;
+	return n >= STUCK_MANY;
 }
 
 bool stuck_runs(const struct broker *broker, enum method method)

@@ -13,11 +13,12 @@
 /* A killed child that still lives. Owns the child from now on; it is freed when it ends at last. */
 void stuck_add(struct child *child);
 
-/* A process that is not our own child but hangs on our behalf. */
-void stuck_add_pid(struct broker *broker, pid_t pid, enum method method, uint64_t device);
+/* A child of a reader of ours, as that says, hangs on the device. A process that is not its child,
+ * or is listed already, is ignored. */
+void stuck_add_child_of(struct child *reader, pid_t pid, uint64_t device);
 
-/* No further process may be risked. */
-bool stuck_full(const struct broker *broker);
+/* No further process may be risked, unless for what may help. */
+bool stuck_many(const struct broker *broker);
 
 /* Somebody hangs who runs this method; METHOD_COUNT: the writer of the history. */
 bool stuck_runs(const struct broker *broker, enum method method);

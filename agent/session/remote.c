@@ -193,12 +193,15 @@ void request_ended(struct session *session, uint64_t serial, uint32_t why)
 			"too many requests are under way; try again"},
 		[ENDED_NO_WORKER] = {POSTERN__V1__CODE__RESOURCE_EXHAUSTED,
 			"no process could be started for this"},
+		[ENDED_HUNG] = {POSTERN__V1__CODE__UNAVAILABLE,
+			"too many of the agent's processes hang on file systems that do not "
+			"answer; unmount those lazily (mounts.unmount), or restart the guest"},
 	};
 	struct request *request = request_of_serial(session, serial);
 	uint32_t reason = why & ~(uint32_t)(ENDED_STUCK | ENDED_NOT_DONE);
 	bool not_done = why & ENDED_NOT_DONE || reason >= ENDED_DENIED;
 
-	char text[128];
+	char text[256];
 
 	/* An answer that was whole before the end came is on its way already. */
 	if (!request || reason >= ARRAY_SIZE(reasons) || !reasons[reason].message)
