@@ -71,33 +71,30 @@ static void history_restore(const struct broker *broker, int fd, const struct hi
 		at += n;
 }
 
-static int open_history(struct broker *broker)
+static int open_history_file(struct broker *broker, const struct history_head *want)
 {
 	const struct config *config = &broker->config;
-	struct history_head want = {.magic = HISTORY_MAGIC,
-		.interval_s = config->sample_interval_s,
-		.capacity = config->history_s / config->sample_interval_s};
 	AUTO_CLOSE int fd = -EBADF;
 	char path[512];
 
-	if (want.capacity == 0)
-		want.capacity = 1;
 	(void)snprintf(path, sizeof(path), "%s/load", config->run_dir);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
-	if (!history_fits(fd, &want)) {
+	if (!history_fits(fd, want)) {
 		if (ftruncate(fd, 0) < 0)
 			return -errno;
-		history_restore(broker, fd, &want);
+		history_restore(broker, fd, want);
 	}
-	if (!history_fits(fd, &want) &&
+	if (!history_fits(fd, want) &&
 		(ftruncate(fd, 0) < 0 ||
-			pwrite(fd, &want, sizeof(want), 0) != (ssize_t)sizeof(want)))
+			pwrite(fd, want, sizeof(*want), 0) != (ssize_t)sizeof(*want)))
 		return errno ? -errno : -EIO;
 	broker->sources.session[SESSION_FD_HISTORY] = open_ro(path);
+	if (broker->sources.session[SESSION_FD_HISTORY] < 0)
+		return -errno;
 	broker->sources.watch[WATCH_FD_HISTORY] = take_fd(&fd);
-	return broker->sources.session[SESSION_FD_HISTORY] < 0 ? -errno : 0;
+	return 0;
 }
 
 /* A file in memory with a second, read-only descriptor. */
@@ -116,6 +113,31 @@ static int open_shared(const char *name, size_t size, int *ret_rw, int *ret_ro)
 	return 0;
 }
 
+static int open_history(struct broker *broker)
+{
+	const struct config *config = &broker->config;
+	struct sources *s = &broker->sources;
+	struct history_head head = {.magic = HISTORY_MAGIC,
+		.interval_s = config->sample_interval_s,
+		.capacity = config->history_s / config->sample_interval_s};
+	int r;
+
+	if (head.capacity == 0)
+		head.capacity = 1;
+	r = open_history_file(broker, &head);
+	if (r == 0)
+		return 0;
+	log_warning("%s/load: %s: the load history will not outlive this process", config->run_dir,
+		strerror(-r));
+	r = open_shared(
+		"load", sizeof(head), &s->watch[WATCH_FD_HISTORY], &s->session[SESSION_FD_HISTORY]);
+	if (r < 0)
+		return r;
+	return pwrite(s->watch[WATCH_FD_HISTORY], &head, sizeof(head), 0) == (ssize_t)sizeof(head)
+		       ? 0
+		       : -EIO;
+}
+
 int sources_open(struct broker *broker)
 {
 	struct sources *s = &broker->sources;
@@ -128,7 +150,7 @@ int sources_open(struct broker *broker)
 	open_kernel_files(s);
 	r = open_history(broker);
 	if (r < 0) {
-		log_error("%s/load: %s", broker->config.run_dir, strerror(-r));
+		log_error("the load history: %s", strerror(-r));
 		return r;
 	}
 	r = open_shared("rates", sizeof(struct rates), &s->watch[WATCH_FD_RATES],

@@ -89,26 +89,35 @@ def test_history_survives_a_boot(stopped):
         assert points and points[0].time_s < time.time() - 1
 
 
-def test_a_full_run_folder_costs_samples_only(stopped):
+@pytest.mark.parametrize("late", [False, True], ids=["from the start", "later"])
+def test_a_full_run_folder_costs_no_more_than_history(stopped, late):
     """The load ring on a tmpfs without room."""
     agent = stopped
     run = f"{agent.dir}/run"
+
+    def fill():
+        with open(f"{run}/ballast", "wb", buffering=0) as ballast, pytest.raises(OSError):
+            while True:
+                ballast.write(b"x" * 4096)
+
     os.mkdir(run)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=755", "tmpfs", run], check=True)
     try:
+        if not late:
+            fill()
         agent.start()
-        with open(f"{run}/ballast", "wb") as ballast:
-            try:
-                ballast.write(b"x" * (1 << 20))
-                ballast.flush()
-            except OSError:
-                pass
+        if late:
+            fill()
         with agent.client() as client:
-            time.sleep(3)
-            client.call("system_load.historical")
+            deadline = time.monotonic() + 10
+            # In memory, or in the page that the ring had when the folder became full.
+            while len(client.call("system_load.historical").points) < 2:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
             assert client.call("system.ping", payload=b"p").payload == b"p"
             assert client.call("system_load.current").memory.total
         agent.stop()
+        assert ("will not outlive" in agent.read_log()) == (not late)
     finally:
         subprocess.run(["umount", "-l", run], check=True)
 

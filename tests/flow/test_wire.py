@@ -391,6 +391,19 @@ def test_frame_that_never_ends(agent):
         assert time.monotonic() - start < 14
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["after a frame", "amid a frame"])
+def test_a_frame_cut_by_the_end_of_the_stream(agent, whole):
+    body = frame(pb.ToAgent(request=pb.Request(id=1, method="system.ping")).SerializeToString())
+    with agent.client() as client:
+        client.send_raw(body + (b"" if whole else body[:-1]))
+        client.sock.shutdown(socket.SHUT_WR)
+        start = time.monotonic()
+        assert client.take_response(1).HasField("result")
+        with pytest.raises(Closed) as closed:
+            client.dispatch()
+        assert closed.value.goodbye is None and time.monotonic() - start < 5
+
+
 def test_half_close_is_answered_first(agent):
     client = agent.client()
     ids = [client.start("mounts.list"), client.start("system.ping"), client.start("system.info")]

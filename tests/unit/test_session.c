@@ -9,6 +9,7 @@
 
 #include "agent/session/session.h"
 #include "proto/cleanup.h"
+#include "proto/clock.h"
 
 #define RUNS_SESSION 1
 #define RUNS_READER  0
@@ -105,11 +106,55 @@ static void test_a_snapshot_goes_on_without_a_pause(void **state)
 	assert_int_equal(session.subscriptions[0].snapshot, -EBADF);
 }
 
+static void fill(void)
+{
+	static uint8_t bytes[3 * ROOM];
+
+	assert_int_equal(buffer_append(&session.out, bytes, sizeof(bytes)), 0);
+	conn_update(&session);
+	assert_true(buffer_len(&session.out) > 0);
+}
+
+/* Thirty seconds without a byte taken are the end, with one they begin anew. */
+static void test_who_reads_nothing_is_cut_off(void **state)
+{
+	const uint64_t limit = OUTPUT_STALLED_MS * NSEC_PER_MSEC;
+	uint64_t from;
+
+	(void)state;
+	fill();
+	from = monotonic_ns();
+	assert_ptr_equal(session.stall.loop, &session.loop);
+	assert_true(session.stall.at <= from + limit && session.stall.at > from + limit / 2);
+	session.written++;
+	loop_timer_del(&session.stall);
+	session.stall.fn(&session.stall);
+	assert_false(session.loop.stop);
+	assert_true(session.stall.at > from + limit / 2);
+	loop_timer_del(&session.stall);
+	session.stall.fn(&session.stall);
+	assert_true(session.loop.stop);
+}
+
+static void test_who_has_read_all_is_not(void **state)
+{
+	(void)state;
+	fill();
+	for (int i = 0; i < ROUNDS && buffer_len(&session.out) > 0; i++) {
+		(void)read_all();
+		assert_int_equal(loop_once(&session.loop, 1), 0);
+	}
+	assert_null(session.stall.loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
 			test_a_snapshot_goes_on_without_a_pause, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_who_reads_nothing_is_cut_off, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_who_has_read_all_is_not, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
