@@ -211,7 +211,7 @@ def in_the_systemd_guest(results, host, parts, rounds):
     image = f"{host.dir}/bench.img"
     say("making the image and booting the systemd guest")
     debian.make_image(image, guest.add_to)
-    vm = host.launch("bench", *debian.launch_options(image), "--cid", str(guest.CID), witness=False)
+    vm = host.launch("bench", *debian.launch_options(image, fast=False), "--cid", str(guest.CID), witness=False)
     guest.wait_for(vm.vsock)
     if "memory" in parts:
         measure_idle(results, vm.vsock, "idle")

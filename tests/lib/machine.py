@@ -10,7 +10,7 @@ import tempfile
 import time
 
 from streams import hybrid_stream
-from wire import BUILD, Client
+from wire import BUILD, Client, Closed
 
 BUILD = os.path.abspath(BUILD)
 POSTERN = f"{BUILD}/postern"
@@ -171,6 +171,18 @@ class Machine:
         code, _, output = self.witness("run", line, timeout=timeout).lstrip().partition(" ")
         assert int(code) == status, f"{line}: exit code {code}, not {status}\n{output}"
         return output
+
+    def boot_id(self):
+        """Of the boot whose agent answers; None while none does."""
+        try:
+            with self.client(timeout=5) as client:
+                return client.hello_reply.boot_id
+        except (OSError, Closed):
+            return None
+
+    def wait_for_boot(self, before=None, timeout=300):
+        """Until an agent answers, of another boot than that."""
+        wait_until(lambda: self.boot_id() not in (None, before), timeout=timeout, step=0.2)
 
     def stop(self, *options):
         return self.host.run("stop", self.name, *options)

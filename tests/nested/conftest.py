@@ -8,4 +8,4 @@ import qemu
 
 
 def pytest_collection_modifyitems(items):
-    qemu.skip_without(items)
+    qemu.prepare(items)

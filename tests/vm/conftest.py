@@ -11,9 +11,7 @@ from machine import Host
 
 
 def pytest_collection_modifyitems(items):
-    # Files run side by side, and the longest are not to be the last ones: by luck, that is this order.
-    items.sort(key=lambda item: item.path.name, reverse=True)
-    qemu.skip_without(items)
+    qemu.prepare(items)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+import qemu
 from machine import Machine, wait_until
 from wire import Failed
 
@@ -39,7 +40,7 @@ def launch(host, tmp_path):
             path.write_text(text)
             path.chmod(0o755)
             adds += ["--add", f"{path}:/etc/{place}"]
-        host.run("launch", name, *adds, "-a", cmdline)
+        host.run("launch", name, *qemu.ROOMY, *adds, "-a", cmdline)
         return Machine(host, name)
     return start
 
@@ -71,7 +72,7 @@ def wait_power_off(host, vm, by):
 
 
 def test_postern_init(host):
-    host.run("launch", "own")
+    host.run("launch", "own", *qemu.ROOMY)
     vm = Machine(host, "own")
     wait_reboot(host, vm, "postern-init")
     wait_halt(host, vm, "postern-init")

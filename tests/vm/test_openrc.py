@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The agent as a service of OpenRC, under sysvinit and under OpenRC's own process 1, with a disk."""
+"""The agent as a service of OpenRC under sysvinit, with a disk."""
 
 import os
 
@@ -7,11 +7,10 @@ import pytest
 
 import debian
 from machine import ABSENT, REFUSED, Host, Machine, wait_until
-from wire import Closed, Failed, pb
+from wire import Closed, pb
 
 REBOOT, HALT = 2, 3
 SCRIPT = "/etc/init.d/posternd"
-OPENRC_INIT = "init=/sbin/openrc-init"
 
 
 @pytest.fixture(scope="module")
@@ -50,35 +49,11 @@ def placed(vm):
     return set(vm.shell("find /etc/init.d /etc/runlevels /etc/rc*.d | sort").splitlines())
 
 
-def boot_of(vm):
-    try:
-        with vm.client(timeout=5) as client:
-            return client.hello_reply.boot_id
-    except (OSError, Closed):
-        return None
-
-
-def ask(client, mode):
-    """Process 1 may not listen before the guest is up, and the agent is up before."""
-    for _ in range(20):
-        try:
-            return client.call("power.shutdown", mode=mode)
-        except Failed as failed:
-            assert failed.code == "UNAVAILABLE" and "openrc-init cannot be asked" in failed.message
-    pytest.fail("process 1 does not listen")
-
-
-def shut_down(vm, mode, by):
+def shut_down(vm, mode):
     with vm.client(timeout=60) as client:
-        reply = ask(client, mode)
-        assert reply.by == by and reply.mode == mode
+        reply = client.call("power.shutdown", mode=mode)
+        assert reply.by == "sysvinit" and reply.mode == mode
         return client.hello_reply.boot_id
-
-
-def reboot(host, vm, by):
-    before = shut_down(vm, REBOOT, by)
-    wait_until(lambda: boot_of(vm) not in (None, before), timeout=400, step=0.5)
-    host.until(lambda: host.info("rc")["state"] == "ready", 100)
 
 
 def test_install_enables_and_starts(vm, client):
@@ -95,7 +70,7 @@ def test_install_again_changes_no_file(vm):
     before = placed(vm)
     assert f"unchanged {SCRIPT}" in vm.shell("posternd install")
     assert placed(vm) == before
-    wait_until(lambda: boot_of(vm), timeout=100, step=0.2)
+    vm.wait_for_boot()
 
 
 def test_only_root_installs(vm):
@@ -139,29 +114,30 @@ def test_restart_keeps_this_boots_state_and_does_not_wait_for_callers(vm, client
     with pytest.raises(Closed) as closed:
         client.dispatch()
     assert closed.value.goodbye.reason == pb.GOODBYE_REASON_STOPPING
-    wait_until(lambda: boot_of(vm), timeout=100, step=0.2)
+    vm.wait_for_boot()
     with vm.client(timeout=60) as after:
         assert after.hello_reply.generation == generation
         assert [share.target for share in after.call("shares.list").shares] == [b"/mnt/share"]
     # OpenRC takes its own time.
     assert with_callers < stop_and_start(vm) + 1000
-    wait_until(lambda: boot_of(vm), timeout=100, step=0.2)
+    vm.wait_for_boot()
     assert "started" in vm.shell("rc-service posternd restart; rc-service posternd status")
-    wait_until(lambda: boot_of(vm), timeout=100, step=0.2)
+    vm.wait_for_boot()
 
 
 def test_a_killed_agent_is_started_again(vm):
     pid = vm.shell("cat /run/posternd.pid /run/supervise-posternd.pid 2>/dev/null | head -n 1").strip()
     broker = vm.shell(f"cat /proc/{pid}/task/{pid}/children").split()[0]
     vm.witness("kill", broker, 9)
-    wait_until(lambda: boot_of(vm), timeout=100, step=0.2)
+    vm.wait_for_boot()
     assert vm.shell(f"cat /proc/{pid}/task/{pid}/children").split()[0] != broker
 
 
 def test_it_comes_back_after_a_reboot(host, vm):
     with vm.client(timeout=60) as client:
         client.call("shares.mount", target=b"/mnt/kept", type="tmpfs", persistent=True)
-    reboot(host, vm, "sysvinit")
+    vm.wait_for_boot(shut_down(vm, REBOOT))
+    host.until(lambda: host.info("rc")["state"] == "ready", 100)
     wait_until(lambda: " /mnt/kept tmpfs " in vm.witness("mounts"), timeout=100)
     # The host's half of the other was recorded with the machine.
     wait_until(lambda: " /mnt/share virtiofs " in vm.witness("mounts"), timeout=100)
@@ -178,7 +154,7 @@ def test_uninstall_removes_what_install_placed(host, vm):
     host.run("ping", "rc", code=ABSENT)
     assert vm.shell("posternd uninstall") == "the service is not installed: nothing to do (OpenRC)\n"
     vm.shell("posternd install")
-    wait_until(lambda: boot_of(vm), timeout=100, step=0.2)
+    vm.wait_for_boot()
 
 
 def test_stop_asks_sysvinit(host, vm):
@@ -189,15 +165,6 @@ def test_stop_asks_sysvinit(host, vm):
 
 def test_halt_under_sysvinit(host, vm, image):
     host.run("launch", "rc", *debian.launch_options(image), timeout=400)
-    shut_down(vm, HALT, "sysvinit")
+    shut_down(vm, HALT)
     wait_until(lambda: "System halted" in vm.console(), timeout=200, step=0.2)
     host.run("stop", "-f", "rc")
-
-
-def test_openrc_as_process_1(host, vm, image):
-    host.run("launch", "rc", *debian.launch_options(image, OPENRC_INIT), timeout=400)
-    with vm.client(timeout=60) as client:
-        assert client.call("system.info").init == "openrc-init"
-    reboot(host, vm, "openrc-init")
-    out, _ = host.run("stop", "rc", "-t", "120", timeout=200)
-    assert "finished stopping" in out

@@ -9,7 +9,6 @@ import pytest
 
 import debian
 from machine import BUILD, Host, wait_until
-from wire import Closed
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +31,6 @@ def exists(vm, path):
     try:
         return vm.witness("exists", path)
     except FileNotFoundError:
-        return None
-
-
-def boot_id(vm):
-    try:
-        with vm.client(timeout=5) as client:
-            return client.hello_reply.boot_id
-    except (OSError, Closed):
         return None
 
 
@@ -69,7 +60,7 @@ def test_a_reboot(vm):
         first = client.call("system_load.historical").points[0].time_s
         assert client.call("power.shutdown", mode=2).by == "postern-init"
         went = time.time()
-    wait_until(lambda: boot_id(vm) not in (None, boot), timeout=300, step=0.5)
+    vm.wait_for_boot(boot)
     with vm.client(timeout=60) as client:
         wait_until(lambda: len(client.call("shares.list").shares) == 2 and
                    all(s.state == 1 for s in client.call("shares.list").shares))

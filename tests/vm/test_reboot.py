@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+import qemu
 from machine import ABSENT
 from wire import Closed
 
@@ -51,7 +52,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def vm(host, folder):
-    machine = host.launch("web", "--share", f"{folder}:/mnt/launch")
+    machine = host.launch("web", *qemu.ROOMY, "--share", f"{folder}:/mnt/launch")
     host.run("shares", "add", "web", str(folder), "/mnt/plugged", "--tag", "plugged", "--read-only")
     host.run("shares", "add", "web", str(folder), "/mnt/kept", "--tag", "kept", "--persistent")
     yield machine

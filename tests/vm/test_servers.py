@@ -10,7 +10,7 @@ import pytest
 
 import debian
 from machine import ANSWERED, USAGE, Host, wait_until
-from wire import Closed, Failed
+from wire import Failed
 
 NAME = "served"
 PASSWORD = "hunter,2=x y"
@@ -230,14 +230,6 @@ def active(vm, name):
     return vm.shell(f"systemctl is-active 'postern-share@{name}.service' || true").strip()
 
 
-def boot_id(vm):
-    try:
-        with vm.client(timeout=5) as connected:
-            return connected.hello_reply.boot_id
-    except (OSError, Closed):
-        return None
-
-
 def test_persistent_shares_and_their_secret(host, vm, secret_file):
     # The first of them has a server of its own, which will not be there after the boot.
     vm.shell(LISTEN_ASIDE)
@@ -267,12 +259,12 @@ def test_persistent_shares_and_their_secret(host, vm, secret_file):
         assert line_of(vm, "/mnt/nfs")
         boot = client.hello_reply.boot_id
         client.call("power.shutdown", mode=2)
-    wait_until(lambda: boot_id(vm) not in (None, boot), timeout=300, step=0.5)
+    vm.wait_for_boot(boot)
     with vm.client(timeout=60) as client:
         def states():
             return {s.target.decode(): s.state for s in client.call("shares.list").shares}
 
-        wait_until(lambda: states() == {"/mnt/a-dead": 3, "/mnt/nfs": 1, "/mnt/smb": 1}, timeout=90, step=0.5)
+        wait_until(lambda: states() == {"/mnt/a-dead": 3, "/mnt/nfs": 1, "/mnt/smb": 1}, timeout=90)
         wait_until(lambda: active(vm, "mnt-nfs") == active(vm, "mnt-smb") == "active", timeout=60)
         assert active(vm, r"mnt-a\x2ddead") == "activating"
         dead = next(s for s in client.call("shares.list").shares if s.state == 3)
@@ -284,7 +276,7 @@ def test_persistent_shares_and_their_secret(host, vm, secret_file):
         check_secret()
         # Its server comes back, later than the guest: so does the share.
         vm.shell(LISTEN_ASIDE)
-        wait_until(lambda: states()["/mnt/a-dead"] == 1, timeout=90, step=0.5)
+        wait_until(lambda: states()["/mnt/a-dead"] == 1, timeout=90)
     for name in ("a-dead", "nfs", "smb"):
         host.run("shares", "remove", NAME, f"/mnt/{name}")
     assert "postern-share" not in vm.shell("ls /etc/systemd/system/multi-user.target.wants; "

@@ -22,7 +22,7 @@ def vm():
     release, = os.listdir(f"{BUILD}/guest/lib/modules")
     machine = host.launch("state", "--kernel", f"{BUILD}/guest/boot/vmlinuz-{release}", "--modules",
                           f"{BUILD}/guest/lib/modules/{release}", "--image", image,
-                          "--cmdline-add", "postern.save_interval=1", "--add-module", "btrfs")
+                          "--cmdline-add", "postern.sample_interval=1 postern.save_interval=1", "--add-module", "btrfs")
     with machine.client() as client:
         client.call("mounts.mount", source=b"/dev/vda", target=STATE.encode(), type="ext4", create_target=True)
     yield machine
