@@ -21,6 +21,7 @@ def outcome():
     try:
         host.run("launch", "outer", "--memory", "1G", "--cpus", "2",
                  "--add", "/usr/bin/busybox:/usr/bin/busybox", "--add", f"{HERE}/start:/etc/postern/start.d/nested")
+        assert len(host.json("load", "outer")["cpus"]) == 2
         host.run("shares", "add", "outer", "/usr", "/mnt/usr", "--read-only")
         host.run("shares", "add", "outer", os.path.realpath(f"{HERE}/../.."), "/mnt/tree", "--read-only")
         host.run("shares", "add", "outer", out, "/mnt/out")

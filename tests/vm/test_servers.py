@@ -70,9 +70,14 @@ def put(vm, path, text):
 
 
 @pytest.fixture(scope="module")
-def vm(host):
-    image = f"{host.dir}/disk.img"
-    debian.make_image(image)
+def image(host):
+    path = f"{host.dir}/disk.img"
+    debian.make_image(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def vm(host, image):
     machine = host.launch(NAME, *debian.launch_options(image), witness=False)
     for name, content in (("nfs", "from nfs"), ("smb", "from smb")):
         put(machine, f"/srv/{name}/from-server", content)
@@ -230,7 +235,12 @@ def active(vm, name):
     return vm.shell(f"systemctl is-active 'postern-share@{name}.service' || true").strip()
 
 
-def test_persistent_shares_and_their_secret(host, vm, secret_file):
+def shut_down(vm):
+    with vm.client(timeout=60) as client:
+        client.call("power.shutdown", mode=2)
+
+
+def test_persistent_shares_and_their_secret(host, vm, image, secret_file):
     # The first of them has a server of its own, which will not be there after the boot.
     vm.shell(LISTEN_ASIDE)
     add(host, "--type", "nfs4", "127.0.0.1:/", "/mnt/a-dead", "-o", "port=2052", "--persistent")
@@ -257,9 +267,7 @@ def test_persistent_shares_and_their_secret(host, vm, secret_file):
         vm.shell("umount /mnt/nfs")
         vm.shell("posternd remount /mnt/nfs")
         assert line_of(vm, "/mnt/nfs")
-        boot = client.hello_reply.boot_id
-        client.call("power.shutdown", mode=2)
-    vm.wait_for_boot(boot)
+    vm.boot_anew(lambda: shut_down(vm), *debian.launch_options(image))
     with vm.client(timeout=60) as client:
         def states():
             return {s.target.decode(): s.state for s in client.call("shares.list").shares}

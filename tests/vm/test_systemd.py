@@ -268,8 +268,15 @@ def test_a_stop_with_callers_is_quick(vm):
         with pytest.raises(Closed) as closed:
             client.dispatch()
         assert closed.value.goodbye.reason == pb.GOODBYE_REASON_STOPPING
-    # systemctl takes its own time.
-    assert with_callers < stop_and_start(vm) + 1000
+    # systemctl takes its own time; once is enough, since whoever waits for callers does so each time.
+    for _ in range(3):
+        without = stop_and_start(vm)
+        if with_callers < without + 1000:
+            break
+        with vm.client(timeout=60):
+            with_callers = stop_and_start(vm)
+    else:
+        pytest.fail(f"{with_callers} ms with callers, {without} without")
 
 
 @pytest.mark.parametrize("state,breaks,mends", [
@@ -297,14 +304,18 @@ def test_the_agent_starts_without_the_socket_of_kmod(vm, state, breaks, mends):
         client.call("modules.unload", name="dummy")
 
 
+def shut_down(vm, mode):
+    with vm.client(timeout=60) as client:
+        reply = client.call("power.shutdown", mode=mode)
+        assert reply.by == "systemd" and reply.mode == mode
+
+
 def test_persistent_shares_come_back_after_a_reboot(host, image, vm):
     with vm.client(timeout=60) as client:
-        boot = client.hello_reply.boot_id
         share = client.call("shares.mount", target=b"/mnt/kept", type="tmpfs", persistent=True).share
         assert share.unit == "mnt-kept.mount"
         assert exists(vm, "/etc/systemd/system/mnt-kept.mount")
-        assert client.call("power.shutdown", mode=2).by == "systemd"
-    vm.wait_for_boot(boot)
+    vm.boot_anew(lambda: shut_down(vm, 2), *debian.launch_options(image))
     # Services were stopped, not killed.
     assert vm.shell("cat /var/clean-stop") == "stopped\n"
     wait_until(lambda: unit_of(vm, "/mnt/kept"), timeout=200)
