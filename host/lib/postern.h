@@ -176,7 +176,8 @@ int postern_share_unplug(const char *name, const char *tag, struct postern_error
 
 /*
  * Both halves of a share as one: plugs it, then has the agent mount it at share->target (virtiofs),
- * waiting for the device at most wait_ms (0: 10 s). If the second half fails the first is undone.
+ * waiting for the device at most wait_ms (0: 10 s). If the second half fails, or is not answered,
+ * both are undone; *error tells of what could not be.
  */
 int postern_share_add(const char *name, const struct postern_share *share, uint32_t wait_ms,
 	char ret_tag[37], struct postern_error *error);

@@ -2,6 +2,7 @@
 #include "host/lib/share_mount.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,7 @@
 #include "host/lib/control_client.h"
 #include "host/lib/postern.h"
 #include "proto/cleanup.h"
+#include "proto/client/json_call.h"
 #include "proto/encode.h"
 #include "shares.pb-c.h"
 
@@ -22,15 +24,22 @@ static void close_clientp(struct postern_client **client)
 	postern_client_close(*client);
 }
 
+static int connect_agent(
+	const char *name, struct postern_client **ret_client, struct postern_error *error)
+{
+	AUTO_FREE char *address = NULL;
+	int r = postern_vm_address(name, &address, error);
+
+	return r < 0 ? r : postern_client_open(address, NULL, ret_client, error);
+}
+
+/* One call over a connection of its own. */
 static int call(const char *name, const char *method, const uint8_t *params, size_t len,
 	uint32_t timeout_ms, struct postern_error *error)
 {
 	AUTO(close_clientp) struct postern_client *client = NULL;
-	AUTO_FREE char *address = NULL;
-	int r = postern_vm_address(name, &address, error);
+	int r = connect_agent(name, &client, error);
 
-	if (r == 0)
-		r = postern_client_open(address, NULL, &client, error);
 	if (r == 0)
 		r = postern_call(client, method, params, len, timeout_ms, NULL, NULL, error);
 	return r;
@@ -65,9 +74,55 @@ static int share_unmount(
 	return call(name, "shares.unmount", params, len, 0, error);
 }
 
+/* Is the topmost mount there the one of this tag? What another one mounted stays. */
+static bool is_mounted(struct postern_client *client, const struct share_config *share)
+{
+	AUTO_JSON json_t *params = json_pack("{s:s}", "target", share->target);
+	AUTO_JSON json_t *reply = NULL;
+	const json_t *mounts, *top;
+
+	if (!params || json_call_object(client, "mounts.list", params, 0, &reply, NULL) < 0)
+		return false;
+	mounts = json_object_get(reply, "mounts");
+	top = json_array_get(mounts, json_array_size(mounts) - 1);
+	return strcmp(json_field_string(top, "type", ""), "virtiofs") == 0 &&
+	       strcmp(json_field_string(top, "source", ""), share->tag) == 0;
+}
+
+static int unmount_lazily(struct postern_client *client, const char *method, const char *target)
+{
+	AUTO_JSON json_t *params = json_pack("{s:s, s:s}", "target", target, "mode", "LAZY");
+	AUTO_JSON json_t *reply = NULL;
+
+	return params ? json_call_object(client, method, params, 0, &reply, NULL) : -ENOMEM;
+}
+
+/*
+ * Undoes a share of which only the device is there for certain. The guest does not let a device go
+ * that is mounted, so the mount goes first, unless the agent has said that there is none: an answer
+ * that did not come leaves it open. Lazily, since what kept the agent from answering may be this
+ * very file system; and without a record, if the agent did not get to writing one.
+ */
+static void undo(const char *name, const struct share_config *share, struct postern_error *why)
+{
+	AUTO(close_clientp) struct postern_client *client = NULL;
+	struct postern_error error = {0};
+	size_t len = strlen(why->message);
+
+	if (why->outcome != POSTERN_NOT_DONE && connect_agent(name, &client, NULL) == 0 &&
+		is_mounted(client, share) &&
+		unmount_lazily(client, "shares.unmount", share->target) < 0)
+		(void)unmount_lazily(client, "mounts.unmount", share->target);
+	if (postern_share_unplug(name, share->tag, &error) < 0)
+		(void)snprintf(why->message + len, sizeof(why->message) - len,
+			"; the device is still there: %s", error.message);
+	postern_error_clear(&error);
+}
+
 int postern_share_add(const char *name, const struct postern_share *share, uint32_t wait_ms,
 	char ret_tag[37], struct postern_error *error)
 {
+	struct postern_error failed = {0};
 	struct share_config config = {.target = (char *)share->target,
 		.read_only = share->read_only,
 		.persistent = share->persistent};
@@ -79,10 +134,14 @@ int postern_share_add(const char *name, const struct postern_share *share, uint3
 	if (r < 0)
 		return r;
 	config.tag = ret_tag;
-	r = share_mount(name, &config, wait_ms, error);
-	/* What the agent said is what the caller wants to know, not how the undoing went. */
-	if (r < 0)
-		(void)postern_share_unplug(name, ret_tag, NULL);
+	r = share_mount(name, &config, wait_ms, &failed);
+	if (r == 0)
+		return 0;
+	undo(name, &config, &failed);
+	if (error)
+		*error = failed;
+	else
+		postern_error_clear(&failed);
 	return r;
 }
 

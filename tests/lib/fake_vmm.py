@@ -8,6 +8,9 @@ FOLDER/guest.json says how the guest is, for each acceleration:
   boot     seconds until its agent listens (absent: it never does)
   hint     seconds until it says that it is ready (absent: it says nothing)
   exit     QEMU ends at once with this code
+  mount    what its agent does to mount a share: "lost" mounts it and hangs up; "killed" mounts it, records
+           nothing, and answers with an error (absent: it mounts and answers)
+  silent   QEMU's monitor does not answer these commands
 FOLDER/log has a line for everything that happened."""
 
 import json
@@ -55,7 +58,14 @@ def qemu(folder, *argv):
     say({"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}}, "capabilities": []}})
     for line in monitor.makefile("r"):
         request = json.loads(line)
+        if request["execute"].startswith("device_"):
+            note(folder, request["execute"])
+        if request["execute"] in guest.get("silent", ()):
+            continue
         say({"return": {"status": "running"} if request["execute"] == "query-status" else {}, "id": request.get("id")})
+        if request["execute"] == "device_del":
+            say({"event": "DEVICE_DELETED", "data": {"device": request["arguments"]["id"]},
+                 "timestamp": {"seconds": 0}})
         if request["execute"] == "quit":
             say({"event": "SHUTDOWN", "data": {"guest": False, "reason": "host-qmp-quit"}, "timestamp": {"seconds": 0}})
             return
@@ -69,9 +79,12 @@ class Guest:
         self.path = path
         self.listens_at = None
         self.boots = 0
+        self.mounts = {}
 
     def boot(self, guest):
         self.boots += 1
+        self.how = guest.get("mount")
+        self.mounts = {b"/taken": b"other"}
         now = time.monotonic()
         self.listens_at = now + guest["boot"] if "boot" in guest else None
         if "hint" in guest:
@@ -100,9 +113,36 @@ class Guest:
                 peer.say(hello_reply=pb.HelloReply(major=1, minor=0, agent_version="1", identity="host",
                                                    boot_id=bytes([self.boots] * 16), max_frame=1 << 20))
                 while True:
-                    peer.take()
+                    self.answer(peer, peer.take().request)
             except (Closed, OSError):
                 pass
+
+
+    def answer(self, peer, request):
+        """The methods that mount and unmount, with a mount table that stays when a connection goes."""
+        from wire import Closed, errors, message, modules, pb
+        params = message(request.method, "Request").FromString(request.params)
+        target = getattr(params, "target", b"")
+        note(self.folder, request.method, target.decode())
+        reply = message(request.method, "Reply")()
+        if request.method == "shares.mount":
+            self.mounts.setdefault(target, params.source)
+            if self.how == "lost":
+                raise Closed
+            if self.how == "killed":
+                peer.say(response=pb.Response(id=request.id, error=errors.Error(
+                    code=errors.DEADLINE_EXCEEDED, message="killed", outcome=errors.DONE)))
+                return
+        elif request.method == "mounts.list" and target in self.mounts:
+            reply.mounts.add(target=target, source=self.mounts[target], type=b"virtiofs",
+                             state=modules["mounts"].MOUNTED)
+        elif request.method == "shares.unmount" and self.how == "killed":
+            peer.say(response=pb.Response(id=request.id, error=errors.Error(
+                code=errors.NOT_FOUND, sys_errno=2, message="no record")))
+            return
+        elif request.method.endswith(".unmount"):
+            del self.mounts[target]
+        peer.reply(request, reply)
 
 
 def vsockd(folder, *argv):
@@ -125,6 +165,12 @@ def vsockd(folder, *argv):
 def install(folder, guest, host):
     """Writes both programs into the folder, and has the host take them. guest: as above."""
     build = os.environ.get("POSTERN_BUILD", "build")
+    virtiofsd = f"{folder}/virtiofsd"
+    if not os.path.exists(virtiofsd):
+        with open(virtiofsd, "w") as file:
+            file.write("#!/bin/sh\nexec sleep 1000\n")
+        os.chmod(virtiofsd, 0o755)
+    host.env["POSTERN_VIRTIOFSD"] = virtiofsd
     for name in ("qemu", "vsockd"):
         program = f"{folder}/{'postern-vsockd' if name == 'vsockd' else name}"
         if os.path.exists(program):
