@@ -2,11 +2,13 @@
 #include "log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char *program_name = "postern";
@@ -19,6 +21,21 @@ void log_open(const char *program, enum log_level highest)
 	program_name = program;
 	highest_level = highest;
 	to_journal = getenv("JOURNAL_STREAM") != NULL;
+}
+
+void log_never_wait(void)
+{
+	struct stat st;
+	int fd;
+
+	if (fstat(STDERR_FILENO, &st) < 0 || !(S_ISFIFO(st.st_mode) || isatty(STDERR_FILENO)))
+		return;
+	/* Not O_NONBLOCK on the file that is there: a shell, or an init, has it too. */
+	fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	(void)dup2(fd, STDERR_FILENO);
+	(void)close(fd);
 }
 
 const char *log_level_name(enum log_level level)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Log lines on standard error: "PROGRAM: LEVEL: text", or with a <N> prefix when standard error is
- * the journal (JOURNAL_STREAM is set). A line never blocks longer than one write(), never holds a
- * peer's bytes unescaped (callers pass only text of their own), and is at most 1 KiB.
+ * the journal (JOURNAL_STREAM is set). A line never waits where standard error is a socket; else it
+ * takes one write(), which log_never_wait() keeps from waiting for a pipe or a terminal. It never
+ * holds a peer's bytes unescaped (callers pass only text of their own), and is at most 1 KiB.
  */
 #pragma once
 
@@ -17,6 +18,13 @@ enum log_level {
 
 /* Sets the program's name as lines show it (borrowed for ever) and the highest level shown. */
 void log_open(const char *program, enum log_level highest);
+
+/*
+ * For a service: standard error, where it is a pipe or a terminal, becomes an open file of our own
+ * that does not wait for a reader. Whoever else has the old one keeps it as it is; programs that
+ * are started from here on inherit the new one. It needs /proc; where it cannot be done all stays.
+ */
+void log_never_wait(void);
 
 /* Parses "error", "warning", "info" or "debug". 0, or -EINVAL. */
 int log_level_parse(const char *text, enum log_level *ret_level);

@@ -205,6 +205,7 @@ int main(int argc, char **argv)
 		log_error("the agent must be started by root; it gives up what it does not need");
 		return 1;
 	}
+	log_never_wait();
 	if (configure(file, strcmp(file, CONFIG_DEFAULT_FILE) != 0) < 0 || set_up() < 0)
 		return 1;
 	watcher_start(&broker);

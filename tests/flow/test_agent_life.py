@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Start, settings, policy, restart, stop."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import time
+import tty
 
 import pytest
 
@@ -307,14 +309,33 @@ def test_commands_take_the_settings_that_are_named(stopped):
     assert result.returncode == 2 and "--config is for commands" in result.stderr
 
 
-def test_log_lines_that_nobody_takes_are_counted(stopped):
-    """A log that is not read, as the journal's on a frozen disk, holds up nobody."""
-    ours, theirs = socket.socketpair()
-    theirs.setblocking(False)
-    with pytest.raises(BlockingIOError):
-        while True:
-            theirs.send(b"x" * 4096)
-    theirs.setblocking(True)
+def open_socket():
+    return socket.socketpair()
+
+
+def open_pipe():
+    ours, theirs = os.pipe()
+    return open(ours, "rb", buffering=0), open(theirs, "wb", buffering=0)
+
+
+def open_terminal():
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)
+    return open(ours, "rb", buffering=0), open(theirs, "wb", buffering=0)
+
+
+@pytest.mark.parametrize("open_log", [open_socket, open_pipe, open_terminal])
+def test_log_lines_that_nobody_takes_are_counted(stopped, open_log):
+    """A log that is not read, as the journal's on a frozen disk, a dead logger's or a console's, holds up
+    nobody."""
+    ours, theirs = open_log()
+    os.set_blocking(theirs.fileno(), False)
+    for _ in range(5):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(theirs.fileno(), b"x" * 256)
+        time.sleep(0.02)  # a terminal passes on what it has, and has room again
+    os.set_blocking(theirs.fileno(), True)
     with ours, theirs:
         stopped.start(stderr=theirs)
         # The broker says, at this level, when a session has ended.
@@ -324,3 +345,5 @@ def test_log_lines_that_nobody_takes_are_counted(stopped):
         with stopped.client() as client:
             wait_until(lambda: client.call("system.info").agent.log_lines_dropped >= 5)
         assert stopped.stop() == 0
+        # It was made so for the agent alone.
+        assert os.get_blocking(theirs.fileno())
