@@ -18,7 +18,8 @@
 #define POWERDOWN_MS_DEFAULT 5000
 #define ASK_MS               3000  /* for the agent to answer at all */
 #define END_MS               10000 /* beyond the steps' own times: quit, kill, clean-up */
-#define STATS_MS             15000
+#define VMM_MS               15000 /* more than a monitor has for an answer */
+#define STATS_MS             25000 /* several, and the guest has two seconds */
 
 /* True once the agent has said that it shuts the guest down. One that answers has its time to: its
  * process 1 may be busy. */
@@ -81,7 +82,7 @@ int postern_balloon(const char *name, uint64_t pages, struct postern_error *erro
 	if (pages > INT64_MAX)
 		return fail(error, POSTERN_USAGE, ERANGE, "that many pages no guest has");
 	return control_call_vm(name, "balloon", json_pack("{s:I}", "pages", (json_int_t)pages),
-		CONTROL_MS * 2, NULL, error);
+		VMM_MS, NULL, error);
 }
 
 int postern_balloon_stats(const char *name, struct postern_stat ret_stats[POSTERN_BALLOON_STATS],

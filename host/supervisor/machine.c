@@ -117,6 +117,15 @@ static void on_vmm(void *ctx, enum vmm_event event, const char *text)
 	case VMM_RESET:
 		boot_again(machine);
 		break;
+	case VMM_SILENT:
+		machine->vmm_silent = true;
+		log_warning("the VMM does not answer");
+		problem_tell(machine, PROBLEM_VMM_SILENT, NULL);
+		break;
+	case VMM_ANSWERS:
+		machine->vmm_silent = false;
+		log_info("the VMM answers again");
+		break;
 	case VMM_LOST:
 		/* Without its monitor nothing can be done for it any more. */
 		log_error("%s", text);

@@ -76,6 +76,7 @@ struct machine {
 
 	struct process qemu, vsockd;
 	bool channel_lost;
+	bool vmm_silent;
 	struct vmm *vmm;
 	struct console console;
 	struct ready ready;

@@ -9,6 +9,9 @@ static const struct {
 	[PROBLEM_CHANNEL_LOST] = {"channel lost", "the VM must be restarted"},
 	[PROBLEM_NO_AGENT] = {"no agent answers",
 		"look at the console; the guest needs postern's agent and the vsock driver"},
+	[PROBLEM_VMM_SILENT] = {"the VMM does not answer",
+		"it may be stopped, or wait for memory or a disk of the host; if it stays so, "
+		"stop -f ends the VM"},
 	[PROBLEM_SHARE_DEAD] = {"dead", "remove it and add it again"},
 	[PROBLEM_SHARE_STUCK] = {"dead", "the VM must be restarted"},
 	[PROBLEM_SHARE_UNMOUNTED] = {"not mounted since the guest was booted again",

@@ -9,6 +9,7 @@ struct machine;
 enum problem {
 	PROBLEM_CHANNEL_LOST,
 	PROBLEM_NO_AGENT,
+	PROBLEM_VMM_SILENT,
 	PROBLEM_SHARE_DEAD,
 	PROBLEM_SHARE_STUCK, /* dead, and somebody in the guest waits for it */
 	PROBLEM_SHARE_UNMOUNTED,

@@ -149,7 +149,8 @@ static void on_unplugged(void *ctx, const struct postern_error *error)
 	if (error) {
 		share->state = SHARE_PLUGGED;
 		share->dead = !process_running(&share->virtiofsd);
-		share->stuck = share->dead && error->failure == POSTERN_TIMED_OUT;
+		share->stuck =
+			share->dead && error->failure == POSTERN_TIMED_OUT && !machine->vmm_silent;
 		if (share->stuck) {
 			(void)fail(&stuck, POSTERN_TIMED_OUT, ETIMEDOUT,
 				"the guest cannot let the dead share go: somebody in it waits for "

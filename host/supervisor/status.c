@@ -35,6 +35,8 @@ static json_t *problems(const struct machine *machine)
 		add_problem(list, PROBLEM_CHANNEL_LOST, NULL);
 	if (machine->silent)
 		add_problem(list, PROBLEM_NO_AGENT, NULL);
+	if (machine->vmm_silent)
+		add_problem(list, PROBLEM_VMM_SILENT, NULL);
 	for (size_t i = 0; i < VM_ROOT_PORTS; i++) {
 		const struct share *share = &machine->shares[i];
 

@@ -75,6 +75,13 @@ static void on_event(void *ctx, const char *name, const json_t *data)
 		vmm->on_event(vmm->ctx, VMM_PANICKED, "");
 }
 
+static void on_silence(void *ctx, bool silent)
+{
+	struct vmm *vmm = ctx;
+
+	vmm->on_event(vmm->ctx, silent ? VMM_SILENT : VMM_ANSWERS, "");
+}
+
 int qemu_call(struct vmm *vmm, const char *command, json_t *arguments, qmp_reply_fn fn, void *ctx)
 {
 	/* Commands wait for the greeting, whose own deadline is the longer one. */
@@ -142,8 +149,12 @@ static void on_started(void *ctx, const struct postern_error *error, const json_
 	struct vmm *vmm = ctx;
 
 	(void)result;
-	if (error)
+	if (error) {
+		/* Slow to start, on a host that has much to do; its end is told otherwise. */
+		if (error->failure == POSTERN_TIMED_OUT)
+			(void)qemu_call(vmm, "query-status", NULL, on_started, vmm);
 		return;
+	}
 	vmm->started = true;
 	vmm->on_event(vmm->ctx, VMM_STARTED, "");
 }
@@ -152,6 +163,7 @@ static int attach(struct loop *loop, int fd, const struct vm_config *config, vmm
 	void *ctx, struct vmm **ret_vmm)
 {
 	struct vmm *vmm = calloc(1, sizeof(*vmm));
+	struct qmp_watcher watcher = {on_event, on_silence, vmm};
 	int r = -ENOMEM;
 
 	if (!vmm) {
@@ -165,7 +177,7 @@ static int attach(struct loop *loop, int fd, const struct vm_config *config, vmm
 	vmm->balloon_left = config->memory_bytes;
 	vmm->io.fn = on_io;
 	vmm->deadline.fn = on_deadline;
-	r = qmp_open(fd, GREETING_MS, on_event, vmm, &vmm->qmp);
+	r = qmp_open(fd, GREETING_MS, &watcher, &vmm->qmp);
 	if (r == 0)
 		r = loop_io_add(loop, &vmm->io, qmp_fd(vmm->qmp), EPOLLIN);
 	if (r == 0)

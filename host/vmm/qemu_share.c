@@ -4,6 +4,9 @@
  *
  *   plug     chardev-add, device_add; if that fails chardev-remove
  *   unplug   device_del, the event DEVICE_DELETED once the guest let go, chardev-remove
+ *
+ * A plug that QEMU does not answer in time has failed, and may be done later: what undoes it is
+ * sent behind it, and waited for by nobody.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -63,9 +66,19 @@ static int start(struct vmm *vmm, unsigned index, enum slot_state state, vmm_don
 	slot->vmm = vmm;
 	slot->index = index;
 	slot->state = state;
+	slot->undoing = false;
 	slot->fn = fn;
 	slot->ctx = ctx;
 	return 0;
+}
+
+/* Commands that fail where there is nothing to undo. */
+static void undo_late(struct slot *slot)
+{
+	slot->undoing = true;
+	(void)qemu_call(slot->vmm, "device_del", named("id", "share", slot->index), NULL, NULL);
+	(void)qemu_call(
+		slot->vmm, "chardev-remove", named("id", "sharechar", slot->index), NULL, NULL);
 }
 
 static void on_undone(void *ctx, const struct postern_error *error, const json_t *result)
@@ -87,6 +100,11 @@ static void on_device(void *ctx, const struct postern_error *error, const json_t
 		finish(slot, NULL);
 		return;
 	}
+	if (error->failure == POSTERN_TIMED_OUT) {
+		undo_late(slot);
+		finish(slot, error);
+		return;
+	}
 	slot->error = *error;
 	slot->error.packed = NULL;
 	next(slot, "chardev-remove", named("id", "sharechar", slot->index), on_undone);
@@ -99,6 +117,8 @@ static void on_chardev(void *ctx, const struct postern_error *error, const json_
 
 	(void)result;
 	if (error) {
+		if (error->failure == POSTERN_TIMED_OUT)
+			undo_late(slot);
 		finish(slot, error);
 		return;
 	}
@@ -131,7 +151,8 @@ void qemu_share_plug(struct vmm *vmm, unsigned slot, const char *tag, const char
 static void on_chardev_removed(void *ctx, const struct postern_error *error, const json_t *result)
 {
 	(void)result;
-	finish(ctx, error);
+	/* An earlier request that was answered too late has removed it. */
+	finish(ctx, error && strstr(error->message, "not found") ? NULL : error);
 }
 
 static void device_gone(struct slot *slot)
@@ -146,8 +167,13 @@ void qemu_share_deleted(struct vmm *vmm, const char *device)
 
 	for (unsigned i = 0; i < VM_ROOT_PORTS; i++) {
 		(void)snprintf(id, sizeof(id), "share%u", i);
-		if (vmm->slots[i].state == SLOT_UNPLUGGING && strcmp(device, id) == 0)
+		if (strcmp(device, id) != 0)
+			continue;
+		if (vmm->slots[i].state == SLOT_UNPLUGGING)
 			device_gone(&vmm->slots[i]);
+		else if (vmm->slots[i].undoing)
+			(void)qemu_call(
+				vmm, "chardev-remove", named("id", "sharechar", i), NULL, NULL);
 	}
 }
 

@@ -55,11 +55,12 @@ static void on_balloon(void *ctx, const struct postern_error *error, const json_
 static void end_round(struct vmm *vmm, const struct postern_error *error)
 {
 	loop_timer_del(&vmm->stats_timer);
+	if (vmm->stats_looks > 0)
+		set_interval(vmm, 0);
 	if (error) {
 		tell(vmm, error);
 		return;
 	}
-	set_interval(vmm, 0);
 	if (qemu_call(vmm, "query-balloon", NULL, on_balloon, vmm) < 0)
 		on_balloon(vmm, NULL, NULL);
 }

@@ -6,7 +6,7 @@
 #include "host/vmm/qemu.h"
 #include "host/vmm/qmp.h"
 
-#define QEMU_CALL_MS   10000 /* a monitor that takes longer is taken for dead */
+#define QEMU_CALL_MS   10000 /* a monitor that takes longer has a problem; the VM goes on */
 #define QEMU_UNPLUG_MS 15000 /* for the guest to let a device go */
 
 enum slot_state { SLOT_IDLE, SLOT_PLUGGING, SLOT_UNPLUGGING };
@@ -17,6 +17,7 @@ struct slot {
 	unsigned index;
 	enum slot_state state;
 	char tag[SHARE_TAG_MAX + 1];
+	bool undoing;               /* a late plug: what it leaves goes when the guest lets it */
 	struct postern_error error; /* of a plug that is being undone */
 	struct loop_timer timer;
 	vmm_done_fn fn;

@@ -20,8 +20,8 @@ struct command {
 	struct command *next;
 	json_int_t id;
 	char name[48];
-	uint64_t deadline;
-	qmp_reply_fn fn;
+	uint64_t deadline; /* UINT64_MAX: it is late, and its owner was told */
+	qmp_reply_fn fn;   /* NULL: nobody wants to know (any more) */
 	void *ctx;
 	json_t *request; /* until it is sent */
 };
@@ -35,11 +35,11 @@ struct qmp {
 	size_t n_open;
 	struct json_reader reader;
 	struct buffer out;
-	qmp_event_fn on_event;
-	void *ctx;
+	bool silent; /* a command's time has passed, and nothing was answered since */
+	struct qmp_watcher watcher;
 };
 
-int qmp_open(int fd, uint32_t greeting_ms, qmp_event_fn on_event, void *ctx, struct qmp **ret_qmp)
+int qmp_open(int fd, uint32_t greeting_ms, const struct qmp_watcher *watcher, struct qmp **ret_qmp)
 {
 	struct qmp *qmp = calloc(1, sizeof(*qmp));
 
@@ -51,8 +51,7 @@ int qmp_open(int fd, uint32_t greeting_ms, qmp_event_fn on_event, void *ctx, str
 	qmp->fd = fd;
 	qmp->greeting_deadline = monotonic_ns() + greeting_ms * NSEC_PER_MSEC;
 	qmp->reader.limit = QMP_LINE_MAX;
-	qmp->on_event = on_event;
-	qmp->ctx = ctx;
+	qmp->watcher = *watcher;
 	*ret_qmp = qmp;
 	return 0;
 }
@@ -97,6 +96,15 @@ uint64_t qmp_deadline(const struct qmp *qmp)
 		if (command->deadline < earliest)
 			earliest = command->deadline;
 	return earliest;
+}
+
+static void set_silent(struct qmp *qmp, bool silent)
+{
+	if (qmp->silent == silent)
+		return;
+	qmp->silent = silent;
+	if (qmp->watcher.on_silence)
+		qmp->watcher.on_silence(qmp->watcher.ctx, silent);
 }
 
 /* Unlinks the command, tells its owner, frees it. */
@@ -209,8 +217,8 @@ static void take_event(const struct qmp *qmp, const json_t *object)
 
 	if (strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") != strlen(name) || !*name)
 		return;
-	if (qmp->on_event)
-		qmp->on_event(qmp->ctx, name, json_is_object(data) ? data : NULL);
+	if (qmp->watcher.on_event)
+		qmp->watcher.on_event(qmp->watcher.ctx, name, json_is_object(data) ? data : NULL);
 }
 
 static int take_answer(struct qmp *qmp, const json_t *object)
@@ -233,6 +241,7 @@ static int take_answer(struct qmp *qmp, const json_t *object)
 		(void)postern_escape(why, strlen(why), text, sizeof(text));
 		(void)fail(&error, POSTERN_ANSWERED, 0, "QEMU: %s: %s", command->name, text);
 	}
+	set_silent(qmp, false);
 	finish(qmp, command, refusal ? &error : NULL, refusal ? NULL : result);
 	return 0;
 }
@@ -277,11 +286,44 @@ static int flush(struct qmp *qmp)
 	return 0;
 }
 
-/* Commands past their deadline. Their answers may still come, and would then answer nothing: the
- * stream cannot be trusted any more, so the connection ends with the first. */
-static int check_deadlines(const struct qmp *qmp)
+/* Tells the owner of a command that QEMU has not answered it. What was sent stays open without an
+ * owner: its answer may come yet. */
+static void finish_late(struct qmp *qmp, struct command *command)
 {
-	return qmp_deadline(qmp) <= monotonic_ns() ? -ETIMEDOUT : 0;
+	struct postern_error error = {0};
+	qmp_reply_fn fn = command->fn;
+
+	(void)fail(&error, POSTERN_TIMED_OUT, ETIMEDOUT,
+		"QEMU has not answered %s in time, and may do it yet: try again once `postern "
+		"list` "
+		"no longer says that the VMM does not answer, or end the VM with `postern stop -f`",
+		command->name);
+	command->deadline = UINT64_MAX;
+	command->fn = NULL;
+	if (fn)
+		fn(command->ctx, &error, NULL);
+	if (command->request)
+		finish(qmp, command, &error, NULL);
+}
+
+/* -ETIMEDOUT without a greeting: nothing is known of what is at the other end then. */
+static int check_deadlines(struct qmp *qmp)
+{
+	uint64_t now = monotonic_ns();
+	struct command *command = qmp->open;
+
+	if (qmp->state < READY && qmp->greeting_deadline <= now)
+		return -ETIMEDOUT;
+	while (command) {
+		if (command->deadline > now) {
+			command = command->next;
+			continue;
+		}
+		set_silent(qmp, true);
+		finish_late(qmp, command);
+		command = qmp->open; /* its owner may have made others */
+	}
+	return 0;
 }
 
 static int end(struct qmp *qmp, int reason, struct postern_error *error)
@@ -293,7 +335,7 @@ static int end(struct qmp *qmp, int reason, struct postern_error *error)
 		(void)fail(&ended, POSTERN_PROTOCOL, -reason, "QEMU's monitor broke its protocol");
 	else if (reason == -ETIMEDOUT)
 		(void)fail(&ended, POSTERN_TIMED_OUT, ETIMEDOUT,
-			"QEMU's monitor did not answer in time");
+			"QEMU's monitor did not say who it is in time");
 	else
 		(void)fail(&ended, POSTERN_ABSENT, -reason,
 			"the connection to QEMU's monitor was lost");

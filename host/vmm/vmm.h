@@ -34,7 +34,9 @@ enum vmm_event {
 	VMM_POWERED_DOWN, /* the guest asked for its end */
 	VMM_RESET,
 	VMM_PANICKED,
-	VMM_LOST, /* the connection to the VMM has ended */
+	VMM_SILENT,  /* it has not answered in time; what it was asked may be done yet */
+	VMM_ANSWERS, /* it does again */
+	VMM_LOST,    /* the connection to the VMM has ended */
 };
 
 typedef void (*vmm_event_fn)(void *ctx, enum vmm_event event, const char *text);

@@ -2,6 +2,9 @@
 """What the host does when a guest's agent or a VMM does not do its part. Supervisor and command line are
 real; QEMU, the vsock device and the guest only talk (fake_vmm.py)."""
 
+import os
+import signal
+
 import pytest
 
 import fake_vmm
@@ -42,7 +45,7 @@ def test_a_mount_that_nobody_answered_for_is_undone(host, launch, tmp_path):
     host.run("shares", "add", "web", str(tmp_path), "/mnt/data", code=ABSENT)
     # The guest lets go of a device only once it is not mounted.
     assert launch.events() == ["device_add", "shares.mount /mnt/data", "mounts.list /mnt/data",
-                               "shares.unmount /mnt/data", "device_del"]
+                               "shares.unmount /mnt/data", "device_del", "chardev-remove"]
     assert host.info("web")["shares"] == []
     host.until(lambda: "sleep" not in host.children("web"))  # the virtiofsd of fake_vmm
 
@@ -51,10 +54,38 @@ def test_a_mount_that_was_made_but_not_recorded_is_undone(host, launch, tmp_path
     launch(mount="killed")
     host.run("shares", "add", "web", str(tmp_path), "/mnt/data", code=TIMED_OUT)
     assert launch.events()[2:] == ["mounts.list /mnt/data", "shares.unmount /mnt/data", "mounts.unmount /mnt/data",
-                                   "device_del"]
+                                   "device_del", "chardev-remove"]
 
 
 def test_what_another_one_mounted_there_stays(host, launch, tmp_path):
     launch(mount="killed")
     host.run("shares", "add", "web", str(tmp_path), "/taken", code=TIMED_OUT)
-    assert launch.events()[2:] == ["mounts.list /taken", "device_del"]
+    assert launch.events()[2:] == ["mounts.list /taken", "device_del", "chardev-remove"]
+
+
+# ---- A VMM that does not answer ----
+
+def test_a_monitor_that_does_not_answer_fails_the_command_and_not_the_machine(host, launch, tmp_path):
+    launch(silent=["qom-get", "balloon", "device_add", "device_del", "chardev-remove"])
+    stats = host.start("balloon-stats", "web")
+    add = host.start("shares", "add", "web", str(tmp_path), "/mnt/data")
+    balloon = host.start("balloon", "web", "0")
+    for command, what in (stats, "qom-get"), (balloon, "balloon"), (add, "device_add"):
+        _, err = command.communicate(timeout=30)
+        assert command.returncode == TIMED_OUT and f"QEMU has not answered {what} in time" in err, err
+    info = host.info("web")
+    assert info["state"] == "ready" and info["shares"] == []
+    assert [problem["problem"] for problem in info["problems"]] == ["the VMM does not answer"]
+    os.kill(info["vmm_pid"], signal.SIGUSR2)
+    host.until(lambda: not host.info("web")["problems"])
+    # What the late command may have made goes, and the next command is answered as ever.
+    assert launch.events() == ["device_add", "device_del", "chardev-remove"]
+    host.run("shares", "add", "web", str(tmp_path), "/mnt/data")
+    host.run("balloon", "web", "0")
+
+
+def test_a_stopped_vmm_is_ended_by_force(host, launch):
+    launch()
+    os.kill(host.info("web")["vmm_pid"], signal.SIGSTOP)
+    host.run("stop", "-f", "web")
+    assert host.info("web")["status"] == "stopped"

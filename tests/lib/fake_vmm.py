@@ -10,7 +10,7 @@ FOLDER/guest.json says how the guest is, for each acceleration:
   exit     QEMU ends at once with this code
   mount    what its agent does to mount a share: "lost" mounts it and hangs up; "killed" mounts it, records
            nothing, and answers with an error (absent: it mounts and answers)
-  silent   QEMU's monitor does not answer these commands
+  silent   QEMU's monitor does not answer these commands until it gets SIGUSR2
 FOLDER/log has a line for everything that happened."""
 
 import json
@@ -54,13 +54,21 @@ def qemu(folder, *argv):
         say({"event": "RESET", "data": {"guest": True, "reason": "guest-reset"}, "timestamp": {"seconds": 0}})
         boot()
     signal.signal(signal.SIGUSR1, reset)
+    late = []
+
+    def wake(*_):
+        guest["silent"] = ()
+        for request in late:
+            say({"return": {}, "id": request["id"]})
+    signal.signal(signal.SIGUSR2, wake)
     boot()
     say({"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}}, "capabilities": []}})
     for line in monitor.makefile("r"):
         request = json.loads(line)
-        if request["execute"].startswith("device_"):
+        if request["execute"].startswith(("device_", "chardev-remove")):
             note(folder, request["execute"])
         if request["execute"] in guest.get("silent", ()):
+            late.append(request)
             continue
         say({"return": {"status": "running"} if request["execute"] == "query-status" else {}, "id": request.get("id")})
         if request["execute"] == "device_del":
