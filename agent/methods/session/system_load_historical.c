@@ -10,6 +10,7 @@
 #include "proto/clock.h"
 
 #define POINTS_A_PART 256
+#define POINT_BYTES   160 /* at most, as bytes of a frame */
 #define STEP_MAX_S    604800
 
 /* Points on their way into one part of the answer. */
@@ -18,7 +19,7 @@ struct part {
 	Postern__V1__SystemLoadHistoricalReply *reply;
 	Postern__V1__LoadPoint points[POINTS_A_PART];
 	Postern__V1__LoadPoint *pointers[POINTS_A_PART];
-	size_t n;
+	size_t n, most;
 };
 
 /* The samples of one step so far. */
@@ -33,7 +34,7 @@ static int part_add(struct part *part, const Postern__V1__LoadPoint *point)
 {
 	int r = 0;
 
-	if (part->n == POINTS_A_PART) {
+	if (part->n == part->most) {
 		part->reply->n_points = part->n;
 		r = call_more(part->call, &part->reply->base);
 		part->n = 0;
@@ -96,14 +97,32 @@ static int take_sample(
 	return r;
 }
 
-/* Walks the ring from its oldest sample. A sample that the watcher overwrites meanwhile is newer
- * than those after it, and is left out. */
+static int read_head(int fd, struct history_head *ret_head)
+{
+	return pread(fd, ret_head, sizeof(*ret_head), 0) == (ssize_t)sizeof(*ret_head) &&
+			       ret_head->magic == HISTORY_MAGIC && ret_head->capacity > 0
+		       ? 0
+		       : -ENODATA;
+}
+
+/* Number of the oldest sample that is whole: the place of the one before may be written just now,
+ * and only then does the head count it. */
+static uint64_t oldest(const struct history_head *head)
+{
+	return head->written < head->capacity ? 0 : head->written - head->capacity + 1;
+}
+
+/*
+ * Walks the ring from its oldest sample, in the order in which they were taken: the guest's clock
+ * may have been set back, or far ahead, so that times say nothing about it. What the watcher
+ * overwrote meanwhile is known by the head, read again once there is a copy.
+ */
 static int walk(int fd, const struct history_head *head, uint64_t since, struct step *step,
 	uint32_t step_s, struct part *part)
 {
-	uint64_t at = head->written > head->capacity ? head->written - head->capacity : 0;
+	uint64_t at = oldest(head);
 	struct load_sample samples[64];
-	uint32_t last = 0;
+	struct history_head now;
 
 	while (at < head->written) {
 		uint64_t index = at % head->capacity, n = head->written - at;
@@ -118,12 +137,13 @@ static int walk(int fd, const struct history_head *head, uint64_t since, struct 
 		if (got < (ssize_t)sizeof(samples[0]))
 			break;
 		n = (uint64_t)got / sizeof(samples[0]);
+		if (read_head(fd, &now) < 0)
+			break;
 		for (uint64_t i = 0; i < n; i++) {
 			int r;
 
-			if (samples[i].time_s < since || samples[i].time_s < last)
+			if (samples[i].time_s < since || at + i < oldest(&now))
 				continue;
-			last = samples[i].time_s;
 			r = take_sample(step, step_s, &samples[i], part);
 			if (r < 0)
 				return r;
@@ -146,8 +166,7 @@ int system_load_historical(struct call *call,
 
 	if (!part)
 		return -ENOMEM;
-	if (fd < 0 || pread(fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head) ||
-		head.magic != HISTORY_MAGIC || head.capacity == 0)
+	if (fd < 0 || read_head(fd, &head) < 0)
 		return call_fail(
 			call, POSTERN__V1__CODE__UNAVAILABLE, 0, "there is no load history");
 	if (request->step_s > STEP_MAX_S)
@@ -161,6 +180,8 @@ int system_load_historical(struct call *call,
 		step.aggregation = POSTERN__V1__AGGREGATION__AVERAGE;
 	part->call = call;
 	part->reply = reply;
+	part->most = call->max_frame / 2 / POINT_BYTES;
+	part->most = part->most < 1 ? 1 : part->most > POINTS_A_PART ? POINTS_A_PART : part->most;
 	reply->points = part->pointers;
 	r = walk(fd, &head, since, &step, reply->step_s, part);
 	reply->n_points = part->n;
