@@ -22,19 +22,34 @@ Postern__V1__Code code_of_errno(int sys_errno)
 	case ENODEV:
 	case ENXIO:
 	case ESRCH:
+	case ENOMEDIUM:
 		return POSTERN__V1__CODE__NOT_FOUND;
 	case EEXIST:
 		return POSTERN__V1__CODE__ALREADY_EXISTS;
 	case EACCES:
 	case EPERM:
+	case ENOKEY:
+	case EKEYEXPIRED:
+	case EKEYREVOKED:
+	case EKEYREJECTED:
 		return POSTERN__V1__CODE__PERMISSION_DENIED;
 	case EINVAL:
 	case ENAMETOOLONG:
 	case ENOTDIR:
 	case EISDIR:
 	case ELOOP:
+	case ENOTBLK:
+	case EXDEV:
+	case ERANGE:
+	case EDOM:
+	case EILSEQ:
 		return POSTERN__V1__CODE__INVALID_ARGUMENT;
 	case EBUSY:
+	case EROFS:
+	case ENOTEMPTY:
+	case ETXTBSY:
+	case EMEDIUMTYPE:
+	case ENOEXEC:
 		return POSTERN__V1__CODE__FAILED_PRECONDITION;
 	case ENOMEM:
 	case ENOSPC:
@@ -42,6 +57,11 @@ Postern__V1__Code code_of_errno(int sys_errno)
 	case EMFILE:
 	case ENFILE:
 	case E2BIG:
+	case EFBIG:
+	case EMSGSIZE:
+	case EOVERFLOW:
+	case EMLINK:
+	case ENOLCK:
 		return POSTERN__V1__CODE__RESOURCE_EXHAUSTED;
 	case ETIMEDOUT:
 		return POSTERN__V1__CODE__DEADLINE_EXCEEDED;
@@ -49,6 +69,7 @@ Postern__V1__Code code_of_errno(int sys_errno)
 	case EOPNOTSUPP:
 	case EPROTONOSUPPORT:
 	case EAFNOSUPPORT:
+	case ENOTTY:
 		return POSTERN__V1__CODE__UNIMPLEMENTED;
 	case ENOTCONN:
 	case ECONNREFUSED:
@@ -56,7 +77,19 @@ Postern__V1__Code code_of_errno(int sys_errno)
 	case EHOSTUNREACH:
 	case ENETUNREACH:
 	case ESTALE:
+	case EIO:
+	case EAGAIN:
+	case ENETDOWN:
+	case ENETRESET:
+	case ECONNRESET:
+	case ECONNABORTED:
+	case EPIPE:
+	case ESHUTDOWN:
+	case EREMOTEIO:
+	case ENOLINK:
 		return POSTERN__V1__CODE__UNAVAILABLE;
+	case EUCLEAN: /* what a file system says of its own damage */
+		return POSTERN__V1__CODE__DATA_LOSS;
 	default:
 		return POSTERN__V1__CODE__INTERNAL;
 	}

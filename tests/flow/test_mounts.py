@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -109,9 +110,10 @@ def test_create_target(client, agent, target):
     (dict(type="tmpfs", target=b"/mnt", source=b"x"), "INVALID_ARGUMENT", "tmpfs has none"),
     (dict(type="ext4", target=b"/mnt"), "INVALID_ARGUMENT", "source: must be given"),
     (dict(type="ext4", target=b"/mnt", source=b"/etc/passwd"), "INVALID_ARGUMENT", "below /dev"),
-    (dict(type="ext4", target=b"/mnt", source=b"/dev/../etc/passwd"), "INVALID_ARGUMENT", "out of /dev"),
+    (dict(type="ext4", target=b"/mnt", source=b"/dev/../mnt/dead/x"), "INVALID_ARGUMENT", "without . and .."),
+    (dict(type="ext4", target=b"/mnt", source=b"/dev/fd"), "INVALID_ARGUMENT", "out of /dev"),
     (dict(type="ext4", target=b"/mnt", source=b"/dev/no-such"), "NOT_FOUND", "no such device"),
-    (dict(type="ext4", target=b"/mnt", source=b"/dev/null"), "INTERNAL", "Block device required"),
+    (dict(type="ext4", target=b"/mnt", source=b"/dev/null"), "INVALID_ARGUMENT", "Block device required"),
     (dict(type="virtiofs", target=b"/mnt", source=b"x" * 37), "INVALID_ARGUMENT", "at most 36"),
     (dict(type="virtiofs", target=b"/mnt", source=b"a,b"), "INVALID_ARGUMENT", "commas"),
     (dict(type="tmpfs", target=b"/mnt", options=[dict(key="loop")]), "INVALID_ARGUMENT", "loop is not an option"),
@@ -127,6 +129,29 @@ def test_refused_mounts(client, fields, code, words):
     error = failure(lambda: client.call("mounts.mount", **fields))
     assert error.code == code and words in error.message, error
     assert open("/proc/self/mountinfo").read() == before
+
+
+@pytest.mark.parametrize("to", ["/etc/passwd", "../../etc/passwd", "../null"])
+def test_a_device_is_not_looked_up_where_others_make_links(client, to):
+    """Anyone may, in /dev/shm, and to a file system that does not answer."""
+    link = f"/dev/shm/postern-test-{os.getpid()}"
+    os.symlink(to, link)
+    try:
+        error = failure(lambda: client.call("mounts.mount", type="ext4", target=b"/mnt", source=link.encode()))
+        assert error.code == "INVALID_ARGUMENT" and "out of /dev" in error.message
+    finally:
+        os.unlink(link)
+
+
+def test_links_between_devices_are_followed(client):
+    os.makedirs("/dev/postern-test/by-id")
+    try:
+        os.symlink("../../null", "/dev/postern-test/by-id/x")
+        error = failure(lambda: client.call("mounts.mount", type="ext4", target=b"/mnt",
+                                            source=b"/dev/postern-test/by-id/x"))
+        assert error.code == "INVALID_ARGUMENT" and "Block device required" in error.message
+    finally:
+        shutil.rmtree("/dev/postern-test")
 
 
 def test_comma_in_a_value_is_no_second_option(client, target):

@@ -160,6 +160,31 @@ UNIT(what_cannot_be_prepared_does_not_run)
 	assert_int_equal(error_of_response()->code, POSTERN__V1__CODE__PERMISSION_DENIED);
 }
 
+/* INTERNAL is a fault of the agent: what a caller, a disk or a server can bring about is none. */
+UNIT(an_errno_is_a_fault_of_the_agent_only_where_it_can_be)
+{
+	static const int faults[] = {EBADF, EFAULT, ECHILD, EBADFD};
+	static const struct {
+		int sys_errno;
+		Postern__V1__Code code;
+	} others[] = {
+		{EROFS, POSTERN__V1__CODE__FAILED_PRECONDITION},
+		{ENOTEMPTY, POSTERN__V1__CODE__FAILED_PRECONDITION},
+		{ENOTBLK, POSTERN__V1__CODE__INVALID_ARGUMENT},
+		{EXDEV, POSTERN__V1__CODE__INVALID_ARGUMENT},
+		{EIO, POSTERN__V1__CODE__UNAVAILABLE},
+		{ECONNRESET, POSTERN__V1__CODE__UNAVAILABLE},
+		{EMSGSIZE, POSTERN__V1__CODE__RESOURCE_EXHAUSTED},
+		{EKEYREJECTED, POSTERN__V1__CODE__PERMISSION_DENIED},
+		{EUCLEAN, POSTERN__V1__CODE__DATA_LOSS},
+	};
+
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+		assert_int_equal(code_of_errno(faults[i]), POSTERN__V1__CODE__INTERNAL);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		assert_int_equal(code_of_errno(others[i].sys_errno), others[i].code);
+}
+
 UNIT(failures_carry_code_errno_and_words)
 {
 	const Postern__V1__Error *error;
@@ -413,6 +438,7 @@ int main(void)
 		CALL_TEST(parts_come_before_the_last),
 		CALL_TEST(bad_parameters_never_reach_the_handler),
 		CALL_TEST(what_cannot_be_prepared_does_not_run),
+		CALL_TEST(an_errno_is_a_fault_of_the_agent_only_where_it_can_be),
 		CALL_TEST(failures_carry_code_errno_and_words),
 		CALL_TEST(failures_without_words_get_some),
 		CALL_TEST(deferred_calls_emit_nothing),

@@ -2,12 +2,15 @@
 #include "agent/methods/mount_source.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
-#include <stdlib.h>
+#include <linux/openat2.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "agent/methods/mount_entry.h"
 #include "agent/methods/place.h"
@@ -42,7 +45,9 @@ int mount_source_check(
 				"source: %s has none", wish->type->name);
 		return 0;
 	}
-	wish->source = call_string(call, has, source, PATH_MAX - 1, "source");
+	wish->source = wish->type->source == SOURCE_DEVICE
+			       ? call_path(call, has, source, "source")
+			       : call_string(call, has, source, PATH_MAX - 1, "source");
 	if (!wish->source)
 		return -EINVAL;
 	if (wish->type->source == SOURCE_TAG)
@@ -53,17 +58,24 @@ int mount_source_check(
 	return 0;
 }
 
-/* The links of /dev/disk/by-* are followed, but never out of /dev. */
+/*
+ * The links of /dev/disk/by-* are followed, but never out of /dev, nor onto what is mounted in it:
+ * a look-up elsewhere may hang, and here nothing is named to the broker before it.
+ */
 static int look_at_device(const char *source, dev_t *ret_device)
 {
-	char real[PATH_MAX];
+	struct open_how how = {.flags = O_PATH | O_CLOEXEC,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS};
+	AUTO_CLOSE int dev = open("/dev", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	AUTO_CLOSE int fd = -EBADF;
 	struct stat st;
 
-	if (!realpath(source, real))
+	if (dev < 0)
 		return -errno;
-	if (strncmp(real, "/dev/", 5) != 0)
-		return -EXDEV;
-	if (stat(real, &st) < 0)
+	fd = (int)syscall(SYS_openat2, dev, source + strlen("/dev/"), &how, sizeof(how));
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0)
 		return -errno;
 	*ret_device = st.st_rdev;
 	return S_ISBLK(st.st_mode) ? 0 : -ENOTBLK;
