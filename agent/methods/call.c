@@ -116,13 +116,15 @@ static int vfail(struct call *call, Postern__V1__Code code, int sys_errno, const
 static int vfail(struct call *call, Postern__V1__Code code, int sys_errno, const char *suffix,
 	const char *format, va_list args)
 {
+	static Postern__V1__Error last_resort; /* good until the next one: it is emitted at once */
+	static char no_memory[] = "this request has used up its memory";
 	Postern__V1__Error *error = arena_alloc(call->arena, sizeof(*error));
 	char text[MESSAGE_MAX];
 
 	(void)vsnprintf(text, sizeof(text), format, args);
 	make_utf8(text);
 	if (!error)
-		return -ENOMEM;
+		error = &last_resort;
 	postern__v1__error__init(error);
 	error->has_code = true;
 	error->code = code;
@@ -130,6 +132,8 @@ static int vfail(struct call *call, Postern__V1__Code code, int sys_errno, const
 	error->sys_errno = sys_errno;
 	error->message = suffix ? arena_printf(call->arena, "%s: %s", text, suffix)
 				: arena_strdup(call->arena, text);
+	if (!error->message)
+		error->message = no_memory;
 	call->error = error;
 	return sys_errno ? -sys_errno : -EREMOTEIO;
 }
@@ -277,8 +281,6 @@ int dispatch_error(struct call *call, int negative_errno)
 
 	if (!call->error)
 		(void)call_fail_errno(call, negative_errno, "%s", method_rows[call->method].name);
-	if (!call->error)
-		return -ENOMEM;
 	if (method_rows[call->method].flags & MUTATING && !call->error->has_outcome) {
 		call->error->has_outcome = true;
 		call->error->outcome = call->outcome ?: POSTERN__V1__OUTCOME__NOT_DONE;

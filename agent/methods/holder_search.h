@@ -9,7 +9,7 @@
 #include "agent/methods/holders.h"
 #include "agent/methods/process.h"
 
-#define NAMESPACES_MAX 64
+#define NAMESPACES_MAX 4096
 
 struct search {
 	struct call *call;
@@ -19,10 +19,11 @@ struct search {
 	int mount_id;
 	unsigned int major, minor;
 	ino_t own_namespace;
-	char peer[24];                    /* ":N" of our peer group, empty: none */
-	ino_t namespaces[NAMESPACES_MAX]; /* others, each looked at once */
+	char peer[24];     /* ":N" of our peer group, empty: none */
+	ino_t *namespaces; /* owned; others, each looked at once */
 	size_t namespaces_n;
-	pid_t left_out; /* the last one for whom there was no room */
+	size_t bytes, most_bytes; /* that the holders take in a frame, about; and may take */
+	pid_t left_out;           /* the last one for whom there was no room */
 	bool failed;
 };
 

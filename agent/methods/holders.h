@@ -7,13 +7,14 @@
 struct holders {
 	Postern__V1__Holder **list; /* in the arena */
 	size_t n;
-	uint32_t more; /* left out since there are more than fit */
+	uint32_t more; /* left out since there are more than fit the answer */
 };
 
 /*
  * Who keeps this mount busy: processes by the mount ids of their descriptors and by the device
  * number of their mappings, the kernel by nested mounts, loop devices and swap, other mount
- * namespaces by their tables. Reads /proc and /sys only, never the file system itself. 0 or -errno.
+ * namespaces by their tables. Reads /proc and /sys only, never the file system itself. What is left
+ * out for want of room is counted. 0, or -errno with what was found until then.
  */
 int holders_find(struct call *call, const Postern__V1__MountEntry *mount, struct holders *ret);
 

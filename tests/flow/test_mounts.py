@@ -397,6 +397,49 @@ def test_holders_that_do_not_fit_are_counted_once_each(client, target):
         os.close(done)
 
 
+def test_holders_with_long_paths_are_named_as_far_as_there_is_room(client, target):
+    """What they hold in all would fill the memory of a request several times, and that of the error."""
+    tmpfs(client, target)
+    deep = target + "".join("/" + "x" * 250 for _ in range(14))
+    os.makedirs(deep)
+    held = [open(f"{deep}/{i}", "w") for i in range(64)]
+    children = []
+    try:
+        for _ in range(40):
+            child = os.fork()
+            if child == 0:
+                signal.pause()
+                os._exit(0)
+            children.append(child)
+        error = failure(lambda: client.call("mounts.unmount", target=target.encode()))
+        assert error.code == "FAILED_PRECONDITION" and error.error.sys_errno == 16 and error.error.outcome == 1
+        found = error.error.details.holders
+        assert {holder.pid for holder in found} <= {os.getpid(), *children}
+        assert len(found) + error.error.details.more_holders == 41
+        # Nobody counts for less than he holds.
+        assert found[0].uses and all(len(holder.uses) + holder.more_uses == 64 for holder in found)
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        for file in held:
+            file.close()
+
+
+def test_each_mount_namespace_is_looked_at(client, target):
+    tmpfs(client, target)
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo; exec sleep 60"],
+            stdout=subprocess.PIPE)) for _ in range(70)]
+        for process in processes:
+            stack.callback(process.kill)
+        for process in processes:
+            process.stdout.readline()
+        reply = client.call("mounts.unmount", target=target.encode(), mode=3)
+    assert {p.pid for p in processes} <= {h.pid for h in reply.holders for use in h.uses if use.kind == 9}
+
+
 def test_forced_unmount_of_a_busy_mount(client, target):
     """MNT_FORCE makes file systems of a server give up; what a process holds stays held."""
     tmpfs(client, target)

@@ -209,6 +209,23 @@ UNIT(failures_without_words_get_some)
 	assert_non_null(strstr(error->message, "system.ping: "));
 }
 
+/* Nothing is left for the error itself, and the caller is told all the same. */
+UNIT(a_handler_that_uses_up_its_memory_still_answers)
+{
+	const Postern__V1__Error *error;
+
+	arena_done(&arena);
+	arena_init(&arena, 1);
+	(void)call_fail(&call, POSTERN__V1__CODE__FAILED_PRECONDITION, EBUSY, "%s is busy", "/mnt");
+	assert_int_equal(dispatch_error(&call, -EBUSY), 0);
+	arena_done(&arena);
+	arena_init(&arena, ARENA_REQUEST_MAX);
+	error = error_of_response();
+	assert_int_equal(error->code, POSTERN__V1__CODE__FAILED_PRECONDITION);
+	assert_int_equal(error->sys_errno, EBUSY);
+	assert_non_null(strstr(error->message, "used up its memory"));
+}
+
 UNIT(deferred_calls_emit_nothing)
 {
 	ping_returns = CALL_DEFERRED;
@@ -441,6 +458,7 @@ int main(void)
 		CALL_TEST(an_errno_is_a_fault_of_the_agent_only_where_it_can_be),
 		CALL_TEST(failures_carry_code_errno_and_words),
 		CALL_TEST(failures_without_words_get_some),
+		CALL_TEST(a_handler_that_uses_up_its_memory_still_answers),
 		CALL_TEST(deferred_calls_emit_nothing),
 		CALL_TEST(answers_that_do_not_fit_become_errors),
 		CALL_TEST(details_go_before_the_error_does),

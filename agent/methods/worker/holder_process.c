@@ -123,6 +123,32 @@ static bool follows_ours(const struct search *search, struct libmnt_fs *fs)
 	return false;
 }
 
+/* True for a mount namespace that is not our own and was not looked at yet; it is from now on. */
+static bool is_new(struct search *search, ino_t namespace)
+{
+	size_t n = search->namespaces_n;
+
+	if (namespace == search->own_namespace)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (search->namespaces[i] == namespace)
+			return false;
+	/* A power of two: all that there is room for is taken. */
+	if ((n & (n - 1)) == 0) {
+		ino_t *more = n < NAMESPACES_MAX ? reallocarray(search->namespaces, n ? n * 2 : 1,
+							   sizeof(*more))
+						 : NULL;
+
+		if (!more) {
+			search->failed = true;
+			return false;
+		}
+		search->namespaces = more;
+	}
+	search->namespaces[search->namespaces_n++] = namespace;
+	return true;
+}
+
 /* The same file system in the table of another mount namespace. */
 static void look_at_namespace(struct search *search, const struct process *process)
 {
@@ -132,14 +158,8 @@ static void look_at_namespace(struct search *search, const struct process *proce
 	struct stat st;
 	int fd;
 
-	if (fstatat(process->dir, "ns/mnt", &st, 0) < 0 || st.st_ino == search->own_namespace)
+	if (fstatat(process->dir, "ns/mnt", &st, 0) < 0 || !is_new(search, st.st_ino))
 		return;
-	for (size_t i = 0; i < search->namespaces_n; i++)
-		if (search->namespaces[i] == st.st_ino)
-			return;
-	if (search->namespaces_n == NAMESPACES_MAX)
-		return;
-	search->namespaces[search->namespaces_n++] = st.st_ino;
 	fd = openat(process->dir, "mountinfo", O_RDONLY | O_CLOEXEC);
 	iter = mnt_new_iter(MNT_ITER_FORWARD);
 	if (fd >= 0 && iter && mount_table_read(fd, &table) == 0)

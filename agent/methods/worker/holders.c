@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,8 +11,11 @@
 #include "agent/methods/holder_search.h"
 #include "agent/methods/mount_entry.h"
 
-#define HOLDERS_MAX 256
-#define USES_MAX    64
+#define HOLDERS_MAX  256
+#define USES_MAX     64
+#define BYTES_MAX    (512u << 10) /* of all of them in the answer; paths may be long */
+#define HOLDER_BYTES 128          /* of one, at most, beside its uses */
+#define USE_BYTES    24           /* of one, at most, beside its path */
 
 /* The holder of the process, made with its first use. NULL: none fits any more. */
 static Postern__V1__Holder *holder_of(struct search *search, const struct process *process)
@@ -22,7 +26,7 @@ static Postern__V1__Holder *holder_of(struct search *search, const struct proces
 
 	if (found->n > 0 && found->list[found->n - 1]->pid == (process ? process->pid : 0))
 		return found->list[found->n - 1];
-	if (found->n == HOLDERS_MAX) {
+	if (found->n == HOLDERS_MAX || search->bytes + HOLDER_BYTES > search->most_bytes) {
 		/* Counted once, however many uses it has. */
 		found->more += process && process->pid != search->left_out;
 		search->left_out = process ? process->pid : 0;
@@ -49,6 +53,7 @@ static Postern__V1__Holder *holder_of(struct search *search, const struct proces
 		holder->user = call_text(search->call, user);
 	}
 	found->list[found->n++] = holder;
+	search->bytes += HOLDER_BYTES;
 	return holder;
 }
 
@@ -56,11 +61,12 @@ void search_add(struct search *search, const struct process *process, Postern__V
 	const char *path, int fd)
 {
 	Postern__V1__Holder *holder = holder_of(search, process);
+	size_t bytes = strlen(path) + USE_BYTES;
 	Postern__V1__Use *use;
 
 	if (!holder)
 		return;
-	if (holder->n_uses == USES_MAX) {
+	if (holder->n_uses == USES_MAX || search->bytes + bytes > search->most_bytes) {
 		holder->has_more_uses = true;
 		holder->more_uses++;
 		return;
@@ -78,6 +84,7 @@ void search_add(struct search *search, const struct process *process, Postern__V
 	use->has_fd = fd >= 0;
 	use->fd = fd;
 	holder->uses[holder->n_uses++] = use;
+	search->bytes += bytes;
 }
 
 static void look_at(void *ctx, const struct process *process)
@@ -93,6 +100,7 @@ int holders_find(struct call *call, const Postern__V1__MountEntry *mount, struct
 		.target = (const char *)mount->target.data,
 		.target_len = mount->target.len,
 		.mount_id = (int)mount->id,
+		.most_bytes = call->max_frame / 2 < BYTES_MAX ? call->max_frame / 2 : BYTES_MAX,
 		.major = mount->major,
 		.minor = mount->minor};
 	struct stat st;
@@ -112,6 +120,7 @@ int holders_find(struct call *call, const Postern__V1__MountEntry *mount, struct
 	search_loop_devices(&search);
 	search_swap(&search);
 	r = process_each(look_at, &search);
+	free(search.namespaces);
 	return search.failed ? -ENOMEM : r;
 }
 
