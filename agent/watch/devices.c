@@ -19,12 +19,6 @@ static const struct {
 	{"virtio", "/sys/bus/virtio/devices"},
 };
 
-static ProtobufCBinaryData bytes(char *text, protobuf_c_boolean *ret_has)
-{
-	*ret_has = true;
-	return (ProtobufCBinaryData){.len = strlen(text), .data = (uint8_t *)text};
-}
-
 /* "../../devices/pci0000:00/.../vda" is /devices/pci0000:00/.../vda below /sys. */
 static char *path_of(int dir, const char *name, char text[PATH_MAX])
 {
@@ -59,8 +53,8 @@ static void add(struct snapshot *snapshot, const char *subsystem, int dir, const
 		return;
 	for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
 		uevents_take_pair(line, &device, &action);
-	device.subsystem = bytes((char *)subsystem, &device.has_subsystem);
-	device.path = bytes(path, &device.has_path);
+	device.subsystem = uevents_text((char *)subsystem, &device.has_subsystem);
+	device.path = uevents_text(path, &device.has_path);
 	added.device = &device;
 	snapshot_add(snapshot, TOPIC_devices_added, &added.base);
 }

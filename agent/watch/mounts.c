@@ -6,9 +6,11 @@
 
 #include "agent/methods/mount_entry.h"
 #include "agent/watch/watch.h"
+#include "proto/clock.h"
 #include "proto/log.h"
 
 #define ENTRY_ARENA_MAX (256u << 10)
+#define RETRY_NS        (250 * NSEC_PER_MSEC)
 
 static void tell(struct watch *watch, struct libmnt_fs *fs, bool mounted)
 {
@@ -22,6 +24,8 @@ static void tell(struct watch *watch, struct libmnt_fs *fs, bool mounted)
 		ring_add_message(watch, TOPIC_mounts_mount, &mount.base, NULL);
 	else if (mount.mount)
 		ring_add_message(watch, TOPIC_mounts_unmount, &unmount.base, NULL);
+	else
+		ring_add_gap(watch, TOPIC_BIT(mounts_mount) | TOPIC_BIT(mounts_unmount));
 	arena_done(&arena);
 }
 
@@ -57,14 +61,17 @@ static struct libmnt_fs **sorted(struct libmnt_table *table, size_t *ret_n)
 {
 	size_t n = (size_t)mnt_table_get_nents(table);
 	struct libmnt_fs **all = calloc(n + 1, sizeof(struct libmnt_fs *));
-	struct libmnt_iter *iter = mnt_new_iter(MNT_ITER_FORWARD);
+	struct libmnt_iter *iter = all ? mnt_new_iter(MNT_ITER_FORWARD) : NULL;
 
 	*ret_n = 0;
-	while (all && iter && *ret_n < n && mnt_table_next_fs(table, iter, &all[*ret_n]) == 0)
+	if (!iter) {
+		free(all);
+		return NULL;
+	}
+	while (*ret_n < n && mnt_table_next_fs(table, iter, &all[*ret_n]) == 0)
 		++*ret_n;
 	mnt_free_iter(iter);
-	if (all)
-		qsort(all, *ret_n, sizeof(struct libmnt_fs *), by_id);
+	qsort(all, *ret_n, sizeof(struct libmnt_fs *), by_id);
 	return all;
 }
 
@@ -83,34 +90,55 @@ static void tell_missing(struct watch *watch, struct libmnt_fs **list, size_t n,
 	}
 }
 
-static void compare(struct watch *watch, struct libmnt_table *now)
+/* Tells all of what has changed, or, without memory (-ENOMEM), nothing. */
+static int compare(struct watch *watch, struct libmnt_table *now)
 {
 	size_t old_n, new_n;
 	struct libmnt_fs **old = sorted(watch->mounts, &old_n);
 	struct libmnt_fs **new = sorted(now, &new_n);
+	int r = old && new ? 0 : -ENOMEM;
 
-	if (old && new) {
+	if (r == 0) {
 		tell_missing(watch, old, old_n, new, new_n, false);
 		tell_missing(watch, new, new_n, old, old_n, true);
 	}
 	free(old);
 	free(new);
+	return r;
+}
+
+/* The kernel tells of a change once: what could not be read is looked at again, against the table
+ * as it was last told. */
+static void look(struct watch *watch)
+{
+	struct libmnt_table *now = NULL;
+	int r = mount_table_read(watch->fds[WATCH_FD_MOUNTINFO], &now);
+
+	if (r == 0)
+		r = compare(watch, now);
+	if (r < 0) {
+		if (!watch->mounts_late)
+			log_warning("the mount table cannot be read: %s", strerror(-r));
+		watch->mounts_late = true;
+		mnt_unref_table(now);
+		loop_timer_set(&watch->loop, &watch->mounts_retry, monotonic_ns() + RETRY_NS);
+		return;
+	}
+	watch->mounts_late = false;
+	loop_timer_del(&watch->mounts_retry);
+	mnt_unref_table(watch->mounts);
+	watch->mounts = now;
 }
 
 static void on_mountinfo(struct loop_io *io, uint32_t events)
 {
-	struct watch *watch = container_of(io, struct watch, mounts_io);
-	struct libmnt_table *now;
-	int r = mount_table_read(io->fd, &now);
-
 	(void)events;
-	if (r < 0) {
-		log_warning("the mount table cannot be read: %s", strerror(-r));
-		return;
-	}
-	compare(watch, now);
-	mnt_unref_table(watch->mounts);
-	watch->mounts = now;
+	look(container_of(io, struct watch, mounts_io));
+}
+
+static void on_retry(struct loop_timer *timer)
+{
+	look(container_of(timer, struct watch, mounts_retry));
 }
 
 int mounts_start(struct watch *watch)
@@ -121,6 +149,7 @@ int mounts_start(struct watch *watch)
 	if (r < 0)
 		return r;
 	watch->mounts_io.fn = on_mountinfo;
+	watch->mounts_retry.fn = on_retry;
 	/* The kernel raises POLLPRI and POLLERR when the table changes (proc_pid_mountinfo(5)). */
 	return loop_io_add(&watch->loop, &watch->mounts_io, fd, EPOLLPRI);
 }

@@ -51,8 +51,8 @@ static bool make_room(struct ring *ring, size_t len)
 	return true;
 }
 
-void ring_add(struct watch *watch, enum topic topic, const uint8_t *payload, size_t len,
-	const struct load_sample *sample)
+static void add(struct watch *watch, enum topic topic, uint64_t concerns, const uint8_t *payload,
+	size_t len, const struct load_sample *sample)
 {
 	struct ring *ring = &watch->ring;
 	uint8_t *copy = NULL;
@@ -72,6 +72,7 @@ void ring_add(struct watch *watch, enum topic topic, const uint8_t *payload, siz
 		.time_ns = clock_ns(CLOCK_REALTIME),
 		.at_ns = monotonic_ns(),
 		.topic = topic,
+		.concerns = concerns,
 		.payload = copy,
 		.len = len};
 	if (sample)
@@ -79,6 +80,18 @@ void ring_add(struct watch *watch, enum topic topic, const uint8_t *payload, siz
 	ring->bytes += len;
 	ring->next++;
 	subscribers_pump(watch);
+}
+
+void ring_add(struct watch *watch, enum topic topic, const uint8_t *payload, size_t len,
+	const struct load_sample *sample)
+{
+	add(watch, topic, UINT64_C(1) << topic, payload, len, sample);
+}
+
+void ring_add_gap(struct watch *watch, uint64_t topics)
+{
+	/* A NotifyGap without a count: a message without a field has no bytes. */
+	add(watch, TOPIC_gap, topics, (const uint8_t *)"", 0, NULL);
 }
 
 void ring_add_message(struct watch *watch, enum topic topic, const ProtobufCMessage *message,

@@ -129,7 +129,7 @@ static int send_event(
 	bool held = subscription->holds;
 	int r;
 
-	if (!(subscription->wish.topics >> event->topic & 1))
+	if (!(subscription->wish.topics & event->concerns))
 		return 0;
 	if (event->topic == TOPIC_system_load &&
 		!wants_load(subscriber->watch, subscription, event))

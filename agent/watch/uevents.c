@@ -26,10 +26,10 @@ static bool is_wanted(const char *subsystem)
 	return false;
 }
 
-static ProtobufCBinaryData text(char *value, protobuf_c_boolean *ret_has)
+ProtobufCBinaryData uevents_text(char *text, protobuf_c_boolean *ret_has)
 {
 	*ret_has = true;
-	return (ProtobufCBinaryData){.len = strlen(value), .data = (uint8_t *)value};
+	return (ProtobufCBinaryData){.len = strlen(text), .data = (uint8_t *)text};
 }
 
 void uevents_take_pair(char *pair, Postern__V1__Device *device, const char **action)
@@ -42,15 +42,15 @@ void uevents_take_pair(char *pair, Postern__V1__Device *device, const char **act
 	if (strcmp(pair, "ACTION") == 0)
 		*action = value;
 	else if (strcmp(pair, "SUBSYSTEM") == 0)
-		device->subsystem = text(value, &device->has_subsystem);
+		device->subsystem = uevents_text(value, &device->has_subsystem);
 	else if (strcmp(pair, "DEVPATH") == 0)
-		device->path = text(value, &device->has_path);
+		device->path = uevents_text(value, &device->has_path);
 	else if (strcmp(pair, "DEVNAME") == 0)
-		device->node = text(value, &device->has_node);
+		device->node = uevents_text(value, &device->has_node);
 	else if (strcmp(pair, "DEVTYPE") == 0)
-		device->type = text(value, &device->has_type);
+		device->type = uevents_text(value, &device->has_type);
 	else if (strcmp(pair, "DRIVER") == 0)
-		device->driver = text(value, &device->has_driver);
+		device->driver = uevents_text(value, &device->has_driver);
 	else if (strcmp(pair, "MAJOR") == 0 || strcmp(pair, "MINOR") == 0) {
 		device->has_major = device->has_minor = true;
 		*(pair[1] == 'A' ? &device->major : &device->minor) =
@@ -87,7 +87,6 @@ static void take_event(struct watch *watch, char *message, size_t len)
 static void on_uevent(struct loop_io *io, uint32_t events)
 {
 	struct watch *watch = container_of(io, struct watch, uevents_io);
-	Postern__V1__NotifyGap gap = POSTERN__V1__NOTIFY_GAP__INIT;
 	struct sockaddr_nl from = {0};
 	unsigned char *message = NULL;
 	int n;
@@ -99,7 +98,7 @@ static void on_uevent(struct loop_io *io, uint32_t events)
 		take_event(watch, (char *)message, (size_t)n);
 	else if (n == -NLE_NOMEM)
 		/* The kernel dropped some (ENOBUFS). */
-		ring_add_message(watch, TOPIC_gap, &gap.base, NULL);
+		ring_add_gap(watch, TOPIC_BIT(devices_added) | TOPIC_BIT(devices_removed));
 	free(message);
 }
 

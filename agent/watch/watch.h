@@ -25,7 +25,8 @@ struct event {
 	uint64_t time_ns; /* wall clock, as told */
 	uint64_t at_ns;   /* CLOCK_MONOTONIC */
 	enum topic topic;
-	uint8_t *payload; /* owned */
+	uint64_t concerns; /* mask of the topics whose subscribers are told */
+	uint8_t *payload;  /* owned */
 	size_t len;
 	struct load_sample sample; /* TOPIC_system_load: what thresholds look at */
 };
@@ -53,6 +54,8 @@ struct watch {
 
 	struct libmnt_table *mounts; /* as last told */
 	struct loop_io mounts_io;
+	struct loop_timer mounts_retry;
+	bool mounts_late; /* the last look failed */
 
 	struct nl_sock *uevents;
 	struct loop_io uevents_io;
@@ -61,6 +64,8 @@ struct watch {
 	uint64_t history_due_ns; /* CLOCK_MONOTONIC: the next sample that goes into the history */
 	uint64_t save_due_ns;
 };
+
+#define TOPIC_BIT(topic) (UINT64_C(1) << TOPIC_##topic)
 
 /* ---- ring.c ---- */
 
@@ -74,6 +79,9 @@ void ring_add(struct watch *watch, enum topic topic, const uint8_t *payload, siz
 /* The same for a message. */
 void ring_add_message(struct watch *watch, enum topic topic, const ProtobufCMessage *message,
 	const struct load_sample *sample);
+
+/* Events of these topics (a mask) were lost, it is not known how many: a gap for who wants them. */
+void ring_add_gap(struct watch *watch, uint64_t topics);
 
 /* The event of this number, NULL where it is gone. */
 const struct event *ring_get(const struct ring *ring, uint64_t seq);
@@ -104,6 +112,9 @@ void shares_snapshot(struct watch *watch, struct snapshot *snapshot);
 /* ---- uevents.c ---- */
 
 int uevents_start(struct watch *watch);
+
+/* Text as a field that is there; borrowed. */
+ProtobufCBinaryData uevents_text(char *text, protobuf_c_boolean *ret_has);
 
 /* Takes one KEY=VALUE of a uevent (both kept as they are, '=' becomes NUL). */
 void uevents_take_pair(char *pair, Postern__V1__Device *device, const char **action);

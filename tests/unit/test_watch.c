@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the watcher tells when it could not look, and whom. */
+/* needs: agent/watch/mounts.c agent/watch/ring.c agent/watch/subscribers.c */
+/* needs: agent/methods/mount_entry.c */
+/* libs: mount */
+/* flags: -Wl,--wrap=mount_table_read,--wrap=calloc */
+#include "tests/unit/unit.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "agent/methods/mount_entry.h"
+#include "agent/watch/watch.h"
+
+static struct watch watch;
+static const char *table; /* what /proc/1/mountinfo says */
+static int reads_fail;    /* so many looks */
+static int calloc_fails;  /* the how many'th from now; 0: none */
+
+int __wrap_mount_table_read(int fd, struct libmnt_table **ret_table);
+void *__wrap_calloc(size_t n, size_t size);
+void *__real_calloc(size_t n, size_t size);
+
+int __wrap_mount_table_read(int fd, struct libmnt_table **ret_table)
+{
+	struct buffer text = {0};
+	int r;
+
+	(void)fd;
+	if (reads_fail > 0) {
+		reads_fail--;
+		return -EIO;
+	}
+	assert_int_equal(buffer_append(&text, table, strlen(table)), 0);
+	r = mount_table_parse(&text, ret_table);
+	buffer_clear(&text);
+	return r;
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+	return calloc_fails > 0 && --calloc_fails == 0 ? NULL : __real_calloc(n, size);
+}
+
+/* What they would do is not looked at here. */
+int snapshot_take(struct watch *of, uint64_t topics, int *ret_fd)
+{
+	(void)of;
+	(void)topics;
+	(void)ret_fd;
+	return -ENOSYS;
+}
+
+void snapshot_add(struct snapshot *snapshot, enum topic topic, const ProtobufCMessage *message)
+{
+	(void)snapshot;
+	(void)topic;
+	(void)message;
+}
+
+void sampler_schedule(struct watch *of)
+{
+	(void)of;
+}
+
+#define ROOT   "20 1 8:1 / / rw - ext4 /dev/vda rw\n"
+#define FIRST  "21 20 0:30 / /first rw - tmpfs tmpfs rw\n"
+#define SECOND "22 20 0:31 / /second rw - tmpfs tmpfs rw\n"
+
+static int set_up(void **state)
+{
+	(void)state;
+	watch = (struct watch){0};
+	reads_fail = calloc_fails = 0;
+	list_init(&watch.subscribers);
+	assert_int_equal(loop_init(&watch.loop), 0);
+	watch.fds[WATCH_FD_MOUNTINFO] = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	table = ROOT FIRST;
+	assert_int_equal(ring_init(&watch.ring), 0);
+	return mounts_start(&watch);
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	for (uint64_t seq = watch.ring.oldest; seq < watch.ring.next; seq++)
+		free(ring_get(&watch.ring, seq)->payload);
+	free(watch.ring.events);
+	mnt_unref_table(watch.mounts);
+	loop_timer_del(&watch.mounts_retry);
+	loop_io_del(&watch.mounts_io);
+	loop_done(&watch.loop);
+	return close(watch.fds[WATCH_FD_MOUNTINFO]);
+}
+
+/* The kernel says, once, that the table has changed. */
+static void change(const char *to)
+{
+	table = to;
+	watch.mounts_io.fn(&watch.mounts_io, 0);
+}
+
+static void wait_for_events(uint64_t n)
+{
+	for (int i = 0; i < 100 && watch.ring.next <= n; i++)
+		assert_true(loop_once(&watch.loop, 100) >= 0);
+	assert_int_equal(watch.ring.next, n + 1);
+}
+
+static void first_went_and_second_came(void)
+{
+	wait_for_events(2);
+	assert_int_equal(ring_get(&watch.ring, 1)->topic, TOPIC_mounts_unmount);
+	assert_int_equal(ring_get(&watch.ring, 2)->topic, TOPIC_mounts_mount);
+	assert_null(mount_table_find(watch.mounts, "/first"));
+	assert_non_null(mount_table_find(watch.mounts, "/second"));
+}
+
+UNIT(a_change_is_told)
+{
+	change(ROOT SECOND);
+	first_went_and_second_came();
+}
+
+UNIT(a_look_that_failed_is_made_again)
+{
+	reads_fail = 2;
+	change(ROOT SECOND);
+	assert_int_equal(watch.ring.next, 1);
+	first_went_and_second_came();
+}
+
+/* Whichever list cannot be made, nothing is forgotten. */
+UNIT(a_change_that_cannot_be_compared_is_not_forgotten)
+{
+	for (int i = 1; i <= 4; i++) {
+		uint64_t before = watch.ring.next - 1;
+
+		calloc_fails = i;
+		change(i % 2 ? ROOT SECOND : ROOT FIRST);
+		calloc_fails = 0;
+		wait_for_events(before + 2);
+	}
+}
+
+/* What went into a subscriber's socket, as kind:topic:subscription words. */
+static const char *received(int fd)
+{
+	static char words[512];
+	struct events_packet packet;
+	size_t at = 0;
+
+	words[0] = '\0';
+	while (recv(fd, &packet, sizeof(packet), MSG_DONTWAIT) == (ssize_t)sizeof(packet))
+		at += (size_t)snprintf(words + at, sizeof(words) - at, "%u:%u:%u ", packet.kind,
+			packet.topic, (unsigned int)packet.subscription);
+	return words;
+}
+
+static void subscribe(int fd, uint64_t number, uint64_t topics)
+{
+	struct events_command command = {.kind = EVENTS_SUBSCRIBE,
+		.subscription = number,
+		.topics = topics | TOPIC_BIT(gap)};
+
+	assert_int_equal(send(fd, &command, sizeof(command), 0), sizeof(command));
+	assert_true(loop_once(&watch.loop, 1000) >= 0);
+}
+
+UNIT(a_gap_is_for_those_whose_events_were_lost)
+{
+	int pair[2];
+	char wanted[64];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	subscriber_add(&watch, pair[1], UINT64_MAX);
+	subscribe(pair[0], 1, TOPIC_BIT(mounts_mount) | TOPIC_BIT(system_load));
+	subscribe(pair[0], 2, TOPIC_BIT(devices_removed) | TOPIC_BIT(mounts_mount));
+	subscribe(pair[0], 3, TOPIC_BIT(devices_added));
+	(void)received(pair[0]);
+	ring_add_gap(&watch, TOPIC_BIT(devices_added) | TOPIC_BIT(devices_removed));
+	(void)snprintf(wanted, sizeof(wanted), "%d:%d:2 %d:%d:3 ", EVENTS_EVENT, TOPIC_gap,
+		EVENTS_EVENT, TOPIC_gap);
+	assert_string_equal(received(pair[0]), wanted);
+	(void)close(pair[0]);
+	assert_true(loop_once(&watch.loop, 1000) >= 0);
+}
+
+int main(void)
+{
+#define WATCH_TEST(name)                                                                           \
+	{                                                                                          \
+#name, test_##name, set_up, tear_down, NULL                                        \
+	}
+	const struct CMUnitTest tests[] = {
+		WATCH_TEST(a_change_is_told),
+		WATCH_TEST(a_look_that_failed_is_made_again),
+		WATCH_TEST(a_change_that_cannot_be_compared_is_not_forgotten),
+		WATCH_TEST(a_gap_is_for_those_whose_events_were_lost),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
