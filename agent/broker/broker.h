@@ -15,6 +15,7 @@
 #include "agent/sandbox/confine.h"
 #include "proto/limits.h"
 #include "proto/list.h"
+#include "proto/listener.h"
 #include "proto/loop.h"
 
 #define IDLE_READERS 2
@@ -85,9 +86,7 @@ struct broker {
 	uid_t uid; /* of unprivileged roles */
 	gid_t gid;
 	char empty_dir[300];
-	int listeners[2]; /* AF_VSOCK, AF_UNIX */
-	struct loop_io listener_io[2];
-	struct loop_timer accept_again;
+	struct listener listeners[2]; /* AF_VSOCK, AF_UNIX */
 	int signals;
 	struct loop_io signal_io;
 	struct list children; /* struct child */

@@ -126,7 +126,8 @@ static int set_up(void)
 	list_init(&broker.pending);
 	list_init(&broker.sessions);
 	list_init(&broker.calls);
-	broker.listeners[0] = broker.listeners[1] = -EBADF;
+	listener_init(&broker.listeners[0]);
+	listener_init(&broker.listeners[1]);
 	broker.ready_socket = -EBADF;
 	find_user();
 	(void)umask(0022);

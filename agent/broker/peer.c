@@ -17,8 +17,7 @@
 #include "proto/clock.h"
 #include "proto/log.h"
 
-#define BACKLOG         128
-#define ACCEPT_AGAIN_MS 100
+#define BACKLOG 128
 
 struct pending {
 	struct list_node node;
@@ -145,44 +144,15 @@ static int identify(int fd, const struct sockaddr_storage *address, struct ident
 	return 0;
 }
 
-static void on_accept_again(struct loop_timer *timer)
+static void on_accept(struct listener *listener, int fd, const struct sockaddr_storage *peer)
 {
-	struct broker *broker = container_of(timer, struct broker, accept_again);
-
-	for (int i = 0; i < 2; i++)
-		(void)loop_io_set(&broker->listener_io[i], EPOLLIN);
-}
-
-/* Out of descriptors: asking again at once would only burn time. */
-static void pause_accepting(struct broker *broker)
-{
-	log_warning("out of descriptors: connections wait");
-	for (int i = 0; i < 2; i++)
-		(void)loop_io_set(&broker->listener_io[i], 0);
-	broker->accept_again.fn = on_accept_again;
-	loop_timer_set(&broker->loop, &broker->accept_again,
-		monotonic_ns() + ACCEPT_AGAIN_MS * NSEC_PER_MSEC);
-}
-
-static void on_accept(struct loop_io *io, uint32_t events)
-{
-	struct broker *broker = container_of(io->loop, struct broker, loop);
-	struct sockaddr_storage address = {0};
-	socklen_t len = sizeof(address);
+	struct broker *broker = container_of(listener->io.loop, struct broker, loop);
 	struct identity identity = {0};
-	int fd = accept4(io->fd, (struct sockaddr *)&address, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	(void)events;
-	if (fd < 0) {
-		if (errno == EMFILE || errno == ENFILE)
-			pause_accepting(broker);
-		return;
-	}
-	if (identify(fd, &address, &identity) < 0) {
+	if (identify(fd, peer, &identity) < 0)
 		(void)fd_close(fd);
-		return;
-	}
-	peer_add(broker, fd, &identity);
+	else
+		peer_add(broker, fd, &identity);
 }
 
 static int listen_vsock(struct broker *broker, int *ret_fd)
@@ -233,18 +203,17 @@ static int listen_unix(struct broker *broker, int *ret_fd)
 
 int peer_listen(struct broker *broker)
 {
-	int r = 0;
+	int fds[2] = {-EBADF, -EBADF}, r = 0;
 
 	if (broker->config.vsock)
-		r = listen_vsock(broker, &broker->listeners[0]);
+		r = listen_vsock(broker, &fds[0]);
 	if (r == 0 && broker->config.socket[0] != '\0')
-		r = listen_unix(broker, &broker->listeners[1]);
-	for (int i = 0; i < 2 && r == 0; i++) {
-		if (broker->listeners[i] < 0)
-			continue;
-		broker->listener_io[i].fn = on_accept;
-		r = loop_io_add(
-			&broker->loop, &broker->listener_io[i], broker->listeners[i], EPOLLIN);
+		r = listen_unix(broker, &fds[1]);
+	for (int i = 0; i < 2; i++) {
+		if (r == 0 && fds[i] >= 0)
+			r = listener_start(
+				&broker->listeners[i], &broker->loop, take_fd(&fds[i]), on_accept);
+		(void)fd_close(fds[i]);
 	}
 	return r;
 }
@@ -252,10 +221,9 @@ int peer_listen(struct broker *broker)
 void peer_stop(struct broker *broker)
 {
 	for (int i = 0; i < 2; i++) {
-		loop_io_del(&broker->listener_io[i]);
-		if (i == 1 && broker->listeners[i] >= 0)
+		if (i == 1 && broker->listeners[i].fd >= 0)
 			(void)unlink(broker->config.socket);
-		broker->listeners[i] = fd_close(broker->listeners[i]);
+		listener_close(&broker->listeners[i]);
 	}
 	LIST_EACH(&broker->pending, node)
 	(void)fd_close(pending_leave(container_of(node, struct pending, node)));

@@ -230,14 +230,14 @@ static bool is_allowed(int fd)
 	return peer.uid == 0 || peer.uid == geteuid();
 }
 
-static void on_listener(struct loop_io *io, uint32_t events)
+static void on_client(struct listener *listener, int accepted, const struct sockaddr_storage *peer)
 {
-	struct control *control = container_of(io, struct control, io);
-	AUTO_CLOSE int fd = accept4(control->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct control *control = container_of(listener, struct control, listener);
+	AUTO_CLOSE int fd = accepted;
 	struct connection *connection;
 
-	(void)events;
-	if (fd < 0 || control->n_connections >= CONTROL_CONNECTIONS || !is_allowed(fd))
+	(void)peer;
+	if (control->n_connections >= CONTROL_CONNECTIONS || !is_allowed(fd))
 		return;
 	connection = calloc(1, sizeof(*connection));
 	if (!connection)
@@ -258,20 +258,15 @@ static void on_listener(struct loop_io *io, uint32_t events)
 int control_open(struct control *control, struct loop *loop, int listener,
 	const struct control_command *commands, void *ctx)
 {
-	*control = (struct control){.loop = loop,
-		.listener = listener,
-		.io.fn = on_listener,
-		.commands = commands,
-		.ctx = ctx};
-	return loop_io_add(loop, &control->io, listener, EPOLLIN);
+	*control = (struct control){.loop = loop, .commands = commands, .ctx = ctx};
+	return listener_start(&control->listener, loop, listener, on_client);
 }
 
 void control_close(struct control *control, int timeout_ms)
 {
 	uint64_t until = monotonic_ns() + (uint64_t)timeout_ms * NSEC_PER_MSEC;
 
-	loop_io_del(&control->io);
-	control->listener = fd_close(control->listener);
+	listener_close(&control->listener);
 	for (struct connection *connection = control->connections, *next; connection;
 		connection = next) {
 		struct pollfd poll_fd = {.fd = connection->fd, .events = POLLOUT};

@@ -18,6 +18,7 @@
 
 #include "host/common/json_line.h"
 #include "proto/client/client.h"
+#include "proto/listener.h"
 #include "proto/loop.h"
 
 #define CONTROL_LINE_MAX    (64u << 10)
@@ -44,8 +45,7 @@ struct control_command {
 
 struct control {
 	struct loop *loop;
-	int listener;
-	struct loop_io io;
+	struct listener listener;
 	struct connection *connections;
 	size_t n_connections;
 	const struct control_command *commands; /* ends with an empty row */

@@ -86,7 +86,7 @@ int main(int argc, char **argv)
 	(void)umask(077);
 	(void)snprintf(machine.dir, sizeof(machine.dir), "%s", dir);
 	machine.console.fd = machine.console.file = -EBADF;
-	machine.control.listener = -EBADF;
+	listener_init(&machine.control.listener);
 	machine.dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	r = machine.dir_fd < 0 ? -errno : loop_init(&machine.loop);
 	if (r == 0)

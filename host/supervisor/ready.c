@@ -189,18 +189,12 @@ static void take_hint(struct ready *ready, int fd)
 	loop_timer_set(ready->loop, &hint->deadline, monotonic_ns() + HINT_MS * NSEC_PER_MSEC);
 }
 
-static void on_listener(struct loop_io *io, uint32_t events)
+static void on_guest(struct listener *listener, int fd, const struct sockaddr_storage *peer)
 {
-	struct ready *ready = container_of(io, struct ready, io);
-	struct sockaddr_vm peer = {0};
-	socklen_t len = sizeof(peer);
-	int fd = accept4(
-		ready->listener, (struct sockaddr *)&peer, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct ready *ready = container_of(listener, struct ready, listener);
 
-	(void)events;
-	if (fd < 0)
-		return;
-	if (ready->guest_cid != 0 && peer.svm_cid != ready->guest_cid)
+	if (ready->guest_cid != 0 &&
+		((const struct sockaddr_vm *)peer)->svm_cid != ready->guest_cid)
 		(void)fd_close(fd);
 	else
 		take_hint(ready, fd);
@@ -224,22 +218,22 @@ int ready_open(struct ready *ready, struct loop *loop, const char *address, cons
 	uint32_t guest_cid, uint32_t *ret_port,
 	void (*fn)(void *ctx, const struct postern_peer *peer), void *ctx)
 {
-	int r;
+	int fd, r;
 
 	*ready = (struct ready){.loop = loop,
 		.fn = fn,
 		.ctx = ctx,
-		.io.fn = on_listener,
 		.next_try.fn = on_next_try,
 		.hello_ms = HELLO_MS,
 		.guest_cid = path ? 0 : guest_cid};
 	for (size_t i = 0; i < READY_HINTS_MAX; i++)
 		ready->hints[i].fd = -EBADF;
-	ready->listener = path ? unix_listen(path, 4) : listen_vsock(ret_port);
-	if (ready->listener < 0)
-		return ready->listener;
+	listener_init(&ready->listener);
 	ready->address = strdup(address);
-	r = ready->address ? loop_io_add(loop, &ready->io, ready->listener, EPOLLIN) : -ENOMEM;
+	fd = path ? unix_listen(path, 4) : listen_vsock(ret_port);
+	r = fd < 0 ? fd : listener_start(&ready->listener, loop, fd, on_guest);
+	if (r == 0 && !ready->address)
+		r = -ENOMEM;
 	if (r < 0)
 		ready_close(ready);
 	return r;
@@ -252,8 +246,7 @@ void ready_close(struct ready *ready)
 	end_try(ready);
 	for (size_t i = 0; i < READY_HINTS_MAX; i++)
 		hint_close(&ready->hints[i]);
-	loop_io_del(&ready->io);
-	ready->listener = fd_close(ready->listener);
+	listener_close(&ready->listener);
 	free(ready->address);
 	ready->address = NULL;
 }

@@ -13,6 +13,7 @@
 #include "host/supervisor/link.h"
 #include "proto/client/client.h"
 #include "proto/frame.h"
+#include "proto/listener.h"
 #include "proto/loop.h"
 
 #define READY_HINTS_MAX 4 /* connections that are just telling us */
@@ -28,10 +29,9 @@ struct hint {
 struct ready {
 	struct loop *loop;
 	char *address; /* of the agent, for the client */
-	int listener;
+	struct listener listener;
 	uint32_t
 		guest_cid; /* AF_VSOCK: whose hints are taken; 0: the listener is the guest's own */
-	struct loop_io io;
 	struct hint hints[READY_HINTS_MAX];
 	struct link link; /* a hello under way */
 	struct loop_timer next_try;

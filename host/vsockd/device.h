@@ -12,7 +12,7 @@
 #include "host/vsockd/dial.h"
 #include "host/vsockd/flow.h"
 #include "host/vsockd/frontend.h"
-#include "host/vsockd/listener.h"
+#include "proto/listener.h"
 #include "host/vsockd/memory.h"
 #include "host/vsockd/proxy.h"
 #include "host/vsockd/replies.h"

@@ -185,10 +185,11 @@ int frontend_attach(struct device *device, int fd)
 	return 0;
 }
 
-static void on_connection(struct listener *listener, int fd)
+static void on_connection(struct listener *listener, int fd, const struct sockaddr_storage *peer)
 {
 	struct device *device = container_of(listener, struct device, frontend.listener);
 
+	(void)peer;
 	/* The next one waits in the listener's queue until this one is gone. */
 	if (frontend_attach(device, fd) == 0)
 		listener_pause(listener);

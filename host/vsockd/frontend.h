@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "host/vsockd/listener.h"
+#include "proto/listener.h"
 #include "host/vsockd/vhost_user.h"
 #include "proto/loop.h"
 

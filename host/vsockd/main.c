@@ -10,7 +10,7 @@
 #include <sys/signalfd.h>
 
 #include "host/vsockd/device.h"
-#include "host/vsockd/listener.h"
+#include "host/vsockd/uds.h"
 #include "host/vsockd/options.h"
 #include "proto/cleanup.h"
 #include "proto/log.h"
@@ -82,7 +82,7 @@ static void fit_limits(struct device_options *options)
 
 static int open_listener(const char *path, int *ret_fd)
 {
-	int r = listener_open(path, ret_fd);
+	int r = uds_listen(path, ret_fd);
 
 	if (r == -EPERM)
 		log_error("%s: its directory is another user's, or others may write to it", path);

@@ -114,11 +114,12 @@ void proxy_confirm(struct flow *flow)
 	flow_establish(flow);
 }
 
-static void on_client(struct listener *listener, int fd)
+static void on_client(struct listener *listener, int fd, const struct sockaddr_storage *peer)
 {
 	struct device *device = container_of(listener, struct device, proxy);
 	struct flow *flow;
 
+	(void)peer;
 	if (flow_new(device, fd, FLOW_LINE, &flow) < 0) {
 		device->counters.refused++;
 		return;

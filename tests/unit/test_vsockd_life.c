@@ -235,7 +235,7 @@ static void second_front_end_waits(void **state)
 	(void)close(m->front);
 	mock_run(m);
 	(void)snprintf(path, sizeof(path), "%.60s/vhost", m->dir);
-	assert_int_equal(listener_open(path, &fd), 0);
+	assert_int_equal(uds_listen(path, &fd), 0);
 	assert_int_equal(frontend_listen(&m->device, fd), 0);
 	first = mock_connect_path(path);
 	mock_run(m);
@@ -259,27 +259,27 @@ static void socket_files(void **state)
 	(void)state;
 	assert_non_null(mkdtemp(dir));
 	(void)snprintf(path, sizeof(path), "%s/s", dir);
-	assert_int_equal(listener_open(path, &fd), 0);
+	assert_int_equal(uds_listen(path, &fd), 0);
 	assert_int_equal(lstat(path, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
-	assert_int_equal(listener_open(path, &again), -EADDRINUSE);
+	assert_int_equal(uds_listen(path, &again), -EADDRINUSE);
 	(void)close(fd); /* nobody listens any more: stale */
-	assert_int_equal(listener_open(path, &fd), 0);
+	assert_int_equal(uds_listen(path, &fd), 0);
 	(void)close(fd);
 	(void)unlink(path);
 	file = open(path, O_CREAT | O_WRONLY, 0600);
 	(void)close(file);
-	assert_int_equal(listener_open(path, &fd), -EEXIST);
+	assert_int_equal(uds_listen(path, &fd), -EEXIST);
 	(void)unlink(path);
 	(void)snprintf(other, sizeof(other), "%s/t", dir);
 	assert_int_equal(symlink(other, path), 0);
-	assert_int_equal(listener_open(path, &fd), -EEXIST);
+	assert_int_equal(uds_listen(path, &fd), -EEXIST);
 	(void)unlink(path);
 	assert_int_equal(chmod(dir, 0777), 0);
-	assert_int_equal(listener_open(path, &fd), -EPERM);
+	assert_int_equal(uds_listen(path, &fd), -EPERM);
 	assert_int_equal(chmod(dir, 0700), 0);
 	assert_int_equal(rmdir(dir), 0);
-	assert_int_equal(listener_open(path, &fd), -ENOENT);
+	assert_int_equal(uds_listen(path, &fd), -ENOENT);
 }
 
 int main(void)

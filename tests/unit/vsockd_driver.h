@@ -237,7 +237,7 @@ static inline int mock_listen(struct mock *m, uint32_t port)
 	int fd;
 
 	(void)snprintf(path, sizeof(path), "%s_%u", m->uds, port);
-	assert_int_equal(listener_open(path, &fd), 0);
+	assert_int_equal(uds_listen(path, &fd), 0);
 	return fd;
 }
 

@@ -56,7 +56,7 @@ static inline void mock_init(struct mock *m, unsigned max_connections)
 		m->rings[i].call = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	}
 	assert_int_equal(device_init(&m->device, &m->options), 0);
-	assert_int_equal(listener_open(m->uds, &fd), 0);
+	assert_int_equal(uds_listen(m->uds, &fd), 0);
 	assert_int_equal(proxy_open(&m->device, fd), 0);
 	mock_attach(m);
 }

@@ -23,7 +23,7 @@
 
 #include "host/vsockd/control.h"
 #include "host/vsockd/device.h"
-#include "host/vsockd/listener.h"
+#include "host/vsockd/uds.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 #include "proto/log.h"

@@ -1,19 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "host/vsockd/listener.h"
+#include "host/vsockd/uds.h"
 
 #include <errno.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
 #include "proto/cleanup.h"
-#include "proto/clock.h"
-
-/* Connections taken in one round, and the rest when there is no descriptor or memory for one. */
-#define ACCEPT_ROUND   64
-#define ACCEPT_REST_NS (100 * NSEC_PER_MSEC)
 
 static int check_directory(const char *path)
 {
@@ -55,7 +49,7 @@ static int remove_stale(const struct sockaddr_un *addr)
 	return unlink(addr->sun_path) < 0 ? -errno : 0;
 }
 
-int listener_open(const char *path, int *ret_fd)
+int uds_listen(const char *path, int *ret_fd)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	AUTO_CLOSE int fd = -EBADF;
@@ -87,66 +81,4 @@ int listener_open(const char *path, int *ret_fd)
 	}
 	*ret_fd = take_fd(&fd);
 	return 0;
-}
-
-void listener_init(struct listener *listener)
-{
-	*listener = (struct listener){.fd = -EBADF};
-}
-
-static void on_retry(struct loop_timer *timer)
-{
-	listener_resume(container_of(timer, struct listener, retry));
-}
-
-static void on_connections(struct loop_io *io, uint32_t events)
-{
-	struct listener *listener = container_of(io, struct listener, io);
-
-	(void)events;
-	/* fn may pause it, or close it. */
-	for (int i = 0; i < ACCEPT_ROUND && listener->io.events == EPOLLIN; i++) {
-		int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-		if (fd >= 0) {
-			listener->fn(listener, fd);
-		} else if (errno == EAGAIN) {
-			return;
-		} else if (errno != ECONNABORTED && errno != EINTR) {
-			/* It would wake the loop over and over. */
-			listener_pause(listener);
-			loop_timer_set(io->loop, &listener->retry, monotonic_ns() + ACCEPT_REST_NS);
-		}
-	}
-}
-
-int listener_start(struct listener *listener, struct loop *loop, int fd,
-	void (*fn)(struct listener *listener, int fd))
-{
-	int r;
-
-	*listener = (struct listener){
-		.fd = fd, .fn = fn, .io.fn = on_connections, .retry.fn = on_retry};
-	r = loop_io_add(loop, &listener->io, fd, EPOLLIN);
-	if (r < 0)
-		listener->fd = fd_close(fd);
-	return r;
-}
-
-void listener_pause(struct listener *listener)
-{
-	(void)loop_io_set(&listener->io, 0);
-}
-
-void listener_resume(struct listener *listener)
-{
-	(void)loop_io_set(&listener->io, EPOLLIN);
-}
-
-void listener_close(struct listener *listener)
-{
-	loop_timer_del(&listener->retry);
-	loop_io_del(&listener->io);
-	listener->io.events = 0;
-	listener->fd = fd_close(listener->fd);
 }
