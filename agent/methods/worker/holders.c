@@ -2,6 +2,7 @@
 #include "agent/methods/holders.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,12 +11,31 @@
 
 #include "agent/methods/holder_search.h"
 #include "agent/methods/mount_entry.h"
+#include "proto/encode.h"
 
 #define HOLDERS_MAX  256
 #define USES_MAX     64
 #define BYTES_MAX    (512u << 10) /* of all of them in the answer; paths may be long */
-#define HOLDER_BYTES 128          /* of one, at most, beside its uses */
-#define USE_BYTES    24           /* of one, at most, beside its path */
+#define REST_BYTES   4096u        /* room in the same frame for all else */
+#define HOLDER_BYTES 128          /* of one, at most, without its uses */
+#define HEAD_BYTES   5            /* of a message in another: tag and length, and more_uses */
+
+/* What the message takes in the answer. */
+static size_t measure(const ProtobufCMessage *message)
+{
+	uint8_t room[PATH_MAX + 128];
+	size_t len = encode_before(room, room + sizeof(room), message);
+
+	return len == ENCODE_NO_ROOM ? sizeof(room) : len;
+}
+
+static size_t room_for_holders(const struct call *call)
+{
+	size_t room = call->max_frame > 2 * REST_BYTES ? call->max_frame - REST_BYTES
+						       : call->max_frame / 2;
+
+	return room < BYTES_MAX ? room : BYTES_MAX;
+}
 
 /* The holder of the process, made with its first use. NULL: none fits any more. */
 static Postern__V1__Holder *holder_of(struct search *search, const struct process *process)
@@ -53,7 +73,7 @@ static Postern__V1__Holder *holder_of(struct search *search, const struct proces
 		holder->user = call_text(search->call, user);
 	}
 	found->list[found->n++] = holder;
-	search->bytes += HOLDER_BYTES;
+	search->bytes += measure(&holder->base) + 2 * HEAD_BYTES;
 	return holder;
 }
 
@@ -61,29 +81,30 @@ void search_add(struct search *search, const struct process *process, Postern__V
 	const char *path, int fd)
 {
 	Postern__V1__Holder *holder = holder_of(search, process);
-	size_t bytes = strlen(path) + USE_BYTES;
-	Postern__V1__Use *use;
+	Postern__V1__Use use = POSTERN__V1__USE__INIT, *kept;
+	size_t bytes;
 
 	if (!holder)
 		return;
+	use.has_kind = true;
+	use.kind = kind;
+	use.has_path = path[0] != '\0';
+	use.path = (ProtobufCBinaryData){.len = strlen(path), .data = (uint8_t *)path};
+	use.has_fd = fd >= 0;
+	use.fd = fd;
+	bytes = measure(&use.base) + HEAD_BYTES;
 	if (holder->n_uses == USES_MAX || search->bytes + bytes > search->most_bytes) {
 		holder->has_more_uses = true;
 		holder->more_uses++;
 		return;
 	}
-	use = arena_alloc(search->call->arena, sizeof(*use));
-	if (!use) {
+	use.path = call_text(search->call, path);
+	kept = arena_copy(search->call->arena, &use, sizeof(use));
+	if (!kept) {
 		search->failed = true;
 		return;
 	}
-	postern__v1__use__init(use);
-	use->has_kind = true;
-	use->kind = kind;
-	use->has_path = path[0] != '\0';
-	use->path = call_text(search->call, path);
-	use->has_fd = fd >= 0;
-	use->fd = fd;
-	holder->uses[holder->n_uses++] = use;
+	holder->uses[holder->n_uses++] = kept;
 	search->bytes += bytes;
 }
 
@@ -100,7 +121,7 @@ int holders_find(struct call *call, const Postern__V1__MountEntry *mount, struct
 		.target = (const char *)mount->target.data,
 		.target_len = mount->target.len,
 		.mount_id = (int)mount->id,
-		.most_bytes = call->max_frame / 2 < BYTES_MAX ? call->max_frame / 2 : BYTES_MAX,
+		.most_bytes = room_for_holders(call),
 		.major = mount->major,
 		.minor = mount->minor};
 	struct stat st;
