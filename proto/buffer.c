@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define FIRST_SIZE 4096
 #define KEEP_SIZE  65536
@@ -65,6 +66,29 @@ void buffer_consume(struct buffer *buffer, size_t n)
 	buffer->start = buffer->end = 0;
 	if (buffer->size > KEEP_SIZE)
 		buffer_clear(buffer);
+}
+
+int buffer_send(struct buffer *buffer, int socket, size_t *ret_sent)
+{
+	size_t sent = 0;
+	int r = 0;
+
+	while (buffer_len(buffer) > 0 && r == 0) {
+		ssize_t n = send(socket, buffer_front(buffer), buffer_len(buffer),
+			MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n >= 0) {
+			buffer_consume(buffer, (size_t)n);
+			sent += (size_t)n;
+		} else if (errno == EAGAIN) {
+			break;
+		} else if (errno != EINTR) {
+			r = -errno;
+		}
+	}
+	if (ret_sent)
+		*ret_sent = sent;
+	return r;
 }
 
 void buffer_clear(struct buffer *buffer)

@@ -35,5 +35,10 @@ int buffer_append(struct buffer *buffer, const void *data, size_t n);
 /* Drops n bytes from the front. An emptied buffer larger than 64 KiB gives its memory back. */
 void buffer_consume(struct buffer *buffer, size_t n);
 
+/* Sends from the front what the socket takes without waiting, all of it at best. *ret_sent (NULL:
+ * not wanted) is the number of bytes taken, also with an error. 0, or -errno when the socket is
+ * broken. */
+int buffer_send(struct buffer *buffer, int socket, size_t *ret_sent);
+
 /* Frees the memory; the buffer can be used again. */
 void buffer_clear(struct buffer *buffer);

@@ -28,18 +28,11 @@ static void leave(struct session *session)
 /* Writes what the peer takes. False when the connection is gone. */
 static bool flush(struct session *session)
 {
-	while (buffer_len(&session->out) > 0) {
-		ssize_t n = send(session->socket, buffer_front(&session->out),
-			buffer_len(&session->out), MSG_NOSIGNAL | MSG_DONTWAIT);
+	size_t n;
+	int r = buffer_send(&session->out, session->socket, &n);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return errno == EAGAIN;
-		session->written += (uint64_t)n;
-		buffer_consume(&session->out, (size_t)n);
-	}
-	return true;
+	session->written += n;
+	return r == 0;
 }
 
 static void on_stall(struct loop_timer *timer)

@@ -13,6 +13,7 @@
 #include "power.pb-c.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
+#include "proto/encode.h"
 
 #define AGENT_MS_DEFAULT     10000
 #define POWERDOWN_MS_DEFAULT 5000
@@ -30,17 +31,18 @@ static bool ask_agent(const char *name, uint32_t agent_ms)
 	struct postern_client *client = NULL;
 	struct postern_error error = {0};
 	AUTO_FREE char *address = NULL;
-	uint8_t packed[16];
+	uint8_t packed[16 + ENCODE_SLACK], *end = packed + sizeof(packed);
+	size_t len;
 	int r = postern_vm_address(name, &address, &error);
 
 	request.has_mode = 1;
 	request.mode = POSTERN__V1__SHUTDOWN_MODE__POWER_OFF;
+	len = encode_before(packed, end, &request.base);
 	if (r == 0)
 		r = postern_client_open(address, &options, &client, &error);
 	if (r == 0)
-		r = postern_call(client, "power.shutdown", packed,
-			postern__v1__power_shutdown_request__pack(&request, packed), agent_ms, NULL,
-			NULL, &error);
+		r = postern_call(
+			client, "power.shutdown", end - len, len, agent_ms, NULL, NULL, &error);
 	postern_client_close(client);
 	postern_error_clear(&error);
 	return r == 0;

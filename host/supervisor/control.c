@@ -52,19 +52,7 @@ static void connection_close(struct connection *connection)
 
 static int flush(struct connection *connection)
 {
-	struct buffer *out = &connection->out;
-
-	while (buffer_len(out) > 0) {
-		ssize_t n = send(connection->fd, buffer_front(out), buffer_len(out),
-			MSG_NOSIGNAL | MSG_DONTWAIT);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return errno == EAGAIN ? 0 : -errno;
-		buffer_consume(out, (size_t)n);
-	}
-	return 0;
+	return buffer_send(&connection->out, connection->fd, NULL);
 }
 
 static void watch(struct connection *connection)

@@ -271,21 +271,6 @@ static int take_lines(struct qmp *qmp)
 	return r;
 }
 
-static int flush(struct qmp *qmp)
-{
-	while (buffer_len(&qmp->out) > 0) {
-		ssize_t n =
-			send(qmp->fd, buffer_front(&qmp->out), buffer_len(&qmp->out), MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return errno == EAGAIN ? 0 : -errno;
-		buffer_consume(&qmp->out, (size_t)n);
-	}
-	return 0;
-}
-
 /* Tells the owner of a command that QEMU has not answered it. What was sent stays open without an
  * owner: its answer may come yet. */
 static void finish_late(struct qmp *qmp, struct command *command)
@@ -359,7 +344,7 @@ int qmp_dispatch(struct qmp *qmp, struct postern_error *error)
 	if (r == 0 && n < 0 && n != -EAGAIN)
 		r = (int)n;
 	if (r == 0)
-		r = flush(qmp);
+		r = buffer_send(&qmp->out, qmp->fd, NULL);
 	if (r == 0)
 		r = check_deadlines(qmp);
 	return r < 0 ? end(qmp, r, error) : 0;

@@ -27,8 +27,9 @@ int postern_client_wait(
 			timeout_ms = due;
 	}
 	r = poll(wait, fd < 0 ? 1 : 2, timeout_ms);
+	/* Whoever waits for a call has it on his stack: it must be told before this returns. */
 	if (r < 0 && errno != EINTR)
-		return -errno;
+		return client_end(client, -errno, error);
 	if (r > 0 && fd >= 0 && wait[1].revents)
 		return 1;
 	return postern_client_dispatch(client, error);
@@ -50,6 +51,22 @@ int postern_client_open(const char *address, const struct postern_options *optio
 	}
 	*ret_client = client;
 	return 0;
+}
+
+int client_fail_start(struct postern_error *error, const char *method, int r)
+{
+	error_set(error, r == -ENOTCONN ? POSTERN_ABSENT : POSTERN_USAGE, -r, "%s: %s", method,
+		r == -EMSGSIZE ? "the request is larger than the agent takes" : strerror(-r));
+	return r;
+}
+
+int client_run_until(struct postern_client *client, const bool *done, struct postern_error *error)
+{
+	int r = 0;
+
+	while (!*done && r == 0)
+		r = postern_client_wait(client, -1, -1, error);
+	return r;
 }
 
 struct blocking_call {
@@ -83,17 +100,8 @@ int postern_call(struct postern_client *client, const char *method, const uint8_
 	uint64_t id;
 	int r = postern_call_start(client, method, params, len, timeout_ms, on_reply, &call, &id);
 
-	if (r < 0) {
-		error_set(error, r == -ENOTCONN ? POSTERN_ABSENT : POSTERN_USAGE, -r, "%s: %s",
-			method,
-			r == -EMSGSIZE ? "the request is larger than the agent takes"
-				       : strerror(-r));
-		return r;
-	}
-	while (!call.done) {
-		r = postern_client_wait(client, -1, -1, error);
-		if (r < 0)
-			return r;
-	}
-	return call.r;
+	if (r < 0)
+		return client_fail_start(error, method, r);
+	r = client_run_until(client, &call.done, error);
+	return r < 0 ? r : call.r;
 }

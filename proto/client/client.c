@@ -155,21 +155,6 @@ const struct postern_peer *postern_client_peer(const struct postern_client *clie
 	return client->phase == CLIENT_READY ? &client->peer : NULL;
 }
 
-static int flush(struct postern_client *client)
-{
-	while (buffer_len(&client->out) > 0) {
-		ssize_t n = send(client->fd, buffer_front(&client->out), buffer_len(&client->out),
-			MSG_NOSIGNAL | MSG_DONTWAIT);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return errno == EAGAIN ? 0 : -errno;
-		buffer_consume(&client->out, (size_t)n);
-	}
-	return 0;
-}
-
 static int take_frames(struct postern_client *client, struct postern_error *error)
 {
 	const uint8_t *body;
@@ -246,7 +231,7 @@ int postern_client_dispatch(struct postern_client *client, struct postern_error 
 	if (r < 0)
 		return r;
 	if (client->phase >= CLIENT_HELLO) {
-		r = flush(client);
+		r = buffer_send(&client->out, client->fd, NULL);
 		/* What the agent said before it closed is still to be read. */
 		if (r == 0 || r == -EPIPE || r == -ENOTCONN || r == -ECONNRESET)
 			r = receive(client, error);

@@ -69,5 +69,15 @@ int client_go_on_connecting(struct postern_client *client, struct postern_error 
 
 enum postern_failure client_failure_of_connect(int negative_errno);
 
+/* ---- blocking.c ---- */
+
+/* Tells why a call could not be begun (-errno), and returns that. */
+int client_fail_start(struct postern_error *error, const char *method, int r);
+
+/* Dispatches until *done, 0, or until the connection has ended: -errno, and every call was told. */
+int client_run_until(struct postern_client *client, const bool *done, struct postern_error *error);
+
+/* ---- call.c ---- */
+
 /* Queues a Hello. */
 int client_say_hello(struct postern_client *client);

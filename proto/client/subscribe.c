@@ -196,17 +196,10 @@ int postern_subscribe(struct postern_client *client, const struct postern_subscr
 	struct blocking_subscribe call = {.ret = ret_subscription, .error = error};
 	int r = begin(client, options, fn, ctx, on_begun, &call);
 
-	if (r < 0) {
-		error_set(error, r == -ENOTCONN ? POSTERN_ABSENT : POSTERN_USAGE, -r,
-			"notifications.subscribe: %s", strerror(-r));
-		return r;
-	}
-	while (!call.done) {
-		r = postern_client_wait(client, -1, -1, error);
-		if (r < 0)
-			return r;
-	}
-	return call.r;
+	if (r < 0)
+		return client_fail_start(error, "notifications.subscribe", r);
+	r = client_run_until(client, &call.done, error);
+	return r < 0 ? r : call.r;
 }
 
 static void on_unsubscribed(
@@ -224,7 +217,7 @@ int postern_unsubscribe(struct postern_client *client, uint64_t id)
 	Postern__V1__NotificationsUnsubscribeRequest request =
 		POSTERN__V1__NOTIFICATIONS_UNSUBSCRIBE_REQUEST__INIT;
 	struct subscription *subscription = find(client, id);
-	uint8_t params[16];
+	uint8_t params[16 + ENCODE_SLACK], *end = params + sizeof(params);
 	uint64_t call;
 	size_t len;
 
@@ -233,7 +226,7 @@ int postern_unsubscribe(struct postern_client *client, uint64_t id)
 	drop(subscription);
 	request.has_subscription = true;
 	request.subscription = id;
-	len = postern__v1__notifications_unsubscribe_request__pack(&request, params);
-	return postern_call_start(
-		client, "notifications.unsubscribe", params, len, 0, on_unsubscribed, NULL, &call);
+	len = encode_before(params, end, &request.base);
+	return postern_call_start(client, "notifications.unsubscribe", end - len, len, 0,
+		on_unsubscribed, NULL, &call);
 }

@@ -2,6 +2,9 @@
 /* The byte queue: order, growth, what it gives back. */
 #include "tests/unit/unit.h"
 
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include "proto/buffer.h"
 
 UNIT(empty_buffer_has_nothing)
@@ -111,6 +114,38 @@ UNIT(impossible_sizes_are_refused)
 	buffer_clear(&buffer);
 }
 
+UNIT(what_a_socket_takes_leaves_the_buffer)
+{
+	struct buffer buffer = {0};
+	static uint8_t data[1 << 20], seen[1 << 20];
+	size_t sent = 0, all = 0, got = 0;
+	int pair[2];
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(i * 31 >> 3);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(buffer_append(&buffer, data, sizeof(data)), 0);
+	while (got < sizeof(data)) {
+		ssize_t n;
+
+		/* It never waits, although the socket would. */
+		assert_int_equal(buffer_send(&buffer, pair[0], &sent), 0);
+		all += sent;
+		assert_int_equal(buffer_len(&buffer), sizeof(data) - all);
+		n = recv(pair[1], seen + got, sizeof(seen) - got, MSG_DONTWAIT);
+		assert_true(n > 0);
+		got += (size_t)n;
+	}
+	assert_memory_equal(seen, data, sizeof(data));
+	assert_int_equal(buffer_append(&buffer, data, 10), 0);
+	assert_int_equal(close(pair[1]), 0);
+	assert_int_equal(buffer_send(&buffer, pair[0], &sent), -EPIPE);
+	assert_int_equal(sent, 0);
+	assert_int_equal(buffer_len(&buffer), 10);
+	assert_int_equal(close(pair[0]), 0);
+	buffer_clear(&buffer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -121,6 +156,7 @@ int main(void)
 		RUN(growth_is_by_doubling),
 		RUN(large_memory_is_given_back_when_empty),
 		RUN(impossible_sizes_are_refused),
+		RUN(what_a_socket_takes_leaves_the_buffer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

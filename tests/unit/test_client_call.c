@@ -1,8 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Calls of a client: answers in any order and of any kind, time, notifications. */
+/* flags: -Wl,--wrap=poll */
 #include "tests/unit/fake_agent.h"
 
 #include "proto/clock.h"
+
+static bool poll_fails;
+
+int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout_ms);
+int __real_poll(struct pollfd *fds, nfds_t n, int timeout_ms);
+
+int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout_ms)
+{
+	if (!poll_fails)
+		return __real_poll(fds, n, timeout_ms);
+	errno = ENOMEM;
+	return -1;
+}
 
 static void sleep_until(uint64_t at)
 {
@@ -360,6 +374,32 @@ UNIT(blocking_calls_return_errors_whole)
 	fake_stop(&fake);
 }
 
+/* What a blocking call waits with is on its stack: nothing of it may be left behind. */
+UNIT(blocking_calls_that_cannot_wait_leave_nothing_behind)
+{
+	struct postern_subscribe options = {0};
+	struct postern_subscription subscription;
+	struct fake fake;
+
+	for (int i = 0; i < 2; i++) {
+		fake_ready(&fake, NULL);
+		poll_fails = true;
+		if (i == 0)
+			assert_int_equal(postern_call(fake.client, "system.ping", NULL, 0, 0, NULL,
+						 NULL, &fake.error),
+				-ENOMEM);
+		else
+			assert_int_equal(postern_subscribe(fake.client, &options, NULL, NULL,
+						 &subscription, &fake.error),
+				-ENOMEM);
+		poll_fails = false;
+		assert_true(list_empty(&fake.client->calls));
+		assert_int_equal(fake.error.failure, POSTERN_ABSENT);
+		assert_int_equal(postern_client_dispatch(fake.client, NULL), -ENOTCONN);
+		fake_stop(&fake);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -382,6 +422,7 @@ int main(void)
 		RUN(bad_topics_end),
 		RUN(blocking_calls_time_out),
 		RUN(blocking_calls_tell_of_the_end),
+		RUN(blocking_calls_that_cannot_wait_leave_nothing_behind),
 		RUN(blocking_calls_return_errors_whole),
 	};
 
