@@ -106,6 +106,9 @@ int share_unit_start(struct call *call, const char *key, Postern__V1__Share *sha
 	if (!is_plain(share->target.data, share->target.len))
 		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
 			"target: holds characters that a unit cannot");
+	if (share->has_source && !is_plain(share->source.data, share->source.len))
+		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
+			"source: holds characters that a unit cannot");
 	r = join_options(call, share, &options);
 	if (r < 0)
 		return r;
