@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What the supervisor tells about its VM. */
-#include <stdio.h>
 #include <string.h>
 
 #include "host/common/vm_files.h"
 #include "host/supervisor/machine.h"
 #include "host/supervisor/problem.h"
 #include "proto/cleanup.h"
+#include "proto/client/uuid.h"
 #include "proto/clock.h"
 
 const char *machine_state_name(const struct machine *machine)
@@ -72,19 +72,6 @@ static json_t *shares(const struct machine *machine)
 	return list;
 }
 
-/* RFC 9562 text of an id. */
-static void format_id(const uint8_t id[16], char text[40])
-{
-	size_t at = 0;
-
-	for (size_t i = 0; i < 16; i++) {
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			text[at++] = '-';
-		(void)snprintf(text + at, 3, "%02x", id[i]);
-		at += 2;
-	}
-}
-
 static pid_t pid_of(const struct process *process)
 {
 	return process_running(process) ? process->pid : 0;
@@ -111,12 +98,12 @@ json_t *machine_status(const struct machine *machine)
 		(void)json_object_set_new(
 			status, "vsockd_pid", json_integer(pid_of(&machine->vsockd)));
 	if (machine->agent_version[0]) {
-		char id[40];
+		char id[UUID_TEXT_SIZE];
 
-		format_id(machine->boot_id, id);
 		(void)json_object_set_new(
 			status, "agent_version", json_string(machine->agent_version));
-		(void)json_object_set_new(status, "boot_id", json_string(id));
+		(void)json_object_set_new(
+			status, "boot_id", json_string(uuid_text(machine->boot_id, id)));
 		(void)json_object_set_new(status, "ready_after_ms",
 			json_integer((json_int_t)machine->ready_after_ms));
 	}

@@ -33,8 +33,19 @@ UNIT(times_are_in_order)
 	for (int i = 0; i < METHOD_COUNT; i++) {
 		const struct method_row *row = &method_rows[i];
 
-		assert_true(row->default_ms > 0 && row->default_ms <= row->max_ms);
+		if (row->default_ms == 0 || row->default_ms > row->max_ms || row->max_ms > 300000)
+			fail_msg("%s: times", row->name);
 		assert_int_equal(method_find(row->name, strlen(row->name)), i);
+	}
+}
+
+UNIT(each_has_a_summary_of_one_line)
+{
+	for (int i = 0; i < METHOD_COUNT; i++) {
+		const struct method_row *row = &method_rows[i];
+
+		if (!row->summary || row->summary[0] == '\0' || strlen(row->summary) > 80)
+			fail_msg("%s: summary", row->name);
 	}
 }
 
@@ -44,6 +55,7 @@ int main(void)
 		RUN(a_worker_changes_something_or_needs_a_right),
 		RUN(only_a_change_is_settled_and_none_runs_on_frozen_disks),
 		RUN(times_are_in_order),
+		RUN(each_has_a_summary_of_one_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
