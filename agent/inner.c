@@ -98,6 +98,21 @@ int inner_receive(int socket, struct inner_message *ret_message, void *body, siz
 	return 1;
 }
 
+int inner_take(int socket, void *body, size_t size, inner_take_fn take)
+{
+	struct inner_message message;
+	int fds[INNER_FDS_MAX];
+	size_t n_fds;
+	int r = inner_receive(socket, &message, body, size, fds, &n_fds);
+
+	if (r == -EAGAIN)
+		return 1;
+	if (r > 0)
+		r = take(&message, body, fds, n_fds) ?: 1;
+	inner_close_fds(fds);
+	return r;
+}
+
 void inner_close_fds(int fds[INNER_FDS_MAX])
 {
 	for (size_t i = 0; i < INNER_FDS_MAX; i++)

@@ -206,5 +206,13 @@ int inner_send(int socket, const struct inner_message *message, const void *body
 int inner_receive(int socket, struct inner_message *ret_message, void *body, size_t size,
 	int fds[INNER_FDS_MAX], size_t *ret_n_fds);
 
+/* What a program does with a message: 0 or -errno. It takes from fds what it keeps (take_fd()). */
+typedef int (*inner_take_fn)(
+	const struct inner_message *message, void *body, int fds[INNER_FDS_MAX], size_t n_fds);
+
+/* Receives one message of a non-blocking socket, if there is one, has it taken, and closes the
+ * descriptors that are left. 1 to go on, 0 at the end of the stream, or -errno of either. */
+int inner_take(int socket, void *body, size_t size, inner_take_fn take);
+
 /* Closes every descriptor of the array and sets it to -EBADF. */
 void inner_close_fds(int fds[INNER_FDS_MAX]);

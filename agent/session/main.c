@@ -76,18 +76,9 @@ static void on_broker(struct loop_io *io, uint32_t events)
 		struct session_facts facts;
 		struct footprint footprint;
 	} body;
-	struct inner_message message;
-	int fds[INNER_FDS_MAX];
-	size_t n_fds;
-	int r;
+	int r = inner_take(io->fd, &body, sizeof(body), take_message);
 
 	(void)events;
-	r = inner_receive(io->fd, &message, &body, sizeof(body), fds, &n_fds);
-	if (r == -EAGAIN)
-		return;
-	if (r > 0)
-		r = take_message(&message, &body, fds, n_fds) ?: 1;
-	inner_close_fds(fds);
 	if (r <= 0)
 		loop_stop(&session.loop, r == 0 || r == -ESHUTDOWN ? 0 : 1);
 }

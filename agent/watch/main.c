@@ -48,25 +48,24 @@ static void emit(uint64_t topic, int fd)
 		ring_add(&watch, (enum topic)topic, payload, (size_t)n, NULL);
 }
 
+static int take_message(
+	const struct inner_message *message, void *body, int fds[INNER_FDS_MAX], size_t n_fds)
+{
+	if (message->kind == INNER_WATCH)
+		return start(message, body, fds, n_fds);
+	if (message->kind == INNER_SUBSCRIBER && n_fds == 1)
+		subscriber_add(&watch, take_fd(&fds[0]), message->arg);
+	else if (message->kind == INNER_EMIT && n_fds == 1)
+		emit(message->arg, fds[0]);
+	return 0;
+}
+
 static void on_broker(struct loop_io *io, uint32_t events)
 {
-	struct inner_message message;
 	struct watch_facts body;
-	int fds[INNER_FDS_MAX];
-	size_t n_fds;
-	int r;
+	int r = inner_take(io->fd, &body, sizeof(body), take_message);
 
 	(void)events;
-	r = inner_receive(io->fd, &message, &body, sizeof(body), fds, &n_fds);
-	if (r == -EAGAIN)
-		return;
-	if (r > 0 && message.kind == INNER_WATCH)
-		r = start(&message, &body, fds, n_fds) ?: 1;
-	else if (r > 0 && message.kind == INNER_SUBSCRIBER && n_fds == 1)
-		subscriber_add(&watch, take_fd(&fds[0]), message.arg);
-	else if (r > 0 && message.kind == INNER_EMIT && n_fds == 1)
-		emit(message.arg, fds[0]);
-	inner_close_fds(fds);
 	if (r < 0)
 		log_error("cannot go on: %s", strerror(-r));
 	if (r <= 0)

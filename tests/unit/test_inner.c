@@ -184,6 +184,39 @@ UNIT(a_full_socket_is_told)
 	assert_int_equal(r, -EAGAIN);
 }
 
+static int kept; /* a descriptor that was taken */
+
+static int keep_one(
+	const struct inner_message *message, void *content, int theirs[INNER_FDS_MAX], size_t n)
+{
+	assert_int_equal(n, 2);
+	assert_memory_equal(content, "body", message->body_len);
+	kept = theirs[0];
+	theirs[0] = -EBADF;
+	return message->kind == INNER_STOP ? -EAGAIN : 0;
+}
+
+UNIT(what_is_not_taken_of_a_message_is_closed)
+{
+	struct inner_message message = {.kind = INNER_CALL, .body_len = 4};
+	const int sent[] = {0, 1};
+	unsigned int before = open_fds();
+
+	assert_int_equal(inner_take(pair[1], body, sizeof(body), keep_one), 1);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(inner_send(pair[0], &message, "body", sent, 2), 0);
+		/* What a message is refused with is no lack of messages. */
+		assert_int_equal(
+			inner_take(pair[1], body, sizeof(body), keep_one), i ? -EAGAIN : 1);
+		assert_int_equal(open_fds(), before + 1);
+		(void)close(kept);
+		message.kind = INNER_STOP;
+	}
+	(void)close(pair[0]);
+	pair[0] = -1;
+	assert_int_equal(inner_take(pair[1], body, sizeof(body), keep_one), 0);
+}
+
 #define INNER_TEST(name)                                                                           \
 	{                                                                                          \
 #name, test_##name, set_up, tear_down, NULL                                        \
@@ -199,6 +232,7 @@ int main(void)
 		INNER_TEST(malformed_packets_are_refused_and_their_descriptors_closed),
 		INNER_TEST(the_end_is_told),
 		INNER_TEST(a_full_socket_is_told),
+		INNER_TEST(what_is_not_taken_of_a_message_is_closed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
