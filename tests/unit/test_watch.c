@@ -13,7 +13,7 @@
 #include "agent/methods/mount_entry.h"
 #include "agent/watch/watch.h"
 
-static struct watch watch;
+static struct watch watcher;
 static const char *table; /* what /proc/1/mountinfo says */
 static int reads_fail;    /* so many looks */
 static int calloc_fails;  /* the how many'th from now; 0: none */
@@ -44,9 +44,9 @@ void *__wrap_calloc(size_t n, size_t size)
 }
 
 /* What they would do is not looked at here. */
-int snapshot_take(struct watch *of, uint64_t topics, int *ret_fd)
+int snapshot_take(struct watch *watch, uint64_t topics, int *ret_fd)
 {
-	(void)of;
+	(void)watch;
 	(void)topics;
 	(void)ret_fd;
 	return -ENOSYS;
@@ -59,9 +59,9 @@ void snapshot_add(struct snapshot *snapshot, enum topic topic, const ProtobufCMe
 	(void)message;
 }
 
-void sampler_schedule(struct watch *of)
+void sampler_schedule(struct watch *watch)
 {
-	(void)of;
+	(void)watch;
 }
 
 #define ROOT   "20 1 8:1 / / rw - ext4 /dev/vda rw\n"
@@ -71,50 +71,50 @@ void sampler_schedule(struct watch *of)
 static int set_up(void **state)
 {
 	(void)state;
-	watch = (struct watch){0};
+	watcher = (struct watch){0};
 	reads_fail = calloc_fails = 0;
-	list_init(&watch.subscribers);
-	assert_int_equal(loop_init(&watch.loop), 0);
-	watch.fds[WATCH_FD_MOUNTINFO] = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	list_init(&watcher.subscribers);
+	assert_int_equal(loop_init(&watcher.loop), 0);
+	watcher.fds[WATCH_FD_MOUNTINFO] = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
 	table = ROOT FIRST;
-	assert_int_equal(ring_init(&watch.ring), 0);
-	return mounts_start(&watch);
+	assert_int_equal(ring_init(&watcher.ring), 0);
+	return mounts_start(&watcher);
 }
 
 static int tear_down(void **state)
 {
 	(void)state;
-	for (uint64_t seq = watch.ring.oldest; seq < watch.ring.next; seq++)
-		free(ring_get(&watch.ring, seq)->payload);
-	free(watch.ring.events);
-	mnt_unref_table(watch.mounts);
-	loop_timer_del(&watch.mounts_retry);
-	loop_io_del(&watch.mounts_io);
-	loop_done(&watch.loop);
-	return close(watch.fds[WATCH_FD_MOUNTINFO]);
+	for (uint64_t seq = watcher.ring.oldest; seq < watcher.ring.next; seq++)
+		free(ring_get(&watcher.ring, seq)->payload);
+	free(watcher.ring.events);
+	mnt_unref_table(watcher.mounts);
+	loop_timer_del(&watcher.mounts_retry);
+	loop_io_del(&watcher.mounts_io);
+	loop_done(&watcher.loop);
+	return close(watcher.fds[WATCH_FD_MOUNTINFO]);
 }
 
 /* The kernel says, once, that the table has changed. */
 static void change(const char *to)
 {
 	table = to;
-	watch.mounts_io.fn(&watch.mounts_io, 0);
+	watcher.mounts_io.fn(&watcher.mounts_io, 0);
 }
 
 static void wait_for_events(uint64_t n)
 {
-	for (int i = 0; i < 100 && watch.ring.next <= n; i++)
-		assert_true(loop_once(&watch.loop, 100) >= 0);
-	assert_int_equal(watch.ring.next, n + 1);
+	for (int i = 0; i < 100 && watcher.ring.next <= n; i++)
+		assert_true(loop_once(&watcher.loop, 100) >= 0);
+	assert_int_equal(watcher.ring.next, n + 1);
 }
 
 static void first_went_and_second_came(void)
 {
 	wait_for_events(2);
-	assert_int_equal(ring_get(&watch.ring, 1)->topic, TOPIC_mounts_unmount);
-	assert_int_equal(ring_get(&watch.ring, 2)->topic, TOPIC_mounts_mount);
-	assert_null(mount_table_find(watch.mounts, "/first"));
-	assert_non_null(mount_table_find(watch.mounts, "/second"));
+	assert_int_equal(ring_get(&watcher.ring, 1)->topic, TOPIC_mounts_unmount);
+	assert_int_equal(ring_get(&watcher.ring, 2)->topic, TOPIC_mounts_mount);
+	assert_null(mount_table_find(watcher.mounts, "/first"));
+	assert_non_null(mount_table_find(watcher.mounts, "/second"));
 }
 
 UNIT(a_change_is_told)
@@ -127,7 +127,7 @@ UNIT(a_look_that_failed_is_made_again)
 {
 	reads_fail = 2;
 	change(ROOT SECOND);
-	assert_int_equal(watch.ring.next, 1);
+	assert_int_equal(watcher.ring.next, 1);
 	first_went_and_second_came();
 }
 
@@ -135,7 +135,7 @@ UNIT(a_look_that_failed_is_made_again)
 UNIT(a_change_that_cannot_be_compared_is_not_forgotten)
 {
 	for (int i = 1; i <= 4; i++) {
-		uint64_t before = watch.ring.next - 1;
+		uint64_t before = watcher.ring.next - 1;
 
 		calloc_fails = i;
 		change(i % 2 ? ROOT SECOND : ROOT FIRST);
@@ -165,7 +165,7 @@ static void subscribe(int fd, uint64_t number, uint64_t topics)
 		.topics = topics | TOPIC_BIT(gap)};
 
 	assert_int_equal(send(fd, &command, sizeof(command), 0), sizeof(command));
-	assert_true(loop_once(&watch.loop, 1000) >= 0);
+	assert_true(loop_once(&watcher.loop, 1000) >= 0);
 }
 
 UNIT(a_gap_is_for_those_whose_events_were_lost)
@@ -174,17 +174,17 @@ UNIT(a_gap_is_for_those_whose_events_were_lost)
 	char wanted[64];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-	subscriber_add(&watch, pair[1], UINT64_MAX);
+	subscriber_add(&watcher, pair[1], UINT64_MAX);
 	subscribe(pair[0], 1, TOPIC_BIT(mounts_mount) | TOPIC_BIT(system_load));
 	subscribe(pair[0], 2, TOPIC_BIT(devices_removed) | TOPIC_BIT(mounts_mount));
 	subscribe(pair[0], 3, TOPIC_BIT(devices_added));
 	(void)received(pair[0]);
-	ring_add_gap(&watch, TOPIC_BIT(devices_added) | TOPIC_BIT(devices_removed));
+	ring_add_gap(&watcher, TOPIC_BIT(devices_added) | TOPIC_BIT(devices_removed));
 	(void)snprintf(wanted, sizeof(wanted), "%d:%d:2 %d:%d:3 ", EVENTS_EVENT, TOPIC_gap,
 		EVENTS_EVENT, TOPIC_gap);
 	assert_string_equal(received(pair[0]), wanted);
 	(void)close(pair[0]);
-	assert_true(loop_once(&watch.loop, 1000) >= 0);
+	assert_true(loop_once(&watcher.loop, 1000) >= 0);
 }
 
 int main(void)

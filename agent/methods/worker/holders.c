@@ -15,10 +15,10 @@
 
 #define HOLDERS_MAX  256
 #define USES_MAX     64
-#define BYTES_MAX    (512u << 10) /* of all of them in the answer; paths may be long */
-#define REST_BYTES   4096u        /* room in the same frame for all else */
-#define HOLDER_BYTES 128          /* of one, at most, without its uses */
-#define HEAD_BYTES   5            /* of a message in another: tag and length, and more_uses */
+#define BYTES_MAX    (512u << 10)   /* of all of them in the answer; paths may be long */
+#define REST_BYTES   ((size_t)4096) /* room in the same frame for all else */
+#define HOLDER_BYTES 128            /* of one, at most, without its uses */
+#define HEAD_BYTES   5u             /* of a message in another: tag and length, and more_uses */
 
 /* What the message takes in the answer. */
 static size_t measure(const ProtobufCMessage *message)
@@ -73,7 +73,7 @@ static Postern__V1__Holder *holder_of(struct search *search, const struct proces
 		holder->user = call_text(search->call, user);
 	}
 	found->list[found->n++] = holder;
-	search->bytes += measure(&holder->base) + 2 * HEAD_BYTES;
+	search->bytes += measure(&holder->base) + HEAD_BYTES + HEAD_BYTES;
 	return holder;
 }
 
