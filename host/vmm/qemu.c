@@ -15,6 +15,8 @@
 #define GREETING_MS 20000 /* QEMU opens its monitor before anything slow */
 
 struct operation {
+	struct vmm *vmm;
+	struct operation *next;
 	vmm_done_fn fn;
 	void *ctx;
 };
@@ -95,9 +97,12 @@ int qemu_call(struct vmm *vmm, const char *command, json_t *arguments, qmp_reply
 
 static void on_done(void *ctx, const struct postern_error *error, const json_t *result)
 {
-	struct operation *operation = ctx;
+	struct operation *operation = ctx, **link = &operation->vmm->operations;
 
 	(void)result;
+	while (*link != operation)
+		link = &(*link)->next;
+	*link = operation->next;
 	operation->fn(operation->ctx, error);
 	free(operation);
 }
@@ -111,13 +116,15 @@ static void simple(
 	int r = -ENOMEM;
 
 	if (operation) {
-		*operation = (struct operation){.fn = fn, .ctx = ctx};
+		*operation = (struct operation){vmm, vmm->operations, fn, ctx};
 		r = qemu_call(vmm, command, arguments, on_done, operation);
 	} else {
 		json_decref(arguments);
 	}
-	if (r == 0)
+	if (r == 0) {
+		vmm->operations = operation;
 		return;
+	}
 	free(operation);
 	(void)fail_errno(&error, POSTERN_ABSENT, -r, "QEMU: %s", command);
 	fn(ctx, &error);
@@ -202,6 +209,12 @@ static void detach(struct vmm *vmm)
 	qemu_shares_forget(vmm);
 	qemu_stats_forget(vmm);
 	qmp_close(vmm->qmp);
+	while (vmm->operations) {
+		struct operation *operation = vmm->operations;
+
+		vmm->operations = operation->next;
+		free(operation);
+	}
 	free(vmm);
 }
 

@@ -66,7 +66,6 @@ static int start(struct vmm *vmm, unsigned index, enum slot_state state, vmm_don
 	slot->vmm = vmm;
 	slot->index = index;
 	slot->state = state;
-	slot->undoing = false;
 	slot->fn = fn;
 	slot->ctx = ctx;
 	return 0;

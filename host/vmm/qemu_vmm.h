@@ -17,7 +17,7 @@ struct slot {
 	unsigned index;
 	enum slot_state state;
 	char tag[SHARE_TAG_MAX + 1];
-	bool undoing;               /* a late plug: what it leaves goes when the guest lets it */
+	bool undoing; /* a plug was late once: what it left goes when the guest lets it */
 	struct postern_error error; /* of a plug that is being undone */
 	struct loop_timer timer;
 	vmm_done_fn fn;
@@ -31,6 +31,8 @@ struct stats_request {
 	void *ctx;
 };
 
+struct operation; /* a command whose answer is the operation's end */
+
 struct vmm {
 	struct loop *loop;
 	const struct vm_config *config;
@@ -42,6 +44,7 @@ struct vmm {
 	bool started;
 	uint64_t balloon_left; /* asked for last, bytes */
 
+	struct operation *operations; /* under way; owned */
 	struct slot slots[VM_ROOT_PORTS];
 
 	struct stats_request *stats; /* who waits for balloon statistics */

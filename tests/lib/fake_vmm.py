@@ -56,10 +56,17 @@ def qemu(folder, *argv):
     signal.signal(signal.SIGUSR1, reset)
     late = []
 
+    def answer(request):
+        status = {"status": "running"} if request["execute"] == "query-status" else {}
+        say({"return": status, "id": request.get("id")})
+        if request["execute"] == "device_del":
+            say({"event": "DEVICE_DELETED", "data": {"device": request["arguments"]["id"]},
+                 "timestamp": {"seconds": 0}})
+
     def wake(*_):
         guest["silent"] = ()
         for request in late:
-            say({"return": {}, "id": request["id"]})
+            answer(request)
     signal.signal(signal.SIGUSR2, wake)
     boot()
     say({"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}}, "capabilities": []}})
@@ -70,10 +77,7 @@ def qemu(folder, *argv):
         if request["execute"] in guest.get("silent", ()):
             late.append(request)
             continue
-        say({"return": {"status": "running"} if request["execute"] == "query-status" else {}, "id": request.get("id")})
-        if request["execute"] == "device_del":
-            say({"event": "DEVICE_DELETED", "data": {"device": request["arguments"]["id"]},
-                 "timestamp": {"seconds": 0}})
+        answer(request)
         if request["execute"] == "quit":
             say({"event": "SHUTDOWN", "data": {"guest": False, "reason": "host-qmp-quit"}, "timestamp": {"seconds": 0}})
             return
