@@ -95,6 +95,15 @@ int qemu_call(struct vmm *vmm, const char *command, json_t *arguments, qmp_reply
 	return r;
 }
 
+int qemu_fail(struct postern_error *error, int r, const char *command)
+{
+	if (r == -EBUSY)
+		return fail(error, POSTERN_TIMED_OUT, EBUSY,
+			"QEMU: %s: %d commands before it are not answered yet", command,
+			QMP_OPEN_MAX);
+	return fail_errno(error, POSTERN_ABSENT, -r, "QEMU: %s", command);
+}
+
 static void on_done(void *ctx, const struct postern_error *error, const json_t *result)
 {
 	struct operation *operation = ctx, **link = &operation->vmm->operations;
@@ -126,7 +135,7 @@ static void simple(
 		return;
 	}
 	free(operation);
-	(void)fail_errno(&error, POSTERN_ABSENT, -r, "QEMU: %s", command);
+	(void)qemu_fail(&error, r, command);
 	fn(ctx, &error);
 }
 

@@ -26,21 +26,16 @@ static void finish(struct slot *slot, const struct postern_error *error)
 	slot->fn(slot->ctx, error);
 }
 
-static void finish_with(struct slot *slot, enum postern_failure failure, int err, const char *text)
-{
-	struct postern_error error = {0};
-
-	(void)fail(&error, failure, err, "%s", text);
-	finish(slot, &error);
-}
-
 /* Starts the operation's next command, or ends the operation where it cannot be sent. */
 static void next(struct slot *slot, const char *command, json_t *arguments, qmp_reply_fn fn)
 {
+	struct postern_error error = {0};
 	int r = qemu_call(slot->vmm, command, arguments, fn, slot);
 
-	if (r < 0)
-		finish_with(slot, POSTERN_ABSENT, -r, "QEMU's monitor takes no more commands");
+	if (r == 0)
+		return;
+	(void)qemu_fail(&error, r, command);
+	finish(slot, &error);
 }
 
 static json_t *named(const char *key, const char *prefix, unsigned index)
@@ -179,9 +174,11 @@ void qemu_share_deleted(struct vmm *vmm, const char *device)
 static void on_unplug_late(struct loop_timer *timer)
 {
 	struct slot *slot = container_of(timer, struct slot, timer);
+	struct postern_error error = {0};
 
-	finish_with(slot, POSTERN_TIMED_OUT, ETIMEDOUT,
+	(void)fail(&error, POSTERN_TIMED_OUT, ETIMEDOUT,
 		"the guest did not let the device go; is the share still mounted there?");
+	finish(slot, &error);
 }
 
 static void on_delete_asked(void *ctx, const struct postern_error *error, const json_t *result)

@@ -101,7 +101,7 @@ static void look(struct vmm *vmm)
 
 	if (r == 0)
 		return;
-	(void)fail_errno(&error, POSTERN_ABSENT, -r, "QEMU's monitor");
+	(void)qemu_fail(&error, r, "qom-get");
 	end_round(vmm, &error);
 }
 

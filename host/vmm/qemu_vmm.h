@@ -57,6 +57,9 @@ struct vmm {
 /* Sends a command; arguments is taken over. 0 or -errno of qmp_call(). */
 int qemu_call(struct vmm *vmm, const char *command, json_t *arguments, qmp_reply_fn fn, void *ctx);
 
+/* Fills *error for a command that could not be sent (r of qemu_call()). Returns r. */
+int qemu_fail(struct postern_error *error, int r, const char *command);
+
 /* Re-arms the loop for the monitor; needed after each qmp_call(). */
 void qemu_watch(struct vmm *vmm);
 
