@@ -154,6 +154,28 @@ def test_killed_vmm_ends_all(host, folder):
     assert sockets(host, "web") == []
 
 
+def test_a_vmm_that_stands_still_is_not_lost(host, folder):
+    host.run("launch", "web")
+    pid = host.info("web")["vmm_pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        stats = host.start("balloon-stats", "web")
+        _, err = host.run("shares", "add", "web", folder, "/mnt/late", code=TIMED_OUT)
+        assert "QEMU has not answered" in err
+        assert stats.wait(60) == TIMED_OUT
+        assert [problem["problem"] for problem in host.info("web")["problems"]] == ["the VMM does not answer"]
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    host.until(lambda: not host.info("web")["problems"])
+    host.run("ping", "web")
+    # What was plugged too late is gone again, with what served it.
+    host.until(lambda: "virtiofsd" not in host.children("web"))
+    assert not host.json("shares", "list", "web")["shares"]
+    host.run("shares", "add", "web", folder, "/mnt/late")
+    host.run("balloon-stats", "web")
+    host.run("stop", "web")
+
+
 def test_killed_supervisor_ends_all(host, folder):
     host.run("launch", "web", "--share", f"{folder}:/mnt/x")
     os.kill(host.supervisor("web"), signal.SIGKILL)

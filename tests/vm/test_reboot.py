@@ -3,6 +3,7 @@
 
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -70,6 +71,40 @@ def pull_the_plug(vm):
         vm.witness("write", "/proc/sysrq-trigger", "b")
     except (ConnectionError, TimeoutError):
         pass
+
+
+def told(follower, topic):
+    """Up to an event of the topic."""
+    while True:
+        event = json.loads(follower.stdout.readline())
+        if event["topic"] == topic:
+            return event
+
+
+def mount_and_unmount(vm):
+    with vm.client() as client:
+        client.call("mounts.mount", target=b"/mnt/told", type="tmpfs", create_target=True)
+        client.call("mounts.unmount", target=b"/mnt/told")
+
+
+def test_events_go_on(host, vm):
+    follower = host.start("events", "web", "notify.mounts.*", "--snapshot", "--json")
+    try:
+        told(follower, "notify.mounts.mount")
+        mount_and_unmount(vm)
+        before = told(follower, "notify.mounts.unmount")
+        ask(vm)
+        # Those of the last boot are lost, which is said.
+        told(follower, "notify.gap")
+        mount_and_unmount(vm)
+        after = told(follower, "notify.mounts.unmount")
+        assert after["cursor"].split(":")[0] != before["cursor"].split(":")[0] and not after["snapshot"]
+    finally:
+        follower.send_signal(signal.SIGINT)
+        _, err = follower.communicate(timeout=20)
+    assert follower.returncode == 0
+    assert "waiting for the agent" in err and err.endswith("postern: the agent is there again\n")
+    host.until(lambda: host.info("web")["state"] == "ready")
 
 
 @pytest.mark.parametrize("reboot", [ask, pull_the_plug])
