@@ -55,6 +55,16 @@ int parse_number(const char *text, uint64_t highest, uint64_t *ret_value)
 	return 0;
 }
 
+int parse_port(const char *text, uint32_t *ret_port)
+{
+	uint64_t value;
+
+	if (parse_number(text, UINT32_MAX - 1, &value) < 0)
+		return -EINVAL;
+	*ret_port = (uint32_t)value;
+	return 0;
+}
+
 int parse_size(const char *text, uint64_t bare_unit, uint64_t *ret_bytes)
 {
 	static const struct {

@@ -17,6 +17,9 @@ bool share_tag_valid(const char *tag);
 /* An unsigned decimal number with nothing around it. 0, -EINVAL, or -ERANGE over `highest`. */
 int parse_number(const char *text, uint64_t highest, uint64_t *ret_value);
 
+/* A vsock port: a number below VMADDR_PORT_ANY (vsock(7)). 0 or -EINVAL. */
+int parse_port(const char *text, uint32_t *ret_port);
+
 /*
  * A size: a number and a unit B, K, M, G or T (KiB, MiB, ... and lower case too), powers of 1024. A
  * bare number counts `bare_unit` bytes; 0 refuses bare numbers. 0 with bytes, -EINVAL or -ERANGE.

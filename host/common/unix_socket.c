@@ -41,6 +41,17 @@ int unix_listen(const char *path, int backlog)
 	return r < 0 ? r : take_fd(&fd);
 }
 
+bool unix_is_bound(const char *path)
+{
+	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un address;
+
+	/* A datagram socket cannot, which is found out only where somebody is (Linux, af_unix.c:
+	 * else ECONNREFUSED or ENOENT). */
+	return fd >= 0 && fill_address(path, &address) == 0 &&
+	       connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 && errno == EPROTOTYPE;
+}
+
 int unix_connect(const char *path, int timeout_ms)
 {
 	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -189,6 +189,38 @@ int postern_share_add(const char *name, const struct postern_share *share, uint3
 int postern_share_remove(
 	const char *name, const char *target_or_tag, bool lazy, struct postern_error *error);
 
+/* ---- Streams ---- */
+
+/*
+ * Connects to a vsock port of a guest: to whatever listens there, not to the agent. name_or_address
+ * as for postern_vm_address(), but not "local:". Blocks for at most timeout_ms (0: 5 s). 0 with
+ * *ret_fd, a non-blocking stream that the caller owns; -ECONNREFUSED where nobody listens, or
+ * another -errno, with *error.
+ */
+int postern_stream_open(const char *name_or_address, uint32_t port, uint32_t timeout_ms,
+	int *ret_fd, struct postern_error *error);
+
+struct postern_listener;
+
+/*
+ * Listens on a port of the host for a machine's guest, which reaches it as CID 2, or with name NULL
+ * for any guest that the kernel's vhost-vsock serves. Does not block. 0; -EADDRINUSE where somebody
+ * listens there already; -ENOENT where no such machine runs, or another -errno, with *error.
+ * postern_listener_close() ends it.
+ */
+int postern_listener_open(const char *name, uint32_t port, struct postern_listener **ret_listener,
+	struct postern_error *error);
+
+/* For an event loop: can be read when a connection waits. */
+int postern_listener_fd(const struct postern_listener *listener);
+
+/* The next connection, a non-blocking stream that the caller owns; -EAGAIN where none waits, or
+ * another -errno of accept(). */
+int postern_listener_accept(struct postern_listener *listener);
+
+/* NULL is allowed. */
+void postern_listener_close(struct postern_listener *listener);
+
 /* ---- Watch ---- */
 
 /*

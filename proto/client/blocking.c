@@ -13,7 +13,7 @@ int postern_client_wait(
 {
 	uint64_t deadline = postern_client_deadline(client);
 	struct pollfd wait[] = {
-		{.fd = client->fd, .events = postern_client_events(client)},
+		{.fd = client->stream.fd, .events = postern_client_events(client)},
 		{.fd = fd, .events = POLLIN},
 	};
 	int r;

@@ -35,7 +35,7 @@ static struct postern_client *client_new(const struct postern_options *options)
 		client->options.connect_ms = CONNECT_MS;
 	if (client->options.call_grace_ms == 0)
 		client->options.call_grace_ms = CALL_GRACE_MS;
-	client->fd = -EBADF;
+	client->stream.fd = -EBADF;
 	client->deadline = monotonic_ns() + client->options.connect_ms * NSEC_PER_MSEC;
 	client->reader.limit = FRAME_HELLO_MAX;
 	client->next_id = 1;
@@ -54,14 +54,16 @@ int postern_client_start(const char *address, const struct postern_options *opti
 
 	if (!client)
 		return -ENOMEM;
-	r = address_parse(address, &client->address, &why);
+	r = address_parse(address, &client->stream.address, &why);
 	if (r < 0) {
 		error_set(error, POSTERN_USAGE, 0, "%.200s: %s", address, why);
 	} else {
-		r = client_connect(client);
+		r = stream_start(&client->stream);
+		if (r == 0 && client->stream.phase == STREAM_UP)
+			r = client_say_hello(client);
 		if (r < 0)
-			error_set(error, client_failure_of_connect(r), -r, "%.200s: %s", address,
-				strerror(-r));
+			error_set(
+				error, stream_failure(r), -r, "%.200s: %s", address, strerror(-r));
 	}
 	if (r < 0) {
 		postern_client_close(client);
@@ -81,7 +83,7 @@ int postern_client_start_fd(int fd, const struct postern_options *options,
 		(void)fd_close(fd);
 		return r;
 	}
-	client->fd = fd;
+	client->stream.fd = fd;
 	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
 		r = -errno;
 	if (r == 0)
@@ -102,7 +104,7 @@ void postern_client_close(struct postern_client *client)
 	LIST_EACH(&client->calls, node)
 	free(container_of(node, struct client_call, node));
 	client_drop_subscriptions(client);
-	client->fd = fd_close(client->fd);
+	client->stream.fd = fd_close(client->stream.fd);
 	frame_reader_done(&client->reader);
 	buffer_clear(&client->out);
 	arena_done(&client->arena);
@@ -113,13 +115,13 @@ void postern_client_close(struct postern_client *client)
 
 int postern_client_fd(const struct postern_client *client)
 {
-	return client->fd;
+	return client->stream.fd;
 }
 
 short postern_client_events(const struct postern_client *client)
 {
 	if (client->phase == CLIENT_CONNECTING)
-		return POLLOUT;
+		return stream_events(&client->stream);
 	return (short)(POLLIN | (buffer_len(&client->out) > 0 ? POLLOUT : 0));
 }
 
@@ -177,7 +179,7 @@ static int take_frames(struct postern_client *client, struct postern_error *erro
 
 static int receive(struct postern_client *client, struct postern_error *error)
 {
-	ssize_t n = frame_read(&client->reader, client->fd);
+	ssize_t n = frame_read(&client->reader, client->stream.fd);
 	int r;
 
 	if (n == -EAGAIN)
@@ -221,17 +223,29 @@ static int check_times(struct postern_client *client, struct postern_error *erro
 	return 0;
 }
 
+static int go_on_connecting(struct postern_client *client, struct postern_error *error)
+{
+	int r = stream_go_on(&client->stream);
+
+	if (r > 0)
+		r = client_say_hello(client);
+	if (r >= 0)
+		return 0;
+	stream_fail(&client->stream, r, error);
+	return client_end(client, r, error);
+}
+
 int postern_client_dispatch(struct postern_client *client, struct postern_error *error)
 {
 	int r;
 
 	if (client->phase == CLIENT_ENDED)
 		return -ENOTCONN;
-	r = client_go_on_connecting(client, error);
+	r = client->phase == CLIENT_CONNECTING ? go_on_connecting(client, error) : 0;
 	if (r < 0)
 		return r;
 	if (client->phase >= CLIENT_HELLO) {
-		r = buffer_send(&client->out, client->fd, NULL);
+		r = buffer_send(&client->out, client->stream.fd, NULL);
 		/* What the agent said before it closed is still to be read. */
 		if (r == 0 || r == -EPIPE || r == -ENOTCONN || r == -ECONNRESET)
 			r = receive(client, error);

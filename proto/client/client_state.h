@@ -5,21 +5,18 @@
 #include "envelope.pb-c.h"
 #include "proto/arena.h"
 #include "proto/buffer.h"
-#include "proto/client/address.h"
 #include "proto/client/client.h"
+#include "proto/client/stream.h"
 #include "proto/client/subscribe.h"
 #include "proto/frame.h"
 #include "proto/list.h"
 
 enum client_phase {
-	CLIENT_CONNECTING, /* connect() is under way */
-	CLIENT_PROXY,      /* CONNECT was sent, OK is awaited */
-	CLIENT_HELLO,      /* Hello was sent */
+	CLIENT_CONNECTING,
+	CLIENT_HELLO, /* Hello was sent */
 	CLIENT_READY,
 	CLIENT_ENDED,
 };
-
-#define PROXY_LINE_MAX 32
 
 struct client_call {
 	struct list_node node;
@@ -30,13 +27,10 @@ struct client_call {
 };
 
 struct postern_client {
-	int fd; /* owned */
+	struct stream stream;
 	enum client_phase phase;
-	struct address address;
 	struct postern_options options;
 	uint64_t deadline; /* of connect and hello */
-	char line[PROXY_LINE_MAX + 1];
-	size_t line_len;
 	struct frame_reader reader;
 	struct buffer out;
 	struct arena arena; /* of the frame at hand */
@@ -59,15 +53,6 @@ int client_take_frame(struct postern_client *client, const uint8_t *body, size_t
 void client_notify(struct postern_client *client, const struct postern_notification *notification);
 
 void client_drop_subscriptions(struct postern_client *client);
-
-/* Begins to connect to client->address. 0 or -errno. */
-int client_connect(struct postern_client *client);
-
-/* Does what can be done until the hello is queued; nothing behind that. 0, or -errno through
- * client_end(). */
-int client_go_on_connecting(struct postern_client *client, struct postern_error *error);
-
-enum postern_failure client_failure_of_connect(int negative_errno);
 
 /* ---- blocking.c ---- */
 

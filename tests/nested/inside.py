@@ -94,6 +94,15 @@ def command_line_by_name_and_by_cid():
     postern("info", "vsock:4242", code=4)
 
 
+def streams_through_the_kernel():
+    """socat on both sides of AF_VSOCK: from the host to the agent, and from the guest to the host."""
+    goodbye = subprocess.run([f"{ROOT}/build/postern", "socat", "inner", "767"], input=b"\x80\x00",
+                             capture_output=True, timeout=60)
+    assert goodbye.returncode == 0 and len(goodbye.stdout) > 2, goodbye.stderr
+    postern("socat", f"vsock:{CID}", "12345", code=4)
+    postern("socat-listen", "inner", "5002", "--timeout", "300ms", code=5)
+
+
 def cid_in_use():
     postern("launch", "twin", "--vsock", "kernel", "--cid", str(CID), "--accel", "tcg", code=1)
 
@@ -103,7 +112,8 @@ def stop():
 
 
 CHECKS = [launch, under_acceleration, hello_as_host, low_port_is_host_root, mount_and_events,
-          bad_frame_ends_in_goodbye, half_close, ports_show_the_kernels_host, command_line_by_name_and_by_cid, cid_in_use, stop]
+          bad_frame_ends_in_goodbye, half_close, ports_show_the_kernels_host, command_line_by_name_and_by_cid,
+          streams_through_the_kernel, cid_in_use, stop]
 
 for check in CHECKS:
     started = time.monotonic()

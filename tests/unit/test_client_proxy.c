@@ -75,7 +75,7 @@ UNIT(ok_in_many_pieces)
 	dial(&fake, NULL);
 	for (size_t i = 0; i < sizeof(line) - 1; i++) {
 		assert_int_equal(fake_pump(&fake), 0);
-		assert_int_equal(fake.client->phase, CLIENT_PROXY);
+		assert_int_equal(fake.client->stream.phase, STREAM_PROXY);
 		fake_raw(&fake, line + i, 1);
 	}
 	expect_hello(&fake);

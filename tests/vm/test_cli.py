@@ -2,11 +2,14 @@
 """What each command of `postern` does to a real guest, and what it says of it: as text, and as JSON."""
 
 import json
+import os
+import subprocess
 import time
 
 import pytest
 
-from machine import ANSWERED
+from machine import ANSWERED, wait_until
+from wire import pb
 
 
 @pytest.fixture
@@ -130,3 +133,25 @@ def test_events_of_the_guest_and_of_its_machine(postern, vm):
         events.kill()
         events.communicate()
     postern("mounts unmount", "/mnt/seen")
+
+
+def test_socat_reaches_any_port(vm):
+    # The agent listens at one. It takes no frame for an answer, and says so.
+    done = subprocess.run([vm.host.postern, "socat", vm.name, "767"], input=b"\x80\x00", env=vm.host.env,
+                          capture_output=True, timeout=60)
+    assert done.returncode == 0 and done.stderr == b"Disconnected after a successful connect\n"
+    assert pb.FromAgent.FromString(done.stdout[1:]).HasField("goodbye")
+    _, err = vm.host.run("socat", vm.name, "12345", code=4)
+    assert "No listener on port 12345" in err
+
+
+def test_socat_listen_takes_the_guests_connection(vm):
+    process = subprocess.Popen([vm.host.postern, "socat-listen", vm.name, "5001"], env=vm.host.env,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_until(lambda: os.path.exists(f"{vm.vsock}_5001"))
+    process.stdin.write(b"hello-from-the-host")
+    process.stdin.close()
+    assert vm.witness("connect", 2, 5001) == "hello-from-the-host"
+    assert process.wait(20) == 0 and process.stderr.read() == b"Stopped listening on port 5001\n"
+    with pytest.raises(OSError):
+        vm.witness("connect", 2, 5001)
