@@ -120,7 +120,7 @@ int postern_listener_open(const char *name, uint32_t port, struct postern_listen
 	if (!listener)
 		return fail_errno(error, POSTERN_ANSWERED, ENOMEM, "port %u", port);
 	if (address.socket.ss_family == AF_VSOCK) {
-		listener->cid = ((struct sockaddr_vm *)&address.socket)->svm_cid;
+		listener->cid = name ? ((struct sockaddr_vm *)&address.socket)->svm_cid : 0;
 		listener->fd = listen_vsock(port);
 	} else {
 		listener->fd = listen_hybrid(
