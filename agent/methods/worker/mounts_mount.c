@@ -238,10 +238,14 @@ static void take_away(struct call *call, int mount, int id)
 	char path[32];
 
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", mount);
-	while (mount_look_id(call, id, &entry, &upon) == 0 && entry)
-		if (umount2(path, MNT_DETACH) < 0)
+	do {
+		if (mount_look_id(call, id, &entry, &upon) < 0) {
+			call->outcome = POSTERN__V1__OUTCOME__OUTCOME_UNKNOWN;
 			return;
-	call->outcome = POSTERN__V1__OUTCOME__NOT_DONE;
+		}
+	} while (entry && umount2(path, MNT_DETACH) == 0);
+	if (!entry)
+		call->outcome = POSTERN__V1__OUTCOME__NOT_DONE;
 }
 
 /* The place was free when it was looked at, but several may have looked: of those that came to lie
