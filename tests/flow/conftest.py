@@ -7,6 +7,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 import pytest
 
 from agent import Agent
+from machine import Host
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +21,14 @@ def agent():
         assert running.stop() == 0, running.read_log()
         log = running.read_log()
         assert "Sanitizer" not in log and "runtime error" not in log, log
+
+
+@pytest.fixture
+def host():
+    """A registry of machines of its own."""
+    host = Host()
+    yield host
+    host.close()
 
 
 @pytest.fixture

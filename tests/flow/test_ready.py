@@ -11,28 +11,17 @@ import time
 import pytest
 
 import fake_vmm
-from machine import ABSENT, TIMED_OUT, USAGE, Host
+from machine import ABSENT, TIMED_OUT, USAGE
 from wire import frame, pb
 
 ASKED = "CONNECT 767 "
 
 
 @pytest.fixture
-def host():
-    host = Host()
-    yield host
-    host.close()
-
-
-@pytest.fixture
 def boot(host, tmp_path):
-    (tmp_path / "kernel").touch()
-
     def start(*options, code=0, **guest):
-        fake_vmm.install(tmp_path, {"tcg": guest}, host)
         since = time.monotonic()
-        out = host.run("launch", "web", "--kernel", f"{tmp_path}/kernel", "--initrd", f"{tmp_path}/kernel", *options,
-                       code=code)
+        out = fake_vmm.launch(host, tmp_path, *options, code=code, **guest)
         return time.monotonic() - since, out
     start.events = lambda: fake_vmm.events(tmp_path)
     start.log = lambda: open(host.file("web", "supervisor.log")).read()

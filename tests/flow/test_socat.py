@@ -14,7 +14,7 @@ import time
 import pytest
 
 import fake_vmm
-from machine import ABSENT, DONE, POSTERN, PROTOCOL, REFUSED, TIMED_OUT, USAGE, Host
+from machine import ABSENT, DONE, POSTERN, PROTOCOL, REFUSED, TIMED_OUT, USAGE
 
 SIZE = 20 << 20
 
@@ -158,14 +158,10 @@ def test_refused(words, code):
 # ---- The other way ----
 
 @pytest.fixture
-def web(tmp_path):
+def web(host, tmp_path):
     """A machine that only talks."""
-    host = Host()
-    (tmp_path / "kernel").touch()
-    fake_vmm.install(tmp_path, {"tcg": {"boot": 0, "hint": 0.1}}, host)
-    host.run("launch", "web", "--kernel", f"{tmp_path}/kernel", "--initrd", f"{tmp_path}/kernel")
-    yield host
-    host.close()
+    fake_vmm.launch(host, tmp_path, boot=0, hint=0.1)
+    return host
 
 
 def listen(host, *words):

@@ -8,23 +8,13 @@ import signal
 import pytest
 
 import fake_vmm
-from machine import ABSENT, TIMED_OUT, Host
-
-
-@pytest.fixture
-def host():
-    host = Host()
-    yield host
-    host.close()
+from machine import ABSENT, TIMED_OUT
 
 
 @pytest.fixture
 def launch(host, tmp_path):
-    (tmp_path / "kernel").touch()
-
     def start(**guest):
-        fake_vmm.install(tmp_path, {"tcg": {"boot": 0, "hint": 0.1, **guest}}, host)
-        host.run("launch", "web", "--kernel", f"{tmp_path}/kernel", "--initrd", f"{tmp_path}/kernel")
+        fake_vmm.launch(host, tmp_path, boot=0, hint=0.1, **guest)
     start.events = lambda: [event for event in fake_vmm.events(tmp_path)
                             if event.split()[0] not in ("qemu", "hint", "CONNECT")]
     return start

@@ -197,6 +197,14 @@ def install(folder, guest, host):
     host.env["POSTERN_LIBEXEC_DIR"] = str(folder)
 
 
+def launch(host, folder, *options, code=0, **guest):
+    """Launches a guest `web` that only talks, under emulation; folder has what it needs. (stdout, stderr)"""
+    (folder / "kernel").touch()
+    install(folder, {"tcg": guest}, host)
+    return host.run("launch", "web", "--kernel", f"{folder}/kernel", "--initrd", f"{folder}/kernel", *options,
+                    code=code)
+
+
 def events(folder):
     """What happened, without times."""
     with open(f"{folder}/log") as log:
