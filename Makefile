@@ -147,14 +147,15 @@ agent_common := $(call objects,agent/inner.c agent/init_kind.c agent/row.c agent
 
 posternd_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/broker agent/config agent/policy))
 postern-session_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/session agent/methods/session) \
-	agent/methods/call.c agent/methods/sample.c)
+	agent/methods/call.c agent/methods/job_message.c agent/methods/sample.c)
 postern-session_LINK = $(STATIC)
 postern-session_LIBS = $(call agent_static,libprotobuf-c)
 postern-watch_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/watch) \
 	agent/methods/mount_entry.c agent/methods/sample.c)
 postern-watch_LIBS = $(call pkg,mount) $(call agent_static,libnl-3.0 libprotobuf-c)
 postern-worker_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/worker agent/methods/worker) \
-	agent/methods/call.c agent/methods/mount_entry.c kmod-helpers/types.c)
+	agent/methods/call.c agent/methods/mount_entry.c agent/methods/remote.c agent/notify.c \
+	kmod-helpers/types.c)
 postern-worker_LIBS = $(call pkg,mount) $(call agent_static,libnl-3.0 libprotobuf-c) -ldl
 
 postern-kmod_OBJECTS := $(call objects,$(call sources,kmod-helpers))
@@ -164,7 +165,11 @@ postern-ctl_OBJECTS := $(call objects,$(call sources,agent/ctl agent/config agen
 postern-ctl_ARCHIVES := $(B)/libclient.a
 postern-ctl_LIBS = $(call pkg,libprotobuf-c jansson)
 
-AGENT := posternd postern-session postern-watch postern-worker postern-kmod postern-init postern-ctl
+postern-job_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/job agent/methods/job) \
+	agent/methods/call.c agent/methods/job_message.c agent/methods/remote.c agent/notify.c)
+postern-job_LIBS = $(call agent_static,libprotobuf-c)
+
+AGENT := posternd postern-session postern-watch postern-worker postern-job postern-kmod postern-init postern-ctl
 
 # The host: one archive is libpostern; each program takes from it what it needs.
 $(B)/libhost.a: $(call objects,$(call sources,host/lib host/common host/initramfs host/vmm) \

@@ -25,30 +25,41 @@ enum inner_kind {
 	INNER_START = 1, /* struct session_facts; fds: session_fd, in order of the bits in arg */
 	INNER_ANNOUNCE, /* struct session_facts; fd: a connection on which to say Ready and leave */
 	INNER_ENDED,    /* id; arg: enum ended_why: its worker wrote no whole answer */
-	INNER_FOOTPRINT, /* id; struct footprint */
-	INNER_EVENTS,    /* fd: the pair's end whose other end the watcher has; arg: 0 or errno */
-	INNER_STOP,      /* say goodbye and leave */
+	INNER_TOLD,     /* id; arg: errno, or 0 with what was asked for in the body */
+	INNER_EVENTS,   /* fd: the pair's end whose other end the watcher has; arg: 0 or errno */
+	INNER_STOP,     /* say goodbye and leave */
 	/* session -> broker */
 	INNER_CALL,   /* id, method, deadline, arg: the caller's max_frame, aux: the id that the
 		       * answer bears; fds: reply, body unless empty */
 	INNER_CANCEL, /* id */
-	INNER_WANT_FOOTPRINT, /* id */
+	INNER_ASK, /* id, method: a row of BROKER; arg: number of the channel or job; body and fd:
+		    * as the row needs */
 	INNER_WANT_EVENTS,
 	/* broker -> worker; struct worker_facts */
-	INNER_RUN,     /* id: that of the answer; method, deadline, arg: max_frame; fds: reply,
-			* verdicts, quarantine, body unless empty */
+	INNER_RUN,     /* id: that of the answer; method, deadline, arg: max_frame, aux: number of
+			* the call, which INNER_DONE repeats; fds: reply, verdicts, quarantine, body
+			* unless empty */
 	INNER_SETTLE,  /* the same; aux: enum ended_why */
 	INNER_SAVE,    /* fd: the load history, to be written to the state folder */
 	INNER_RESTORE, /* arg: number of the persistent share to be mounted again */
 	INNER_KMOD,    /* no facts; fd: a connection to postern-kmod; arg: 0 or errno */
+	INNER_CHANNEL, /* no facts; id: number; fd: the channel's socket, as the caller opened it;
+			* none: the token was not used in time */
+	INNER_CUT,     /* no facts; id: number of an open channel that must be closed */
+	INNER_LEFT,    /* no facts; the connection that started the job is gone */
+	INNER_FORGET,  /* no facts; the job has ended, and nobody will attach to it */
 	/* worker -> broker */
-	INNER_DONE,     /* all of the answer is written; arg, of INNER_RESTORE: enum restored */
+	INNER_DONE,     /* all of the answer is written; arg, of INNER_RESTORE: enum restored, of a
+			 * row that GRANTS: which grants it used, a bit each; aux: as in INNER_RUN */
 	INNER_TOUCH,    /* arg: device number of the file system that is touched next; 0: none;
 			 * aux: 1 to write */
 	INNER_CHANGING, /* what a row that changes something does begins now */
 	INNER_HUNG,     /* arg: device number; aux: pid of a child of the reader that hangs on it */
 	INNER_WANT_KMOD, /* answered by INNER_KMOD */
-	INNER_SHARE,     /* arg: topic; fd: memfd with the packed notification for the watcher */
+	INNER_NOTIFY,    /* arg: topic; fd: memfd with the packed notification for the watcher */
+	INNER_COUNT,     /* id: number of a channel; arg: bytes from the caller, aux: bytes to it */
+	INNER_CLOSED,    /* the same, and the channel is closed */
+	INNER_JOB,       /* struct job_facts: of its start, and once more of its end */
 	/* broker -> watcher */
 	INNER_WATCH,      /* struct watch_facts; fds: watch_fd, in order of the bits in arg */
 	INNER_SUBSCRIBER, /* arg: mask of the topics it may have; fd: its pair's end */
@@ -75,7 +86,7 @@ struct inner_message {
 	uint64_t arg;
 	uint64_t aux;
 	uint32_t body_len; /* bytes that follow this structure in the packet */
-	uint32_t reserved;
+	uint32_t job;      /* INNER_CALL of a row of JOB: the job's number */
 };
 
 enum ended_why {
@@ -86,6 +97,7 @@ enum ended_why {
 	ENDED_BUSY,        /* too many workers */
 	ENDED_NO_WORKER,   /* it could not be started */
 	ENDED_HUNG,        /* too many processes hang already */
+	ENDED_NO_JOB,      /* the caller has no job of this number, or its process is gone */
 	/* Or-ed in: */
 	ENDED_STUCK = 0x100,    /* it was killed and the kernel does not let go of it */
 	ENDED_NOT_DONE = 0x200, /* it was killed before it began to change anything */
@@ -133,10 +145,61 @@ struct session_facts {
 	uint32_t max_frame;  /* highest the agent accepts */
 };
 
+#define TOKEN_SIZE 16
+#define GRANTS_MAX 2 /* channels that one answer can grant */
+
+/* The right to one connection. */
+struct grant {
+	uint64_t number; /* of the channel; 0: none */
+	uint8_t token[TOKEN_SIZE];
+};
+
 struct worker_facts {
 	char run_dir[256];
 	char state_dir[256];
+	struct grant grants[GRANTS_MAX]; /* for a row that GRANTS, to be used or not */
+	uint64_t job;                    /* for a row of NEW_JOB: its number */
 };
+
+enum job_state { JOB_RUNNING, JOB_EXITED, JOB_SIGNALLED, JOB_LOST };
+
+/* A program that runs for a caller, as its process knows it and the broker keeps it. */
+struct job_facts {
+	uint64_t number;
+	int32_t pid;
+	uint32_t state; /* enum job_state */
+	uint32_t exit_code;
+	uint32_t signal;
+	uint8_t core_dumped;
+	uint8_t deadline_exceeded;
+	uint8_t terminal;
+	uint8_t on_disconnect; /* of the protocol */
+	uint8_t keeps_spool;   /* the process stays when the program has ended, for those who attach
+				*/
+	uint8_t attached;      /* the broker's: channels that are open */
+	uint16_t argv_len;
+	uint64_t started_ns, ended_ns; /* CLOCK_REALTIME */
+	uint64_t wall_ns;
+	uint64_t output_bytes, errors_bytes;
+	uint64_t user_us, system_us, max_rss_bytes, minor_faults, major_faults;
+	uint64_t blocks_in, blocks_out, voluntary_switches, involuntary_switches;
+	char user[64];
+	char argv[256]; /* each with its NUL */
+};
+
+/* A channel as the broker tells of it. */
+struct channel_facts {
+	uint64_t number;
+	uint64_t job; /* 0: none */
+	uint64_t age_ms;
+	uint64_t from_caller, to_caller; /* bytes */
+	uint16_t method;
+	uint8_t open;
+	uint8_t reserved[5];
+};
+
+/* The largest of the answers to INNER_ASK. */
+#define TOLD_MAX (JOBS_MAX * sizeof(struct job_facts))
 
 struct watch_facts {
 	char run_dir[256];

@@ -9,12 +9,12 @@
  * service, rpc  as in the .proto, in lower case: "mounts", "list" is mounts.list; the handler is
  *               the function mounts_list()
  * Type          "MountsList": the messages are MountsListRequest and MountsListReply
- * where         SESSION, READER or WORKER
+ * where         SESSION, BROKER, READER, WORKER, NEW_JOB or JOB
  * caps          capabilities while the handler runs, CAP(SYS_ADMIN) | ...; 0 unless a WORKER
  * profile       which class of system calls it needs, of enum profile below
  * default_ms    time for an answer when the caller asks for none, and the most it can ask for
  * max_ms
- * flags         MUTATING, STREAMING, SAFE_FROZEN, WHEN_STUCK, or 0
+ * flags         MUTATING, STREAMING, SAFE_FROZEN, WHEN_STUCK, GRANTS, or 0
  * settle        SETTLE(function) that finds out what became of a killed call, or NO_SETTLE
  * needs         function that says why the method cannot work here, or needs_nothing
  * summary       one line for a person
@@ -35,8 +35,11 @@
 
 enum where {
 	SESSION, /* in the session itself: needs no library but libprotobuf-c */
+	BROKER,  /* in the session, with what only the broker knows or can do: session_ask() */
 	READER,  /* in a kept process without capabilities that sees what process 1 sees */
 	WORKER,  /* in a fresh process with the row's capabilities, for this one request */
+	NEW_JOB, /* in a fresh process that starts a program, and stays to look after it */
+	JOB,     /* in that process: of the job that the request's field "job" names */
 };
 
 enum row_flags {
@@ -44,6 +47,7 @@ enum row_flags {
 	STREAMING = 1 << 1,   /* may answer in several parts */
 	SAFE_FROZEN = 1 << 2, /* may run while file systems are frozen */
 	WHEN_STUCK = 1 << 3,  /* may help where processes hang: begun however many do */
+	GRANTS = 1 << 4,      /* its answer may grant channels */
 };
 
 #define CAP(name) (UINT64_C(1) << CAP_##name)
@@ -62,6 +66,7 @@ enum profile {
 	PROFILE_POWER,
 	PROFILE_MODULES,
 	PROFILE_SOCKETS,
+	PROFILE_JOB,
 };
 
 enum method {

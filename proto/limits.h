@@ -38,6 +38,7 @@
 #define SUBSCRIPTIONS_MAX     16
 #define HOST_CLIENT_NAME_MAX  128
 #define CHANNEL_PREAMBLE_SIZE 20
+#define CHANNEL_TOKEN_MS      10000 /* from the answer that granted it to its use */
 
 /* The agent as a whole. */
 #define PENDING_MAX          128 /* connections that have not said a byte */
@@ -46,6 +47,10 @@
 #define SESSIONS_REFUSED_MAX 4  /* of an identity that no rule lets do anything */
 #define WORKERS_MAX          16
 #define WORKERS_EACH_MAX     12 /* of one connection */
+#define JOBS_MAX             64 /* programs that run, and records of those that ended */
+#define JOBS_RUNNING_MAX     32
+#define CHANNELS_MAX         128 /* open, and granted */
+#define CHANNELS_EACH_MAX    96  /* of one identity */
 #define STUCK_MANY           16 /* processes that do not end: only what may help them is begun */
 #define STUCK_MAX            64 /* ... that are listed: also what was under way by then */
 #define EVENT_RING_ENTRIES   4096

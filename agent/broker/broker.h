@@ -23,6 +23,7 @@
 struct broker;
 struct session;
 struct call;
+struct job;
 
 /* A process that the broker started. */
 struct child {
@@ -45,7 +46,8 @@ struct child {
 	/* Called for each message; fds are closed after it unless taken. */
 	void (*on_message)(struct child *child, const struct inner_message *message,
 		const void *body, int fds[INNER_FDS_MAX], size_t n_fds);
-	void *owner; /* struct session or struct call, by role */
+	void *owner;     /* struct session or struct call, by role */
+	struct job *job; /* of ROLE_JOB: whose program it looks after */
 };
 
 /* Descriptors opened once and lent to sessions and the watcher. */
@@ -96,8 +98,16 @@ struct broker {
 	size_t sessions_n;
 	struct list calls; /* struct call */
 	size_t calls_n;
+	struct list channels; /* struct channel */
+	size_t channels_n;
+	uint64_t last_channel;
+	struct list jobs; /* struct job */
+	size_t jobs_n;
+	uint64_t last_job;
+	uint64_t last_call;
 	struct child *spare_session;
 	struct child *spare_worker;
+	struct child *spare_job;
 	/* Two: a caller's next request can come before the first one's reader has said that it is
 	 * done. */
 	struct child *idle_reader[IDLE_READERS];

@@ -6,7 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/broker/channel.h"
 #include "agent/broker/child.h"
+#include "agent/broker/job.h"
 #include "agent/broker/session.h"
 #include "agent/broker/spare.h"
 #include "agent/broker/stop.h"
@@ -58,37 +60,97 @@ static void call_fail(struct call *call, uint32_t why)
 	call_free(call);
 }
 
-static enum role role_of(const struct call *call)
+static enum where where_of(const struct call *call)
 {
-	return method_rows[call->method].where == WORKER && !call->settling ? ROLE_WORKER
-									    : ROLE_READER;
+	return method_rows[call->method].where;
 }
 
-/* Gives the call to a process. 0 or -errno. */
-static int run(struct call *call)
+static enum role role_of(const struct call *call)
 {
-	struct broker *broker = call->broker;
-	struct inner_message message = {
-		.kind = call->settling ? INNER_SETTLE : INNER_RUN,
-		.method = (uint16_t)call->method,
-		.id = call->answer_id,
-		.deadline = call->deadline,
-		.arg = call->max_frame,
-		.aux = call->why,
-		.body_len = sizeof(broker->worker_facts),
-	};
-	int fds[] = {call->reply, call->verdicts_fd, broker->sources.quarantine_ro, call->body};
-	size_t n_fds = call->body < 0 ? 3 : 4;
-	int r = spare_take(broker, role_of(call), &call->child);
+	if (where_of(call) == NEW_JOB)
+		return ROLE_JOB;
+	return where_of(call) == WORKER && !call->settling ? ROLE_WORKER : ROLE_READER;
+}
 
-	call->waiting = false;
+/* A spare process, or that of its job. 0 or -errno. */
+static int find_child(struct call *call)
+{
+	struct job *job;
+	int r;
+
+	if (where_of(call) == JOB) {
+		job = job_find(call->broker, &call->identity, call->job);
+		call->child = job ? job->child : NULL;
+		return call->child ? 0 : -ESRCH;
+	}
+	r = spare_take(call->broker, role_of(call), &call->child);
 	if (r < 0)
 		return r;
 	call->child->owner = call;
 	call->child->method = call->method;
 	call->child->on_exit = on_worker_exit;
 	call->child->on_message = on_worker_message;
-	r = child_send(call->child, &message, &broker->worker_facts, fds, n_fds);
+	return 0;
+}
+
+/* What the row needs besides the request: grants, and the place of a new job. 0 or -errno. */
+static int add_facts(struct call *call, struct worker_facts *facts)
+{
+	struct job *job = call->child->job;
+	int r = 0;
+
+	if (where_of(call) == NEW_JOB)
+		r = call->session ? job_open(call->child, call->session, &job) : -ESHUTDOWN;
+	if (r == 0 && job)
+		facts->job = job->facts.number;
+	for (unsigned int i = 0;
+		r == 0 && i < GRANTS_MAX && method_rows[call->method].flags & GRANTS; i++)
+		r = channel_grant(call->child, &call->identity, call->method, facts->job, i,
+			&facts->grants[i]);
+	return r;
+}
+
+/* The process gets nothing to do: a fresh one ends, one that has a job goes on. */
+static void give_back(struct call *call)
+{
+	struct child *child = take_ptr(call->child);
+
+	channel_keep(child, 0);
+	if (where_of(call) == JOB)
+		return;
+	child->owner = NULL;
+	job_settle(child);
+	child_kill(child);
+}
+
+/* Gives the call to a process. 0 or -errno. */
+static int run(struct call *call)
+{
+	struct broker *broker = call->broker;
+	struct worker_facts facts = broker->worker_facts;
+	struct inner_message message = {
+		.kind = call->settling ? INNER_SETTLE : INNER_RUN,
+		.method = (uint16_t)call->method,
+		.id = call->answer_id,
+		.deadline = call->deadline,
+		.arg = call->max_frame,
+		.aux = call->settling ? call->why : call->number,
+		.body_len = sizeof(facts),
+	};
+	int fds[] = {call->reply, call->verdicts_fd, broker->sources.quarantine_ro, call->body};
+	size_t n_fds = call->body < 0 ? 3 : 4;
+	int r = find_child(call);
+
+	call->waiting = false;
+	if (r < 0)
+		return r;
+	r = add_facts(call, &facts);
+	if (r < 0) {
+		give_back(call);
+		return r;
+	}
+	r = child_send(call->child, &message, &facts, fds, n_fds);
+	explicit_bzero(&facts, sizeof(facts));
 	if (r < 0)
 		child_kill(call->child);
 	if (!method_rows[call->method].settles || call->settling) {
@@ -152,6 +214,14 @@ static uint64_t clamp_deadline(enum method method, uint64_t asked)
 	return asked < most ? asked : most;
 }
 
+/* What a call that could not be given to a process failed by. */
+static uint32_t why_not_run(int negative_errno)
+{
+	if (negative_errno == -ESRCH)
+		return ENDED_NO_JOB;
+	return negative_errno == -EUSERS ? ENDED_BUSY : ENDED_NO_WORKER;
+}
+
 static uint32_t check_start(const struct session *session, const struct inner_message *message)
 {
 	const struct broker *broker = session->broker;
@@ -171,9 +241,10 @@ void call_start(struct session *session, const struct inner_message *message,
 	struct broker *broker = session->broker;
 	struct call *call;
 	uint32_t refused;
+	int r;
 
 	if (message->method >= METHOD_COUNT || method_rows[message->method].where == SESSION ||
-		n_fds < 1 || n_fds > 2) {
+		method_rows[message->method].where == BROKER || n_fds < 1 || n_fds > 2) {
 		log_warning("session (pid %d) asked for what is no call", session->child->pid);
 		child_kill(session->child);
 		return;
@@ -189,6 +260,9 @@ void call_start(struct session *session, const struct inner_message *message,
 		.session = session,
 		.id = message->id,
 		.answer_id = message->aux,
+		.number = ++broker->last_call,
+		.identity = session->identity,
+		.job = message->job,
 		.method = (enum method)message->method,
 		.deadline = clamp_deadline((enum method)message->method, message->deadline),
 		.max_frame = message->arg,
@@ -199,8 +273,9 @@ void call_start(struct session *session, const struct inner_message *message,
 	list_append(&broker->calls, &call->node);
 	broker->calls_n++;
 	session->calls_n++;
-	if (call->verdicts_fd < 0 || run_or_wait(call) < 0)
-		call_fail(call, ENDED_NO_WORKER);
+	r = call->verdicts_fd < 0 ? -EMFILE : run_or_wait(call);
+	if (r < 0)
+		call_fail(call, why_not_run(r));
 }
 
 /* The process is gone, or given up, without a whole answer. */
@@ -236,12 +311,18 @@ static void on_timer(struct loop_timer *timer)
 			call_fail(call, ENDED_NO_WORKER);
 		return;
 	}
+	if (where_of(call) == JOB) {
+		/* The process is the program's, which is not to suffer for it. */
+		call_fail(call, ENDED_DEADLINE);
+		return;
+	}
 	if (call->child->killed_ns == 0) {
 		kill_for(call, ENDED_DEADLINE);
 		return;
 	}
 	/* Killed and not gone: it hangs in the kernel. */
 	call->changing |= call->child->changing;
+	job_child_gone(call->child);
 	stuck_add(call->child);
 	call->child = NULL;
 	call->why |= ENDED_STUCK;
@@ -254,6 +335,7 @@ static void on_worker_exit(struct child *child)
 	bool answered = call->answered;
 
 	call->changing |= child->changing;
+	job_child_gone(child);
 	child_free(child);
 	call->child = NULL;
 	if (answered) {
@@ -270,13 +352,18 @@ static void on_worker_message(struct child *child, const struct inner_message *m
 {
 	struct call *call = child->owner;
 
-	(void)body;
 	switch (message->kind) {
 	case INNER_DONE:
 		call->answered = true;
 		loop_timer_del(&call->timer);
 		if (child->role == ROLE_WORKER)
 			break; /* its exit ends the call */
+		if (child->role == ROLE_JOB) {
+			channel_keep(child, message->arg);
+			job_settle(child);
+			call_free(call);
+			break;
+		}
 		spare_return_reader(child);
 		call_free(call);
 		run_waiting(child->broker);
@@ -285,11 +372,36 @@ static void on_worker_message(struct child *child, const struct inner_message *m
 		stuck_add_child_of(child, (pid_t)message->aux, message->arg);
 		break;
 	default:
-		if (worker_serve(child, message, fds, n_fds))
+		if (worker_serve(child, message, body, fds, n_fds))
 			break;
 		log_warning("%s (pid %d) sent a message of kind %u", role_name(child->role),
 			child->pid, message->kind);
 		kill_for(call, ENDED_CRASHED);
+	}
+}
+
+void call_done(struct child *child, const struct inner_message *message)
+{
+	channel_keep(child, message->arg);
+	LIST_EACH(&child->broker->calls, node)
+	{
+		struct call *call = container_of(node, struct call, node);
+
+		if (call->child == child && call->number == message->aux) {
+			call_free(call);
+			return;
+		}
+	}
+}
+
+void call_child_gone(struct child *child)
+{
+	LIST_EACH(&child->broker->calls, node)
+	{
+		struct call *call = container_of(node, struct call, node);
+
+		if (call->child == child)
+			call_fail(call, ENDED_NO_JOB);
 	}
 }
 
@@ -303,7 +415,8 @@ void call_cancel(struct session *session, uint64_t id)
 			continue;
 		if (call->waiting)
 			call_fail(call, ENDED_CANCELLED);
-		else if (call->child && !call->answered && !call->settling && call->why == 0)
+		else if (call->child && !call->answered && !call->settling && call->why == 0 &&
+			 where_of(call) != JOB)
 			kill_for(call, ENDED_CANCELLED);
 	}
 }
@@ -320,7 +433,7 @@ void call_end_all_of(struct session *session)
 		if (call->waiting)
 			call_free(call);
 		else if (!(method_rows[call->method].flags & MUTATING) && call->why == 0 &&
-			 call->child)
+			 call->child && where_of(call) != JOB)
 			kill_for(call, ENDED_CANCELLED);
 	}
 }

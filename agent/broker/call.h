@@ -17,6 +17,9 @@ struct call {
 	struct child *child;     /* NULL while it waits, and once it is on the stuck list */
 	uint64_t id;             /* the session's number of it */
 	uint64_t answer_id;      /* the caller's, for the answer */
+	uint64_t number;         /* the broker's, never used twice */
+	struct identity identity; /* the caller */
+	uint64_t job;             /* for a row of JOB: the job's number */
 	enum method method;
 	uint64_t deadline;
 	uint64_t max_frame;
@@ -33,6 +36,12 @@ struct call {
 /* A session's INNER_CALL. Takes the descriptors it keeps out of fds. */
 void call_start(struct session *session, const struct inner_message *message,
 	int fds[INNER_FDS_MAX], size_t n_fds);
+
+/* INNER_DONE of a process that serves several calls, one after another. */
+void call_done(struct child *child, const struct inner_message *message);
+
+/* That process is gone: the calls that were given to it end without an answer. */
+void call_child_gone(struct child *child);
 
 /* A session's INNER_CANCEL; an unknown id is ignored. */
 void call_cancel(struct session *session, uint64_t id);

@@ -20,6 +20,7 @@
 
 /* Body of the largest message that a child sends to us. */
 #define BODY_MAX 1024
+_Static_assert(sizeof(struct job_facts) <= BODY_MAX, "what postern-job tells fits");
 
 static const char *program_of(enum role role)
 {
@@ -30,6 +31,8 @@ static const char *program_of(enum role role)
 		return "postern-watch";
 	case ROLE_KMOD:
 		return "postern-kmod";
+	case ROLE_JOB:
+		return "postern-job";
 	default:
 		return "postern-worker";
 	}
@@ -210,6 +213,8 @@ void child_drop(struct child *child)
 		broker->spare_session = NULL;
 	if (broker->spare_worker == child)
 		broker->spare_worker = NULL;
+	if (broker->spare_job == child)
+		broker->spare_job = NULL;
 	for (size_t i = 0; i < IDLE_READERS; i++)
 		if (broker->idle_reader[i] == child)
 			broker->idle_reader[i] = NULL;

@@ -46,10 +46,9 @@ static void on_message(struct child *child, const struct inner_message *message,
 {
 	struct chore *chore = child->owner;
 
-	(void)body;
 	if (message->kind == INNER_DONE)
 		chore->result = message->arg;
-	else if (!worker_serve(child, message, fds, n_fds))
+	else if (!worker_serve(child, message, body, fds, n_fds))
 		child_kill(child);
 }
 

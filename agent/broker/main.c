@@ -126,6 +126,8 @@ static int set_up(void)
 	list_init(&broker.pending);
 	list_init(&broker.sessions);
 	list_init(&broker.calls);
+	list_init(&broker.channels);
+	list_init(&broker.jobs);
 	listener_init(&broker.listeners[0]);
 	listener_init(&broker.listeners[1]);
 	broker.ready_socket = -EBADF;

@@ -12,6 +12,7 @@
 
 #include <linux/vm_sockets.h>
 
+#include "agent/broker/channel.h"
 #include "agent/broker/session.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
@@ -26,6 +27,8 @@ struct pending {
 	struct identity identity;
 	struct loop_io io;
 	struct loop_timer timer;
+	uint8_t preamble[CHANNEL_PREAMBLE_SIZE]; /* of a channel, as far as it came */
+	size_t preamble_len;
 };
 
 /* Takes it out of the waiting room; the descriptor is the caller's. */
@@ -46,28 +49,60 @@ static void on_silent(struct loop_timer *timer)
 	(void)fd_close(pending_leave(container_of(timer, struct pending, timer)));
 }
 
+/* A frame never starts with 0: that is how a channel begins. What is wrong is closed without a
+ * word. */
+static void take_preamble(struct pending *pending)
+{
+	static const uint8_t magic[] = {0, 'P', 'C', 1};
+	struct broker *broker = pending->broker;
+	struct identity identity = pending->identity;
+	uint8_t token[TOKEN_SIZE];
+	ssize_t n = recv(pending->fd, pending->preamble + pending->preamble_len,
+		sizeof(pending->preamble) - pending->preamble_len, MSG_DONTWAIT);
+	bool good;
+	int fd;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n > 0)
+		pending->preamble_len += (size_t)n;
+	if (n > 0 && pending->preamble_len < sizeof(pending->preamble))
+		return;
+	good = n > 0 && memcmp(pending->preamble, magic, sizeof(magic)) == 0;
+	memcpy(token, pending->preamble + sizeof(magic), sizeof(token));
+	fd = pending_leave(pending);
+	if (good)
+		channel_present(broker, fd, &identity, token);
+	else
+		(void)fd_close(fd);
+}
+
 static void on_first_byte(struct loop_io *io, uint32_t events)
 {
 	struct pending *pending = container_of(io, struct pending, io);
 	struct broker *broker = pending->broker;
 	struct identity identity = pending->identity;
-	uint8_t first, preamble[CHANNEL_PREAMBLE_SIZE];
+	uint8_t first;
 	ssize_t n;
 	int fd;
 
 	(void)events;
+	if (pending->preamble_len > 0) {
+		take_preamble(pending);
+		return;
+	}
 	n = recv(pending->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	fd = pending_leave(pending);
-	/* A frame never starts with 0: that is the preamble of a channel, and no channel is waiting
-	 * for a token. */
-	if (n <= 0 || first == 0) {
-		(void)recv(fd, preamble, sizeof(preamble), MSG_DONTWAIT);
-		(void)fd_close(fd);
+	if (n == 1 && first == 0) {
+		take_preamble(pending);
 		return;
 	}
-	session_start(broker, fd, &identity);
+	fd = pending_leave(pending);
+	if (n == 1)
+		session_start(broker, fd, &identity);
+	else
+		(void)fd_close(fd);
 }
 
 /* Makes room by dropping the oldest: of the same identity when it holds half the places. */

@@ -9,9 +9,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "agent/broker/ask.h"
 #include "agent/broker/call.h"
 #include "agent/broker/child.h"
-#include "agent/broker/footprint.h"
+#include "agent/broker/job.h"
 #include "agent/broker/generation.h"
 #include "agent/broker/spare.h"
 #include "agent/broker/stop.h"
@@ -37,6 +38,7 @@ static void session_free(struct session *session)
 	struct broker *broker = session->broker;
 
 	call_end_all_of(session);
+	job_session_gone(session);
 	list_remove(&session->node);
 	broker->sessions_n--;
 	session->verdicts_fd = fd_close(session->verdicts_fd);
@@ -51,16 +53,6 @@ static void on_exit_(struct child *child)
 
 	child_free(child);
 	session_free(session);
-}
-
-static void send_footprint(struct session *session, uint64_t id)
-{
-	struct footprint footprint;
-	struct inner_message message = {
-		.kind = INNER_FOOTPRINT, .id = id, .body_len = sizeof(footprint)};
-
-	footprint_take(session->broker, &footprint);
-	(void)child_send(session->child, &message, &footprint, NULL, 0);
 }
 
 /* Joins the session with the watcher, for the topics that the verdicts allow. */
@@ -92,8 +84,8 @@ static void on_message(struct child *child, const struct inner_message *message,
 	case INNER_CANCEL:
 		call_cancel(session, message->id);
 		break;
-	case INNER_WANT_FOOTPRINT:
-		send_footprint(session, message->id);
+	case INNER_ASK:
+		ask_take(session, message);
 		break;
 	case INNER_WANT_EVENTS:
 		send_events(session);

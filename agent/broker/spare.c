@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "agent/broker/child.h"
+#include "agent/broker/session.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 #include "proto/log.h"
@@ -21,6 +22,8 @@ static struct child **find_ready(struct broker *broker, enum role role)
 		return broker->spare_session ? &broker->spare_session : NULL;
 	if (role == ROLE_WORKER)
 		return broker->spare_worker ? &broker->spare_worker : NULL;
+	if (role == ROLE_JOB)
+		return broker->spare_job ? &broker->spare_job : NULL;
 	for (size_t i = 0; i < IDLE_READERS; i++)
 		if (broker->idle_reader[i])
 			return &broker->idle_reader[i];
@@ -47,6 +50,19 @@ int spare_take(struct broker *broker, enum role role, struct child **ret_child)
 	return r;
 }
 
+/* Somebody is connected who may. */
+static bool may_start_job(const struct broker *broker)
+{
+	LIST_EACH(&broker->sessions, node)
+	{
+		const struct session *session = container_of(node, struct session, node);
+
+		if (session->verdicts.method[METHOD_exec_start].allowed)
+			return true;
+	}
+	return false;
+}
+
 /* The empty place that is filled next; NULL: nothing is missing. */
 static struct child **find_empty(struct broker *broker, enum role *ret_role)
 {
@@ -56,6 +72,9 @@ static struct child **find_empty(struct broker *broker, enum role *ret_role)
 	*ret_role = ROLE_WORKER;
 	if (!broker->spare_worker && broker->sessions_n > 0)
 		return &broker->spare_worker;
+	*ret_role = ROLE_JOB;
+	if (!broker->spare_job && may_start_job(broker))
+		return &broker->spare_job;
 	return NULL;
 }
 
@@ -149,5 +168,7 @@ void spare_trim(struct broker *broker)
 		return;
 	if (broker->spare_worker)
 		let_go(take_ptr(broker->spare_worker));
+	if (broker->spare_job)
+		let_go(take_ptr(broker->spare_job));
 	let_readers_go(broker);
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "agent/broker/worker.h"
 
+#include "agent/broker/channel.h"
+#include "agent/broker/job.h"
 #include "agent/broker/kmod.h"
 #include "agent/broker/watcher.h"
 
-bool worker_serve(
-	struct child *worker, const struct inner_message *message, const int *fds, size_t n_fds)
+bool worker_serve(struct child *worker, const struct inner_message *message, const void *body,
+	const int *fds, size_t n_fds)
 {
 	switch (message->kind) {
 	case INNER_TOUCH:
@@ -18,9 +20,16 @@ bool worker_serve(
 	case INNER_WANT_KMOD:
 		kmod_connect(worker);
 		return true;
-	case INNER_SHARE:
+	case INNER_NOTIFY:
 		if (n_fds == 1)
 			watcher_emit(worker->broker, message->arg, fds[0]);
+		return true;
+	case INNER_COUNT:
+	case INNER_CLOSED:
+		channel_count(worker, message);
+		return true;
+	case INNER_JOB:
+		job_told(worker, body, message->body_len);
 		return true;
 	default:
 		return false;

@@ -26,6 +26,7 @@ static const char *const role_names[] = {
 	[ROLE_WATCH] = "watch",
 	[ROLE_READER] = "reader",
 	[ROLE_WORKER] = "worker",
+	[ROLE_JOB] = "job",
 	[ROLE_KMOD] = "kmod",
 };
 
@@ -135,23 +136,38 @@ static int become_worker(void)
 	return set_caps(permitted & most, 0);
 }
 
+static int become_job(void)
+{
+	uint64_t permitted = 0;
+	int r = get_permitted(&permitted);
+
+	if (r == 0 && setgroups(0, NULL) < 0)
+		r = -errno;
+	return r < 0 ? r : set_caps(permitted, 0);
+}
+
 static int confine(const struct confinement *c)
 {
 	int r = 0;
 
-	if (c->role == ROLE_READER || c->role == ROLE_WORKER)
+	if (c->role == ROLE_READER || c->role == ROLE_WORKER || c->role == ROLE_JOB)
 		r = join_mounts_of_init();
 	if (r < 0)
 		return r;
 	if (c->role == ROLE_SESSION && (chroot(c->empty_dir) < 0 || chdir("/") < 0))
 		return -errno;
-	if (c->role != ROLE_WORKER)
-		r = become_unprivileged(c);
-	else
+	if (c->role == ROLE_JOB)
+		r = become_job();
+	else if (c->role == ROLE_WORKER)
 		r = become_worker();
+	else
+		r = become_unprivileged(c);
 	if (r < 0)
 		return r;
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+	/* A program that is run for somebody may be setuid; it is nobody's part of the agent. */
+	if (c->role != ROLE_JOB && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return -errno;
 	return 0;
 }
@@ -169,7 +185,7 @@ int confine_from_args(int argc, char **argv, struct confinement *ret)
 	(void)umask(0022);
 	if (argc != 5)
 		goto fail;
-	for (int i = ROLE_SESSION; i <= ROLE_WORKER; i++)
+	for (int i = ROLE_SESSION; i <= ROLE_JOB; i++)
 		if (strcmp(argv[1], role_names[i]) == 0)
 			ret->role = (enum role)i;
 	ret->uid = (uid_t)strtoul(argv[2], NULL, 10);
@@ -237,4 +253,20 @@ int worker_keep(uint64_t caps)
 int worker_raise(uint64_t caps)
 {
 	return set_caps(caps, caps);
+}
+
+int job_raise(void)
+{
+	uint64_t permitted = 0;
+	int r = get_permitted(&permitted);
+
+	return r < 0 ? r : set_caps(permitted, permitted);
+}
+
+int job_keep(uint64_t caps)
+{
+	uint64_t permitted = 0;
+	int r = get_permitted(&permitted);
+
+	return r < 0 ? r : set_caps(permitted & caps, permitted & caps);
 }

@@ -8,6 +8,8 @@
  *   reader   process 1's mount namespace, unprivileged user, no capability
  *   worker   process 1's mount namespace, user 0; what some row has is permitted, nothing
  * effective, until worker_keep() cuts it to the own row's; programs it runs gain none
+ *   job      process 1's mount namespace, user 0; all that the agent may is permitted, nothing
+ * effective until its request was checked; what it runs may gain what its user may
  */
 #pragma once
 
@@ -15,7 +17,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum role { ROLE_BROKER, ROLE_SESSION, ROLE_WATCH, ROLE_READER, ROLE_WORKER, ROLE_KMOD };
+enum role { ROLE_BROKER, ROLE_SESSION, ROLE_WATCH, ROLE_READER, ROLE_WORKER, ROLE_JOB, ROLE_KMOD };
 
 /* "session" and so on. */
 const char *role_name(enum role role);
@@ -49,3 +51,9 @@ int worker_keep(uint64_t caps);
 
 /* Makes the permitted capabilities effective, right before the handler. */
 int worker_raise(uint64_t caps);
+
+/* A job: all that is permitted takes effect, for the start of its program. 0 or -errno. */
+int job_raise(void);
+
+/* A job, once its program runs: only these stay, in effect. 0 or -errno. */
+int job_keep(uint64_t caps);

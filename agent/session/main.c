@@ -15,6 +15,9 @@
 #define RUNS_SESSION 1
 #define RUNS_READER  0
 #define RUNS_WORKER  0
+#define RUNS_BROKER  1
+#define RUNS_NEW_JOB 0
+#define RUNS_JOB     0
 #include "agent/methods/handlers.h"
 
 static struct session session;
@@ -37,6 +40,8 @@ static int take_start(const struct inner_message *message, int fds[INNER_FDS_MAX
 static int take_message(
 	const struct inner_message *message, void *body, int fds[INNER_FDS_MAX], size_t n_fds)
 {
+	struct told told;
+
 	switch (message->kind) {
 	case INNER_START:
 		if (session.socket >= 0 || message->body_len != sizeof(session.facts))
@@ -52,10 +57,9 @@ static int take_message(
 	case INNER_ENDED:
 		request_ended(&session, message->id, (uint32_t)message->arg);
 		break;
-	case INNER_FOOTPRINT:
-		if (message->body_len != sizeof(struct footprint))
-			return -EBADMSG;
-		request_footprint(&session, message->id, body);
+	case INNER_TOLD:
+		told = (struct told){(int)message->arg, body, message->body_len};
+		ask_told(&session, message->id, &told);
 		break;
 	case INNER_EVENTS:
 		events_connected(&session, take_fd(&fds[0]), (int)message->arg);
@@ -72,9 +76,9 @@ static int take_message(
 
 static void on_broker(struct loop_io *io, uint32_t events)
 {
-	union {
+	static union {
 		struct session_facts facts;
-		struct footprint footprint;
+		uint8_t told[TOLD_MAX];
 	} body;
 	int r = inner_take(io->fd, &body, sizeof(body), take_message);
 

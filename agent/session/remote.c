@@ -127,6 +127,26 @@ static int make_pipe(struct request *request)
 	return loop_io_add(&request->session->loop, &request->io, request->pipe, EPOLLIN);
 }
 
+/* The number in the field "job" of a request that was checked: the broker needs it to find the
+ * job's process, which reads all of the request itself. 0: there is none. */
+static uint32_t job_of(
+	struct session *session, enum method method, const ProtobufCBinaryData *params)
+{
+	const ProtobufCMessageDescriptor *type = handlers[method].request;
+	const ProtobufCFieldDescriptor *field =
+		protobuf_c_message_descriptor_get_field_by_name(type, "job");
+	const ProtobufCMessage *request;
+	const char *why;
+	uint64_t number;
+
+	request = verify_unpack(
+		type, params->data, params->len, &verify_agent_limits, &session->arena, &why);
+	if (!request || !field || field->type != PROTOBUF_C_TYPE_UINT64)
+		return 0;
+	memcpy(&number, (const char *)request + field->offset, sizeof(number));
+	return number <= UINT32_MAX ? (uint32_t)number : 0;
+}
+
 static int hand_over(struct request *request, const Postern__V1__Request *from, uint64_t deadline)
 {
 	struct session *session = request->session;
@@ -141,6 +161,8 @@ static int hand_over(struct request *request, const Postern__V1__Request *from, 
 
 	if (request->pipe < 0)
 		r = make_pipe(request);
+	if (method_rows[request->method].where == JOB)
+		message.job = job_of(session, request->method, &from->params);
 	if (r == 0 && from->params.len > 0)
 		r = seal_params(&from->params, &body);
 	if (r == 0)
@@ -193,6 +215,8 @@ void request_ended(struct session *session, uint64_t serial, uint32_t why)
 			"too many requests are under way; try again"},
 		[ENDED_NO_WORKER] = {POSTERN__V1__CODE__RESOURCE_EXHAUSTED,
 			"no process could be started for this"},
+		[ENDED_NO_JOB] = {POSTERN__V1__CODE__NOT_FOUND,
+			"no such job of this caller; exec.list has them"},
 		[ENDED_HUNG] = {POSTERN__V1__CODE__UNAVAILABLE,
 			"too many of the agent's processes hang on file systems that do not "
 			"answer; unmount those lazily (mounts.unmount), or restart the guest"},

@@ -203,6 +203,11 @@ static uint64_t deadline_of(
 	return session->reader.arrived_ns + (ms < row->max_ms ? ms : row->max_ms) * NSEC_PER_MSEC;
 }
 
+static bool runs_here(enum method method)
+{
+	return method_rows[method].where == SESSION || method_rows[method].where == BROKER;
+}
+
 void request_take(struct session *session, const Postern__V1__Request *request)
 {
 	enum method method;
@@ -243,7 +248,7 @@ void request_take(struct session *session, const Postern__V1__Request *request)
 	deadline = deadline_of(session, request, method);
 	if (session->resuming && monotonic_ns() >= deadline)
 		fail_late(session, request->id, method);
-	else if (method_rows[method].where == SESSION)
+	else if (runs_here(method))
 		request_run(session, request->id, method, deadline, request->params.data,
 			request->params.len);
 	else
@@ -262,16 +267,4 @@ void request_cancel(struct session *session, uint64_t id)
 	}
 	events_cancel(session, id);
 	request_fail(session, id, POSTERN__V1__CODE__CANCELLED, "cancelled by the caller");
-}
-
-void request_footprint(struct session *session, uint64_t serial, struct footprint *footprint)
-{
-	struct request *request = request_of_serial(session, serial);
-
-	if (!request)
-		return;
-	arena_reset(&session->arena);
-	session->footprint = footprint;
-	request_run(session, request->id, request->method, monotonic_ns(), NULL, 0);
-	session->footprint = NULL;
 }

@@ -48,6 +48,13 @@ struct subscription {
 	off_t snapshot_at;
 };
 
+/* What the broker answered. */
+struct told {
+	int error;        /* errno, 0: what follows is the answer */
+	const void *body; /* borrowed */
+	size_t len;
+};
+
 enum phase { BEFORE_HELLO, SERVING, CLOSING };
 
 struct session {
@@ -88,7 +95,7 @@ struct session {
 	uint64_t next_subscription;
 	struct subscription subscriptions[SUBSCRIPTIONS_MAX];
 
-	struct footprint *footprint; /* during the second dispatch of system.info */
+	const struct told *told; /* during the second dispatch of a row of BROKER */
 };
 
 /* ---- conn.c: the peer's stream ---- */
@@ -155,8 +162,17 @@ void request_run(struct session *session, uint64_t id, enum method method, uint6
 /* Goes on after the peer has read. */
 void request_resume_pipes(struct session *session);
 
-/* INNER_FOOTPRINT */
-void request_footprint(struct session *session, uint64_t serial, struct footprint *footprint);
+/* ---- ask.c: what only the broker knows or can do ---- */
+
+/*
+ * For a handler of a row of BROKER. The first time it asks, about a channel or job of this number
+ * (0: none), and returns CALL_DEFERRED or -errno, which the handler returns. When the answer is
+ * there the handler runs again, without its parameters, and this returns 0 with *ret_told.
+ */
+int session_ask(struct call *call, uint64_t number, const struct told **ret_told);
+
+/* INNER_TOLD: runs the handler again. */
+void ask_told(struct session *session, uint64_t serial, const struct told *told);
 
 /* ---- events.c: subscriptions ---- */
 

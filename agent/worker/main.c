@@ -3,10 +3,9 @@
  * posternd only. */
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
+#include "agent/methods/remote.h"
 #include "agent/worker/save.h"
 #include "agent/worker/settle.h"
 #include "agent/worker/worker.h"
@@ -17,6 +16,9 @@
 #define RUNS_SESSION 0
 #define RUNS_READER  1
 #define RUNS_WORKER  1
+#define RUNS_BROKER  0
+#define RUNS_NEW_JOB 0
+#define RUNS_JOB     0
 #include "agent/methods/mount_call.h"
 #include "agent/methods/needs.h"
 #include "agent/methods/share.h"
@@ -26,38 +28,9 @@
 
 static struct worker worker = {.broker = INNER_FD, .reply = -EBADF, .quarantine = -EBADF};
 
-/* Writes all of it; the session's end of the pipe may be full for a while. */
-static int write_parts(int fd, struct iovec *iov, int n)
-{
-	while (n > 0) {
-		ssize_t written = writev(fd, iov, n);
-
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written < 0)
-			return -errno;
-		while (n > 0 && (size_t)written >= iov->iov_len) {
-			written -= (ssize_t)iov->iov_len;
-			iov++;
-			n--;
-		}
-		if (n > 0) {
-			iov->iov_base = (char *)iov->iov_base + written;
-			iov->iov_len -= (size_t)written;
-		}
-	}
-	return 0;
-}
-
 static int emit(struct call *call, bool last)
 {
-	size_t len = buffer_len(call->out);
-	struct reply_head head = {.len = (uint32_t)len, .last = last};
-	struct iovec iov[] = {{&head, sizeof(head)}, {buffer_front(call->out), len}};
-	int r = write_parts(worker.reply, iov, 2);
-
-	buffer_consume(call->out, len);
-	return r;
+	return remote_reply(worker.reply, call->out, last);
 }
 
 /* Between the checks and the handler: only now do the capabilities take effect. */
@@ -66,25 +39,6 @@ static int prepare(struct call *call)
 	if (worker.confinement.role == ROLE_READER)
 		return 0;
 	return worker_raise(method_rows[call->method].caps);
-}
-
-/* The parameters, copied out of the memfd (-EBADF: empty): what the session still could change
- * there is nothing. */
-static int read_body(int fd, uint8_t **ret_body, size_t *ret_len)
-{
-	struct stat st = {0};
-
-	if (fd >= 0 && fstat(fd, &st) < 0)
-		return -errno;
-	if (st.st_size < 0 || (uint64_t)st.st_size > FRAME_CEILING)
-		return -EMSGSIZE;
-	*ret_body = arena_alloc(&worker.arena, (size_t)st.st_size + 1);
-	if (!*ret_body)
-		return -ENOMEM;
-	if (st.st_size > 0 && pread(fd, *ret_body, (size_t)st.st_size, 0) != (ssize_t)st.st_size)
-		return -EIO;
-	*ret_len = (size_t)st.st_size;
-	return 0;
 }
 
 static int run(const struct inner_message *message, int fds[INNER_FDS_MAX], size_t n_fds)
@@ -120,7 +74,7 @@ static int run(const struct inner_message *message, int fds[INNER_FDS_MAX], size
 	if (pread(fds[1], &worker.verdicts, sizeof(worker.verdicts), 0) !=
 		(ssize_t)sizeof(worker.verdicts))
 		return -EBADMSG;
-	r = read_body(fds[3], &body, &len);
+	r = remote_body(&worker.arena, fds[3], &body, &len);
 	if (r < 0)
 		r = dispatch_error(&call, r);
 	else if (message->kind == INNER_SETTLE)
@@ -168,6 +122,7 @@ static int serve(void)
 		return r;
 	if (message.body_len != sizeof(worker.facts))
 		message.kind = 0;
+	done.aux = message.aux;
 	arena_init(&worker.arena, ARENA_REQUEST_MAX);
 	if ((message.kind == INNER_SAVE || message.kind == INNER_RESTORE) && n_fds == 1)
 		r = do_chore(&message, &fds[0], &done.arg);

@@ -2,12 +2,10 @@
 #include "agent/worker/worker.h"
 
 #include <errno.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#include "agent/events.h"
+#include "agent/notify.h"
 #include "proto/cleanup.h"
-#include "proto/encode.h"
 
 const struct worker_facts *worker_facts(const struct call *call)
 {
@@ -102,13 +100,6 @@ int worker_kmod(struct call *call, int *ret_fd)
 void worker_notify(struct call *call, enum topic topic, const ProtobufCMessage *message)
 {
 	const struct worker *worker = call->program;
-	struct inner_message share = {.kind = INNER_SHARE, .arg = topic};
-	size_t len = 0;
-	uint8_t *payload = encode_in_arena(call->arena, message, &len);
-	AUTO_CLOSE int fd = memfd_create("notification", MFD_CLOEXEC);
 
-	if (!payload || fd < 0 || len > EVENT_PAYLOAD_MAX)
-		return;
-	if (write(fd, payload, len) == (ssize_t)len)
-		(void)inner_send(worker->broker, &share, NULL, &fd, 1);
+	notify_send(worker->broker, call->arena, topic, message);
 }

@@ -29,6 +29,7 @@ static const struct {
 	{"postern-init", place_sbin},
 	{"posternd", place_sbin},
 	{"postern-watch", place_libexec},
+	{"postern-job", place_libexec},
 	{"postern-session", place_libexec},
 	{"postern-worker", place_libexec},
 	{"postern-kmod", place_libexec},

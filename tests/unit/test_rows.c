@@ -9,9 +9,12 @@ UNIT(a_worker_changes_something_or_needs_a_right)
 {
 	for (int i = 0; i < METHOD_COUNT; i++) {
 		const struct method_row *row = &method_rows[i];
-		bool needs_worker = row->caps != 0 || row->flags & MUTATING;
+		bool needs_process = row->caps != 0 || row->flags & MUTATING;
+		bool has_process =
+			row->where == WORKER || row->where == NEW_JOB || row->where == JOB;
 
-		if ((row->where == WORKER) != needs_worker)
+		/* What the broker does itself is to its own processes. */
+		if (row->where != BROKER && has_process != needs_process)
 			fail_msg("%s: where it runs does not follow from what it does", row->name);
 	}
 }
@@ -28,12 +31,25 @@ UNIT(only_a_change_is_settled_and_none_runs_on_frozen_disks)
 	}
 }
 
+UNIT(channels_are_granted_by_who_can_serve_them)
+{
+	for (int i = 0; i < METHOD_COUNT; i++) {
+		const struct method_row *row = &method_rows[i];
+
+		if (row->flags & GRANTS && row->where != NEW_JOB && row->where != JOB)
+			fail_msg("%s: grants channels and does not stay", row->name);
+	}
+}
+
 UNIT(times_are_in_order)
 {
 	for (int i = 0; i < METHOD_COUNT; i++) {
 		const struct method_row *row = &method_rows[i];
 
-		if (row->default_ms == 0 || row->default_ms > row->max_ms || row->max_ms > 300000)
+		/* What only waits in the session may wait for a day. */
+		uint32_t most = row->where == BROKER ? 86400000 : 300000;
+
+		if (row->default_ms == 0 || row->default_ms > row->max_ms || row->max_ms > most)
 			fail_msg("%s: times", row->name);
 		assert_int_equal(method_find(row->name, strlen(row->name)), i);
 	}
@@ -54,6 +70,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RUN(a_worker_changes_something_or_needs_a_right),
 		RUN(only_a_change_is_settled_and_none_runs_on_frozen_disks),
+		RUN(channels_are_granted_by_who_can_serve_them),
 		RUN(times_are_in_order),
 		RUN(each_has_a_summary_of_one_line),
 	};

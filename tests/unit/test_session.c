@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A session and its peer's socket: what waits for the peer to read goes on when it has. */
 /* needs: agent/session agent/methods/session agent/methods/call.c agent/methods/sample.c */
+/* needs: agent/methods/job_message.c */
 /* needs: agent/inner.c agent/row.c agent/sandbox/confine.c */
 #include "tests/unit/unit.h"
 
@@ -14,6 +15,9 @@
 #define RUNS_SESSION 1
 #define RUNS_READER  0
 #define RUNS_WORKER  0
+#define RUNS_BROKER  1
+#define RUNS_NEW_JOB 0
+#define RUNS_JOB     0
 #include "agent/methods/handlers.h"
 
 #define ROOM    (16 << 20) /* the kernel's, for all that is sent here */

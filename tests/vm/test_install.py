@@ -13,7 +13,7 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 KERNEL = ("boot", "lib/modules")
 
 AGENT = {"PREFIX/sbin": ["postern-init", "posternd"],
-         "PREFIX/libexec/postern": ["postern-ctl", "postern-kmod", "postern-session", "postern-watch", "postern-worker"],
+         "PREFIX/libexec/postern": ["postern-ctl", "postern-job", "postern-kmod", "postern-session", "postern-watch", "postern-worker"],
          "PREFIX/share/postern": ["postern-kmod.socket", "postern-kmod@.service", "postern-share@.service", "posternd.initd",
                                   "posternd.service"],
          "PREFIX/share/man/man7": ["postern-protocol.7"],

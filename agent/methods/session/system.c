@@ -144,9 +144,9 @@ static int add_stuck(
 	return 0;
 }
 
-static Postern__V1__Agent *describe_agent(struct call *call, const struct session *session)
+static Postern__V1__Agent *describe_agent(
+	struct call *call, const struct session *session, const struct footprint *footprint)
 {
-	const struct footprint *footprint = session->footprint;
 	Postern__V1__Agent *agent = arena_alloc(call->arena, sizeof(*agent));
 
 	if (!agent)
@@ -168,21 +168,15 @@ int system_info(struct call *call, const Postern__V1__SystemInfoRequest *request
 	Postern__V1__SystemInfoReply *reply)
 {
 	struct session *session = call->program;
-	struct inner_message want = {.kind = INNER_WANT_FOOTPRINT};
-	struct request *open;
+	const struct told *told;
 	struct utsname uts;
+	int r = session_ask(call, 0, &told);
 
 	(void)request;
-	if (!session->footprint) {
-		/* Only the broker sees the agent's other processes: asked first, run again then. */
-		open = request_open(session, call->id, call->method);
-		if (!open)
-			return -ENOMEM;
-		want.id = open->serial;
-		if (inner_send(session->broker, &want, NULL, NULL, 0) < 0)
-			return -EIO;
-		return CALL_DEFERRED;
-	}
+	if (r < 0)
+		return r;
+	if (told->error || told->len != sizeof(struct footprint))
+		return -EIO;
 	if (uname(&uts) < 0)
 		return -errno;
 	reply->identity = session->facts.identity;
@@ -198,6 +192,6 @@ int system_info(struct call *call, const Postern__V1__SystemInfoRequest *request
 	reply->uptime_ms = clock_ns(CLOCK_BOOTTIME) / NSEC_PER_MSEC;
 	reply->time_ns = clock_ns(CLOCK_REALTIME);
 	reply->init = session->facts.init;
-	reply->agent = describe_agent(call, session);
+	reply->agent = describe_agent(call, session, told->body);
 	return reply->os && reply->kernel && reply->agent ? 0 : -ENOMEM;
 }

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "agent/broker/job.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/broker/ask.h"
+#include "agent/broker/call.h"
+#include "agent/broker/channel.h"
+#include "agent/broker/child.h"
+#include "agent/broker/session.h"
+#include "agent/broker/worker.h"
+#include "proto/cleanup.h"
+#include "proto/clock.h"
+#include "proto/log.h"
+
+struct waiter {
+	struct list_node node;
+	struct session *session;
+	uint64_t serial;
+};
+
+static bool runs(const struct job *job)
+{
+	return !job->started || job->facts.state == JOB_RUNNING;
+}
+
+/* A process that has nothing left to do without its record ends. */
+static void job_free(struct job *job)
+{
+	struct inner_message message = {.kind = INNER_FORGET};
+
+	LIST_EACH(&job->waiters, node)
+	{
+		list_remove(node);
+		free(container_of(node, struct waiter, node));
+	}
+	if (job->child) {
+		job->child->job = NULL;
+		(void)child_send(job->child, &message, NULL, NULL, 0);
+	}
+	list_remove(&job->node);
+	job->broker->jobs_n--;
+	free(job);
+}
+
+/* The oldest record makes room for a new job. */
+static bool make_room(struct broker *broker)
+{
+	size_t running = 0;
+
+	LIST_EACH(&broker->jobs, node)
+	running += runs(container_of(node, struct job, node));
+	if (running >= JOBS_RUNNING_MAX)
+		return false;
+	if (broker->jobs_n < JOBS_MAX)
+		return true;
+	LIST_EACH(&broker->jobs, node)
+	{
+		struct job *job = container_of(node, struct job, node);
+
+		if (runs(job))
+			continue;
+		job_free(job);
+		return true;
+	}
+	return false;
+}
+
+int job_open(struct child *child, struct session *session, struct job **ret_job)
+{
+	struct broker *broker = child->broker;
+	struct job *job;
+
+	if (!make_room(broker))
+		return -EUSERS;
+	job = calloc(1, sizeof(*job));
+	if (!job)
+		return -ENOMEM;
+	job->broker = broker;
+	job->child = child;
+	job->identity = session->identity;
+	job->starter = session;
+	job->facts.number = ++broker->last_job;
+	list_init(&job->waiters);
+	list_append(&broker->jobs, &job->node);
+	broker->jobs_n++;
+	child->job = job;
+	*ret_job = job;
+	return 0;
+}
+
+static void tell_waiters(struct job *job)
+{
+	LIST_EACH(&job->waiters, node)
+	{
+		struct waiter *waiter = container_of(node, struct waiter, node);
+
+		ask_answer(waiter->session, waiter->serial, METHOD_exec_wait, 0, &job->facts,
+			sizeof(job->facts));
+		list_remove(&waiter->node);
+		free(waiter);
+	}
+}
+
+void job_told(struct child *child, const void *body, size_t len)
+{
+	struct job *job = child->job;
+	uint64_t number;
+
+	if (!job || len != sizeof(job->facts) || !runs(job))
+		return;
+	number = job->facts.number;
+	memcpy(&job->facts, body, sizeof(job->facts));
+	job->facts.number = number;
+	job->started = true;
+	if (job->facts.argv_len > sizeof(job->facts.argv))
+		job->facts.argv_len = 0;
+	if (!runs(job))
+		tell_waiters(job);
+}
+
+void job_child_gone(struct child *child)
+{
+	struct job *job = child->job;
+
+	channel_drop_all(child);
+	if (!job)
+		return;
+	job->child = NULL;
+	child->job = NULL;
+	if (!job->started) {
+		job_free(job);
+	} else if (runs(job)) {
+		job->facts.state = JOB_LOST;
+		job->facts.ended_ns = clock_ns(CLOCK_REALTIME);
+		tell_waiters(job);
+	}
+}
+
+static void on_exit_(struct child *child)
+{
+	call_child_gone(child);
+	job_child_gone(child);
+	child_free(child);
+}
+
+static void on_message(struct child *child, const struct inner_message *message, const void *body,
+	int fds[INNER_FDS_MAX], size_t n_fds)
+{
+	if (message->kind == INNER_DONE) {
+		call_done(child, message);
+	} else if (!worker_serve(child, message, body, fds, n_fds)) {
+		log_warning("%s (pid %d) sent a message of kind %u", role_name(child->role),
+			child->pid, message->kind);
+		child_kill(child);
+	}
+}
+
+void job_settle(struct child *child)
+{
+	struct job *job = child->job;
+
+	child->owner = NULL;
+	child->on_exit = on_exit_;
+	child->on_message = on_message;
+	if (job && !job->started) {
+		/* Its own end tells the process that there is nothing to look after. */
+		child->job = NULL;
+		job->child = NULL;
+		job_free(job);
+	}
+}
+
+struct job *job_find(const struct broker *broker, const struct identity *identity, uint64_t number)
+{
+	LIST_EACH(&broker->jobs, node)
+	{
+		struct job *job = container_of(node, struct job, node);
+
+		if (job->facts.number == number && job->started &&
+			identity_equal(&job->identity, identity))
+			return job;
+	}
+	return NULL;
+}
+
+/* Those whose caller has cancelled them stay until the end, or until there are too many. */
+static void drop_oldest_wait(const struct broker *broker, const struct session *session)
+{
+	struct waiter *oldest = NULL;
+	size_t n = 0;
+
+	LIST_EACH(&broker->jobs, at)
+	LIST_EACH(&container_of(at, struct job, node)->waiters, node)
+	{
+		struct waiter *waiter = container_of(node, struct waiter, node);
+
+		if (waiter->session != session)
+			continue;
+		n++;
+		if (!oldest || waiter->serial < oldest->serial)
+			oldest = waiter;
+	}
+	if (n < OPEN_REQUESTS_MAX)
+		return;
+	list_remove(&oldest->node);
+	free(oldest);
+}
+
+void job_wait(struct session *session, uint64_t serial, uint64_t number)
+{
+	struct job *job = job_find(session->broker, &session->identity, number);
+	struct waiter *waiter;
+
+	if (!job) {
+		ask_answer(session, serial, METHOD_exec_wait, ENOENT, NULL, 0);
+		return;
+	}
+	if (!runs(job)) {
+		ask_answer(session, serial, METHOD_exec_wait, 0, &job->facts, sizeof(job->facts));
+		return;
+	}
+	drop_oldest_wait(session->broker, session);
+	waiter = calloc(1, sizeof(*waiter));
+	if (!waiter) {
+		ask_answer(session, serial, METHOD_exec_wait, ENOMEM, NULL, 0);
+		return;
+	}
+	*waiter = (struct waiter){.session = session, .serial = serial};
+	list_append(&job->waiters, &waiter->node);
+}
+
+int job_forget(struct broker *broker, const struct identity *identity, uint64_t number)
+{
+	struct job *job = job_find(broker, identity, number);
+
+	if (!job)
+		return -ENOENT;
+	if (runs(job))
+		return -EBUSY;
+	job_free(job);
+	return 0;
+}
+
+size_t job_list(const struct broker *broker, const struct identity *identity,
+	struct job_facts facts[JOBS_MAX])
+{
+	size_t n = 0;
+
+	LIST_EACH(&broker->jobs, node)
+	{
+		const struct job *job = container_of(node, struct job, node);
+
+		if (!job->started || !identity_equal(&job->identity, identity))
+			continue;
+		facts[n] = job->facts;
+		facts[n++].attached = job->child ? (uint8_t)channel_open_of(job->child) : 0;
+	}
+	return n;
+}
+
+void job_session_gone(struct session *session)
+{
+	struct inner_message message = {.kind = INNER_LEFT};
+
+	LIST_EACH(&session->broker->jobs, at)
+	{
+		struct job *job = container_of(at, struct job, node);
+
+		LIST_EACH(&job->waiters, node)
+		{
+			struct waiter *waiter = container_of(node, struct waiter, node);
+
+			if (waiter->session != session)
+				continue;
+			list_remove(&waiter->node);
+			free(waiter);
+		}
+		if (job->starter != session)
+			continue;
+		job->starter = NULL;
+		if (job->child)
+			(void)child_send(job->child, &message, NULL, NULL, 0);
+	}
+}
