@@ -66,9 +66,11 @@ static void take_preamble(struct pending *pending)
 		return;
 	if (n > 0)
 		pending->preamble_len += (size_t)n;
-	if (n > 0 && pending->preamble_len < sizeof(pending->preamble))
+	good = n > 0 && memcmp(pending->preamble, magic,
+				pending->preamble_len < sizeof(magic) ? pending->preamble_len
+								      : sizeof(magic)) == 0;
+	if (good && pending->preamble_len < sizeof(pending->preamble))
 		return;
-	good = n > 0 && memcmp(pending->preamble, magic, sizeof(magic)) == 0;
 	memcpy(token, pending->preamble + sizeof(magic), sizeof(token));
 	fd = pending_leave(pending);
 	if (good)

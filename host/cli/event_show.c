@@ -20,8 +20,14 @@ static void show_subject(const json_t *payload)
 	const json_t *mount = json_object_get(payload, "mount"),
 		     *share = json_object_get(payload, "share");
 	const json_t *device = json_object_get(payload, "device"),
-		     *sample = json_object_get(payload, "sample");
+		     *sample = json_object_get(payload, "sample"),
+		     *job = json_object_get(payload, "job");
 
+	if (job) {
+		show_words("%" JSON_INTEGER_FORMAT " %s", json_field_int(job, "job", 0),
+			agent_joined(job, "argv"));
+		return;
+	}
 	if (mount || share) {
 		const json_t *what = mount ? mount : share;
 
