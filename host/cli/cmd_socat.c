@@ -28,7 +28,7 @@ static int run(struct cli *cli)
 		return cli_usage(cli, "%s: expected a port", cli->words[1]);
 	if (postern_stream_open(cli->words[0], port, (uint32_t)timeout_ms, &fd, &error) < 0)
 		return cli_fail(cli, &error);
-	return pump_stdio(cli, fd, "Disconnected after a successful connect");
+	return pump_stdio(cli, &(struct pump){0}, fd, "Disconnected after a successful connect");
 }
 
 const struct command cmd_socat = {

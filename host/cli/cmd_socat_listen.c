@@ -63,7 +63,7 @@ static int run(struct cli *cli)
 	if (r < 0)
 		return cli_fail(cli, &error);
 	(void)snprintf(ending, sizeof(ending), "Stopped listening on port %u", port);
-	return pump_stdio(cli, fd, ending);
+	return pump_stdio(cli, &(struct pump){0}, fd, ending);
 }
 
 const struct command cmd_socat_listen = {

@@ -13,8 +13,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "host/cli/terminal.h"
 #include "host/common/fail.h"
 #include "host/common/json_line.h"
+#include "proto/clock.h"
+#include "proto/write.h"
 
 #define BUFFER_SIZE (64 << 10)
 
@@ -25,7 +28,17 @@ struct flow {
 	size_t most;    /* that a write takes at once without waiting */
 	bool ended;     /* nothing more comes */
 	uint64_t *count;
-	uint8_t bytes[BUFFER_SIZE];
+	uint8_t bytes[BUFFER_SIZE + 1]; /* one for a tilde that was held back */
+};
+
+struct run {
+	struct pump *pump;
+	int socket;
+	struct flow up, down;
+	bool shut;          /* the end of the input was passed on */
+	bool gone;          /* the other side reads no more */
+	bool left;          /* the user has asked for the end */
+	uint64_t last_came; /* CLOCK_MONOTONIC ns */
 };
 
 /* Standard output is somebody else's too, so it is not made non-blocking: a pipe that poll() calls
@@ -69,71 +82,136 @@ static int give(struct flow *flow)
 	return 0;
 }
 
-static int move(struct flow *flow, const struct pollfd *from, const struct pollfd *to)
-{
-	int r = 0;
-
-	if (is_empty(flow) && !flow->ended && from->revents)
-		r = take(flow);
-	if (r == 0 && !is_empty(flow) && (to->revents || flow->most == BUFFER_SIZE))
-		r = give(flow);
-	return r;
-}
-
 static struct pollfd want(int fd, bool wanted, short events)
 {
 	return (struct pollfd){.fd = wanted ? fd : -1, .events = events};
 }
 
-int pump_run(struct pump *pump, int socket)
+/* What was typed becomes what is the guest's. */
+static void filter(struct run *run)
 {
-	static struct flow up, down;
-	bool shut = false, gone = false;
+	static uint8_t typed[BUFFER_SIZE];
+	size_t len = run->up.end;
+	enum escape_wish wish;
+
+	memcpy(typed, run->up.bytes, len);
+	wish = escape_take(run->pump->escape, typed, len, run->up.bytes, &run->up.end);
+	if (wish == ESCAPE_HELP)
+		(void)write_all(STDOUT_FILENO, ESCAPE_HELP_TEXT, strlen(ESCAPE_HELP_TEXT));
+	run->left = wish == ESCAPE_LEAVE;
+}
+
+static int go_up(struct run *run, const struct pollfd *from, const struct pollfd *to)
+{
+	struct flow *up = &run->up;
 	int r = 0;
 
-	up = (struct flow){
-		.from = STDIN_FILENO, .to = socket, .most = BUFFER_SIZE, .count = &pump->sent};
-	down = (struct flow){.from = socket,
-		.to = STDOUT_FILENO,
-		.most = most_of(STDOUT_FILENO),
-		.count = &pump->received};
-	(void)signal(SIGPIPE, SIG_IGN);
-	/* Who has said its last may still listen, unless it is gone altogether. */
-	while (r == 0 && !(down.ended && is_empty(&down) && (shut || gone))) {
-		struct pollfd fds[] = {want(STDIN_FILENO, is_empty(&up) && !up.ended, POLLIN),
-			want(socket, !is_empty(&up), POLLOUT),
-			want(socket, is_empty(&down) && !down.ended, POLLIN),
-			want(STDOUT_FILENO, !is_empty(&down), POLLOUT),
-			want(socket, down.ended, 0)};
-
-		if (poll(fds, 5, -1) < 0 && errno != EINTR)
-			return -errno;
-		gone = fds[4].revents & (POLLHUP | POLLERR);
-		r = move(&up, &fds[0], &fds[1]);
-		/* Who listens no more may still have said something. */
-		if (r == -EPIPE || r == -ECONNRESET) {
-			up.ended = true;
-			up.at = up.end;
-			shut = true;
-			r = 0;
-		}
-		if (up.ended && is_empty(&up) && !shut) {
-			shut = true;
-			(void)shutdown(socket, SHUT_WR);
-		}
-		if (r == 0)
-			r = move(&down, &fds[2], &fds[3]);
+	if (is_empty(up) && !up->ended && from->revents) {
+		r = take(up);
+		if (r == 0 && run->pump->escape)
+			filter(run);
 	}
+	if (r == 0 && !is_empty(up) && (to->revents || up->most == BUFFER_SIZE))
+		r = give(up);
+	/* Who listens no more may still have said something. */
+	if (r == -EPIPE || r == -ECONNRESET) {
+		up->ended = run->shut = true;
+		up->at = up->end;
+		r = 0;
+	}
+	if (up->ended && is_empty(up) && !run->shut) {
+		run->shut = true;
+		run->last_came = monotonic_ns();
+		(void)shutdown(run->socket, SHUT_WR);
+	}
+	return r;
+}
+
+static int go_down(struct run *run, const struct pollfd *from, const struct pollfd *to)
+{
+	struct flow *down = &run->down;
+	int r = 0;
+
+	if (is_empty(down) && !down->ended && from->revents) {
+		r = take(down);
+		run->last_came = monotonic_ns();
+		if (r == 0 && run->pump->log && !run->pump->log_error &&
+			fwrite(down->bytes, 1, down->end, run->pump->log) != down->end)
+			run->pump->log_error = errno;
+	}
+	if (r == 0 && !is_empty(down) && (to->revents || down->most == BUFFER_SIZE))
+		r = give(down);
+	return r;
+}
+
+/* When it is over although nobody has ended it; UINT64_MAX: never. */
+static uint64_t end_of_quiet(const struct run *run)
+{
+	const struct pump *pump = run->pump;
+
+	if (!run->shut || pump->read_only || pump->linger_ms == 0)
+		return UINT64_MAX;
+	return run->last_came + pump->linger_ms * NSEC_PER_MSEC;
+}
+
+static bool is_over(const struct run *run)
+{
+	if (run->left)
+		return true;
+	if (!is_empty(&run->down))
+		return false;
+	/* Who has said its last may still listen, unless it is gone altogether. */
+	return (run->down.ended && (run->shut || run->gone)) || monotonic_ns() >= end_of_quiet(run);
+}
+
+static int turn(struct run *run)
+{
+	const struct flow *up = &run->up, *down = &run->down;
+	uint64_t until = end_of_quiet(run);
+	struct pollfd fds[] = {want(STDIN_FILENO, is_empty(up) && !up->ended, POLLIN),
+		want(run->socket, !is_empty(up), POLLOUT),
+		want(run->socket, is_empty(down) && !down->ended, POLLIN),
+		want(STDOUT_FILENO, !is_empty(down), POLLOUT), want(run->socket, down->ended, 0)};
+	int r;
+
+	if (poll(fds, 5, until == UINT64_MAX ? -1 : ms_until(until)) < 0)
+		return errno == EINTR ? 0 : -errno;
+	run->gone = fds[4].revents & (POLLHUP | POLLERR);
+	r = go_up(run, &fds[0], &fds[1]);
+	return r < 0 ? r : go_down(run, &fds[2], &fds[3]);
+}
+
+int pump_run(struct pump *pump, int socket)
+{
+	static struct run run; /* too large for a stack */
+	int r = 0;
+
+	run = (struct run){.pump = pump,
+		.socket = socket,
+		.up = {.from = STDIN_FILENO,
+			.to = socket,
+			.most = BUFFER_SIZE,
+			.ended = pump->read_only,
+			.count = &pump->sent},
+		.down = {.from = socket,
+			.to = STDOUT_FILENO,
+			.most = most_of(STDOUT_FILENO),
+			.count = &pump->received}};
+	(void)signal(SIGPIPE, SIG_IGN);
+	while (r == 0 && !is_over(&run))
+		r = turn(&run);
 	return r == -ECONNRESET ? 0 : r;
 }
 
-int pump_stdio(const struct cli *cli, int socket, const char *words)
+int pump_stdio(const struct cli *cli, struct pump *pump, int socket, const char *words)
 {
 	struct postern_error error = {0};
 	AUTO_JSON json_t *counts = NULL;
-	struct pump pump = {0};
-	int r = pump_run(&pump, socket);
+	int r = pump_run(pump, socket);
 
+	terminal_restore();
+	if (pump->escape)
+		(void)fputc('\n', stderr); /* the guest may have left it anywhere */
 	/* Whoever read our output has had enough. */
 	if (r < 0 && r != -EPIPE) {
 		(void)fail_errno(&error, POSTERN_ANSWERED, -r, "standard input or output");
@@ -143,8 +221,8 @@ int pump_stdio(const struct cli *cli, int socket, const char *words)
 		(void)fprintf(stderr, "%s\n", words);
 		return POSTERN_DONE;
 	}
-	counts = json_pack(
-		"{s:I, s:I}", "sent", (json_int_t)pump.sent, "received", (json_int_t)pump.received);
+	counts = json_pack("{s:I, s:I}", "sent", (json_int_t)pump->sent, "received",
+		(json_int_t)pump->received);
 	(void)json_dumpf(counts, stderr, JSON_COMPACT);
 	(void)fputc('\n', stderr);
 	return POSTERN_DONE;

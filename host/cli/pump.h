@@ -2,11 +2,21 @@
 /* Standard input and output as the two ends of a stream. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "host/cli/command.h"
+#include "host/cli/escape.h"
 
+/* All zero: both as they are. */
 struct pump {
+	bool read_only;        /* standard input is not looked at, and has ended for the socket */
+	struct escape *escape; /* a person types: ~. leaves; NULL: every byte goes through */
+	uint32_t linger_ms;    /* goes on after the end of the input until so long nothing came; 0:
+				  until the other side has ended */
+	FILE *log;             /* gets what comes, too; NULL: none */
+	int log_error;         /* errno that ended the log; 0: none */
 	uint64_t sent, received; /* bytes */
 };
 
@@ -18,6 +28,6 @@ struct pump {
  */
 int pump_run(struct pump *pump, int socket);
 
-/* The end of a command: pump_run(), then on standard error the words, or with --json the counts. An
- * exit code. */
-int pump_stdio(const struct cli *cli, int socket, const char *words);
+/* The end of a command: pump_run(), then the terminal as it was (terminal.h), and on standard error
+ * the words, or with --json the counts. An exit code. */
+int pump_stdio(const struct cli *cli, struct pump *pump, int socket, const char *words);

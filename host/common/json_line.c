@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "proto/cleanup.h"
@@ -20,6 +21,27 @@ ssize_t json_reader_read(struct json_reader *reader, int fd)
 	do
 		n = read(fd, at, READ_SIZE);
 	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	buffer_commit(&reader->in, (size_t)n);
+	return n;
+}
+
+ssize_t json_reader_read_line(struct json_reader *reader, int socket)
+{
+	uint8_t *at = buffer_reserve(&reader->in, READ_SIZE);
+	const uint8_t *end;
+	ssize_t n;
+
+	if (!at)
+		return -ENOMEM;
+	do
+		n = recv(socket, at, READ_SIZE, MSG_PEEK);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return n < 0 ? -errno : 0;
+	end = memchr(at, '\n', (size_t)n);
+	n = recv(socket, at, end ? (size_t)(end - at) + 1 : (size_t)n, 0);
 	if (n < 0)
 		return -errno;
 	buffer_commit(&reader->in, (size_t)n);

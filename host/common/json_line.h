@@ -25,6 +25,10 @@ struct json_reader {
  * another -errno. Never blocks on a non-blocking descriptor. */
 ssize_t json_reader_read(struct json_reader *reader, int fd);
 
+/* As json_reader_read(), of a socket, but nothing behind the end of a line: that may be another's.
+ */
+ssize_t json_reader_read_line(struct json_reader *reader, int socket);
+
 /*
  * Takes the next line. 1 with a new reference in *ret_object; 0 when no whole line is there yet;
  * -EMSGSIZE for a line over the limit; -EBADMSG for one that nests too deep or is no JSON object.

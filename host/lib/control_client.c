@@ -47,7 +47,7 @@ static int next_line(int fd, struct json_reader *reader, uint64_t deadline, json
 				"the supervisor of the VM did not answer in time");
 		if (r <= 0)
 			continue;
-		n = json_reader_read(reader, fd);
+		n = json_reader_read_line(reader, fd);
 		if (n == 0 || (n < 0 && n != -EAGAIN))
 			return fail(error, POSTERN_ABSENT, ECONNRESET,
 				"the supervisor of the VM ended");
@@ -152,6 +152,14 @@ int control_next_event(int fd, struct json_reader *reader, int timeout_ms, json_
 int control_call_vm(const char *name, const char *command, json_t *arguments, int timeout_ms,
 	json_t **ret_result, struct postern_error *error)
 {
+	AUTO_CLOSE int fd = -EBADF;
+
+	return control_stream(name, command, arguments, timeout_ms, &fd, ret_result, error);
+}
+
+int control_stream(const char *name, const char *command, json_t *arguments, int timeout_ms,
+	int *ret_fd, json_t **ret_result, struct postern_error *error)
+{
 	AUTO_CLOSE int dir_fd = -EBADF, fd = -EBADF;
 	char dir[PATH_MAX];
 	bool live;
@@ -165,5 +173,8 @@ int control_call_vm(const char *name, const char *command, json_t *arguments, in
 		json_decref(arguments);
 		return r;
 	}
-	return control_call(fd, command, arguments, timeout_ms, NULL, NULL, ret_result, error);
+	r = control_call(fd, command, arguments, timeout_ms, NULL, NULL, ret_result, error);
+	if (r == 0)
+		*ret_fd = take_fd(&fd);
+	return r;
 }

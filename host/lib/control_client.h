@@ -40,3 +40,8 @@ int control_next_event(int fd, struct json_reader *reader, int timeout_ms, json_
 /* Connect and call, by the name of a VM. */
 int control_call_vm(const char *name, const char *command, json_t *arguments, int timeout_ms,
 	json_t **ret_result, struct postern_error *error);
+
+/* The same for a command whose connection becomes a stream behind the answer: *ret_fd is the
+ * caller's. */
+int control_stream(const char *name, const char *command, json_t *arguments, int timeout_ms,
+	int *ret_fd, json_t **ret_result, struct postern_error *error);

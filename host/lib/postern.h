@@ -200,6 +200,18 @@ int postern_share_remove(
 int postern_stream_open(const char *name_or_address, uint32_t port, uint32_t timeout_ms,
 	int *ret_fd, struct postern_error *error);
 
+/*
+ * The console of a machine, its first serial port, as a stream: what is read is the guest's output,
+ * raw as it came; what is written is its input. With scrollback the last 64 KiB (at most) come
+ * first. Any number up to 16 may have it at once; what they write reaches the guest in pieces as
+ * they came. A reader that is too slow misses output, and reads a line in its place that says how
+ * much. It ends with the machine. Blocks for at most 5 s. 0 with *ret_fd, a non-blocking stream
+ * socket that the caller owns (after shutdown(SHUT_WR) it goes on reading); -ENOENT where no such
+ * machine runs, or another -errno, with *error.
+ */
+int postern_console_open(
+	const char *name, bool scrollback, int *ret_fd, struct postern_error *error);
+
 struct postern_listener;
 
 /*

@@ -3,6 +3,7 @@
 #include "proto/client/stream.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/vm_sockets.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include "host/common/fail.h"
 #include "host/common/file.h"
 #include "host/common/unix_socket.h"
+#include "host/lib/control_client.h"
 #include "host/lib/postern.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
@@ -71,6 +73,21 @@ int postern_stream_open(const char *name_or_address, uint32_t port, uint32_t tim
 		stream_fail(&stream, r, error);
 	(void)fd_close(stream.fd);
 	return r;
+}
+
+int postern_console_open(
+	const char *name, bool scrollback, int *ret_fd, struct postern_error *error)
+{
+	AUTO_CLOSE int fd = -EBADF;
+	int r = control_stream(name, "console", json_pack("{s:b}", "scrollback", scrollback),
+		CONTROL_MS, &fd, NULL, error);
+
+	if (r < 0)
+		return r;
+	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+		return fail_errno(error, POSTERN_ANSWERED, errno, "console");
+	*ret_fd = take_fd(&fd);
+	return 0;
 }
 
 /* ---- Listening ---- */

@@ -6,6 +6,7 @@
 #include "host/common/fail.h"
 #include "host/common/json_line.h"
 #include "host/supervisor/machine.h"
+#include "host/supervisor/reader.h"
 #include "proto/cleanup.h"
 
 #define AGENT_MS_DEFAULT     10000
@@ -158,6 +159,31 @@ static void balloon_stats(void *ctx, struct request *request, const json_t *argu
 		machine->driver->balloon_stats(machine->vmm, on_stats, request);
 }
 
+/* {"scrollback": BOOL}, true by default. Behind the answer the connection is the guest's serial
+ * port. */
+static void console(void *ctx, struct request *request, const json_t *arguments)
+{
+	struct machine *machine = ctx;
+	struct postern_error error = {0};
+	int fd, r = machine->console.n_readers < CONSOLE_READERS ? 0 : -EUSERS;
+
+	if (r == 0)
+		r = request_hand_over(request, NULL, &fd);
+	if (r == 0) {
+		/* Where that fails it ends at once, which is what is left to say. */
+		(void)reader_add(
+			&machine->console, fd, json_field_bool(arguments, "scrollback", true));
+		return;
+	}
+	if (r == -EUSERS)
+		(void)fail(&error, POSTERN_REFUSED, EUSERS, "%d readers have the console already",
+			CONSOLE_READERS);
+	else
+		(void)fail_errno(&error, POSTERN_USAGE, -r,
+			"the console is for a connection that has asked for nothing else");
+	request_fail(request, &error, NULL);
+}
+
 const struct control_command machine_commands[] = {
 	{"status", status},
 	{"wait-start", wait_start},
@@ -166,6 +192,7 @@ const struct control_command machine_commands[] = {
 	{"stop", stop},
 	{"balloon", balloon},
 	{"balloon-stats", balloon_stats},
+	{"console", console},
 	{"share-add", share_add_command},
 	{"share-remove", share_remove_command},
 	{0},

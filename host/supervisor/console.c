@@ -8,9 +8,12 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "host/supervisor/reader.h"
 #include "proto/cleanup.h"
 #include "proto/client/text.h"
 #include "proto/write.h"
+
+#define CLOSE_MS 200 /* for readers, at the end */
 
 static int begin_file(struct console *console)
 {
@@ -21,45 +24,109 @@ static int begin_file(struct console *console)
 	return console->file < 0 ? -errno : 0;
 }
 
-static void keep(struct console *console, const char *text, size_t len)
+static void keep_in_ring(struct console *console, const uint8_t *bytes, size_t len)
 {
-	for (size_t i = 0; i < len; i++)
-		console->tail[console->total++ % CONSOLE_TAIL] = text[i];
+	while (len > 0) {
+		size_t at = console->total % CONSOLE_RING, part = CONSOLE_RING - at;
+
+		if (part > len)
+			part = len;
+		memcpy(console->ring + at, bytes, part);
+		console->total += part;
+		bytes += part;
+		len -= part;
+	}
+}
+
+static void keep(struct console *console, const uint8_t *bytes, size_t len)
+{
+	keep_in_ring(console, bytes, len);
 	if (console->size + len > CONSOLE_FILE_MAX) {
 		(void)renameat(console->dir_fd, CONSOLE_FILE, console->dir_fd, CONSOLE_OLD_FILE);
 		(void)begin_file(console);
 	}
 	/* A full disk loses console text; the VM goes on. */
-	if (console->file >= 0 && write_all(console->file, text, len) == 0)
+	if (console->file >= 0 && write_all(console->file, bytes, len) == 0)
 		console->size += len;
+}
+
+const uint8_t *console_look(const struct console *console, uint64_t at, size_t *ret_len)
+{
+	size_t start = at % CONSOLE_RING, to_end = CONSOLE_RING - start;
+	uint64_t there = console->total - at;
+
+	*ret_len = there < to_end ? (size_t)there : to_end;
+	return console->ring + start;
+}
+
+static void watch(struct console *console)
+{
+	(void)loop_io_set(
+		&console->io, console_takes_input(console) ? EPOLLIN : EPOLLIN | EPOLLOUT);
+}
+
+/* The VMM has closed its end, or never had one. */
+static void hang_up(struct console *console)
+{
+	loop_io_del(&console->io);
+	console->fd = fd_close(console->fd);
+	buffer_clear(&console->input);
 }
 
 /* False once there is nothing more, now or for ever. */
 static bool take(struct console *console)
 {
-	char text[8192];
-	ssize_t n = read(console->fd, text, sizeof(text));
+	uint8_t bytes[8192];
+	ssize_t n = read(console->fd, bytes, sizeof(bytes));
 
 	if (n > 0) {
-		keep(console, text, (size_t)n);
+		keep(console, bytes, (size_t)n);
 		return true;
 	}
 	if (n == 0 || (errno != EAGAIN && errno != EINTR))
-		loop_io_del(&console->io);
+		hang_up(console);
 	return false;
+}
+
+bool console_takes_input(const struct console *console)
+{
+	return buffer_len(&console->input) == 0;
+}
+
+static void give(struct console *console)
+{
+	/* Whoever ends the connection ends it for reading, too: take() will see. */
+	if (console->fd < 0 || buffer_send(&console->input, console->fd, NULL) < 0)
+		buffer_clear(&console->input);
+	watch(console);
+}
+
+int console_type(struct console *console, const uint8_t *bytes, size_t len)
+{
+	int r = buffer_append(&console->input, bytes, len);
+
+	if (r == 0)
+		give(console);
+	return r;
 }
 
 static void on_io(struct loop_io *io, uint32_t events)
 {
-	(void)events;
-	(void)take(container_of(io, struct console, io));
+	struct console *console = container_of(io, struct console, io);
+
+	if (events & EPOLLOUT)
+		give(console);
+	if (events & ~(uint32_t)EPOLLOUT)
+		(void)take(console);
+	readers_go_on(console);
 }
 
 int console_open(struct console *console, struct loop *loop, int dir_fd, int fd)
 {
 	int r;
 
-	*console = (struct console){.dir_fd = dir_fd, .file = -EBADF, .fd = fd, .io.fn = on_io};
+	*console = (struct console){
+		.loop = loop, .dir_fd = dir_fd, .file = -EBADF, .fd = fd, .io.fn = on_io};
 	(void)fcntl(fd, F_SETFL, O_NONBLOCK);
 	(void)unlinkat(dir_fd, CONSOLE_OLD_FILE, 0);
 	r = begin_file(console);
@@ -75,9 +142,9 @@ void console_close(struct console *console)
 	/* At most what a socket holds: a guest cannot keep us here. */
 	for (int i = 0; i < 64 && console->fd >= 0 && take(console); i++)
 		;
-	loop_io_del(&console->io);
-	console->fd = fd_close(console->fd);
+	hang_up(console);
 	console->file = fd_close(console->file);
+	readers_close(console, CLOSE_MS);
 }
 
 json_t *console_last_lines(const struct console *console, size_t most)
@@ -88,8 +155,8 @@ json_t *console_last_lines(const struct console *console, size_t most)
 	json_t *lines = json_array();
 
 	for (uint64_t i = start; i < console->total; i++)
-		if (console->tail[i % CONSOLE_TAIL] != '\r')
-			text[len++] = console->tail[i % CONSOLE_TAIL];
+		if (console->ring[i % CONSOLE_RING] != '\r')
+			text[len++] = (char)console->ring[i % CONSOLE_RING];
 	while (len > 0 && text[len - 1] == '\n')
 		len--;
 	for (at = len; at > 0 && most > 0; at--)

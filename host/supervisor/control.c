@@ -24,6 +24,7 @@ struct connection {
 	bool subscribed;
 	bool running; /* a command's function is on the stack */
 	bool failed;  /* shut down: the loop will close it */
+	bool handed_over;
 };
 
 static void take_requests(struct connection *connection);
@@ -129,6 +130,32 @@ void request_fail(struct request *request, const struct postern_error *error, js
 	answer(request, "error", or_empty(object));
 }
 
+int request_hand_over(struct request *request, json_t *result, int *ret_fd)
+{
+	struct connection *connection = request->connection;
+	AUTO_JSON json_t *line = json_pack("{s:o}", "return", or_empty(result));
+	int r = line ? 0 : -ENOMEM;
+
+	if (connection->subscribed || buffer_len(&connection->out) > 0 ||
+		buffer_len(&connection->reader.in) > 0)
+		r = -EBUSY;
+	if (r == 0)
+		r = json_line_append(&connection->out, line);
+	if (r == 0)
+		r = flush(connection);
+	/* A line on an empty socket: what cannot be sent now never could. */
+	if (r == 0 && buffer_len(&connection->out) > 0)
+		r = -EPIPE;
+	if (r < 0)
+		return r;
+	loop_io_del(&connection->io);
+	*ret_fd = take_fd(&connection->fd);
+	connection->handed_over = true;
+	connection->open = NULL;
+	free(request);
+	return 0;
+}
+
 void request_subscribe(struct request *request)
 {
 	if (request->connection)
@@ -179,7 +206,7 @@ static void take_requests(struct connection *connection)
 	json_t *line;
 	int r;
 
-	while (!connection->open && !connection->failed) {
+	while (!connection->open && !connection->failed && !connection->handed_over) {
 		r = json_reader_next(&connection->reader, &line);
 		if (r == 0)
 			break;
@@ -190,7 +217,10 @@ static void take_requests(struct connection *connection)
 		run_command(connection, line);
 		json_decref(line);
 	}
-	watch(connection);
+	if (connection->handed_over)
+		connection_close(connection);
+	else
+		watch(connection);
 }
 
 static void on_connection(struct loop_io *io, uint32_t events)

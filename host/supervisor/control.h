@@ -7,6 +7,7 @@
  *             {"return": {...}}
  *             {"error": {"failure": "timed-out", "errno": 110, "message": "...", ...}}
  *   events    {"event": {"name": "state", "time_ns": N, ...}} to who asked for them with "events"
+ *   a stream  behind the answer to "console", in place of all that
  *
  * One request at a time on a connection; the next is read when it is answered. Only the
  * supervisor's own user and root are let in.
@@ -65,6 +66,15 @@ void request_return(struct request *request, json_t *result);
 
 /* extra (NULL: none) adds fields to the error object; it is taken over. */
 void request_fail(struct request *request, const struct postern_error *error, json_t *extra);
+
+/*
+ * Answers with result (taken over, NULL: empty), and takes the request's connection out of the
+ * control socket: behind the answer its bytes are the caller's. Only from within the command's own
+ * function. 0 with *ret_fd, a non-blocking stream that the caller owns; the request is gone then.
+ * -EBUSY where the peer has said more than the request already or gets events, or another -errno:
+ * it is still to be answered.
+ */
+int request_hand_over(struct request *request, json_t *result, int *ret_fd);
 
 /* From now on the request's connection gets events. */
 void request_subscribe(struct request *request);

@@ -11,6 +11,11 @@ FOLDER/guest.json says how the guest is, for each acceleration:
   mount    what its agent does to mount a share: "lost" mounts it and hangs up; "killed" mounts it, records
            nothing, and answers with an error (absent: it mounts and answers)
   silent   QEMU's monitor does not answer these commands until it gets SIGUSR2
+  say      what the guest writes to its console when it boots
+At its console it writes what is typed, and does what a line of it says:
+  flood N  writes N bytes, in numbered lines
+  deaf     reads nothing any more
+  panic    ends, and QEMU with it
 FOLDER/log has a line for everything that happened."""
 
 import json
@@ -21,13 +26,35 @@ import sys
 import threading
 import time
 
-MONITOR, VSOCK = 3, 5
+MONITOR, CONSOLE, VSOCK = 3, 4, 5
 READY_PORT = 7670
 
 
 def note(folder, *words):
     with open(f"{folder}/log", "a") as log:
         log.write(f"{time.monotonic():.3f} {' '.join(map(str, words))}\n")
+
+
+def numbered_lines(size):
+    """Bytes of which each says where it belongs."""
+    return b"".join(b"%09d\r\n" % i for i in range(size // 11 + 1))[:size]
+
+
+def serve_console(sock, folder):
+    line = b""
+    while data := sock.recv(65536):
+        sock.sendall(data)
+        line += data
+        while (end := line.find(b"\n")) >= 0:
+            word, _, number = line[:end].strip().partition(b" ")
+            line = line[end + 1:]
+            if word == b"flood":
+                sock.sendall(numbered_lines(int(number)))
+                note(folder, "flooded")
+            elif word == b"deaf":
+                threading.Event().wait()
+            elif word == b"panic":
+                os._exit(1)
 
 
 def qemu(folder, *argv):
@@ -41,6 +68,9 @@ def qemu(folder, *argv):
         sys.exit(guest["exit"])
     device = socket.socket(fileno=VSOCK)
     monitor = socket.socket(fileno=MONITOR)
+    console = socket.socket(fileno=CONSOLE)
+    console.sendall(guest.get("say", "").encode())
+    threading.Thread(target=serve_console, args=(console, folder), daemon=True).start()
     out = monitor.makefile("w")
 
     def boot(*_):

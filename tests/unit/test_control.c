@@ -23,6 +23,7 @@ static struct loop loop;
 static struct control control;
 static struct request *kept;
 static int left;
+static int handed, handed_result;
 
 static void echo(void *ctx, struct request *request, const json_t *arguments)
 {
@@ -64,8 +65,19 @@ static void listen_in(void *ctx, struct request *request, const json_t *argument
 	request_return(request, NULL);
 }
 
-static const struct control_command table[] = {
-	{"echo", echo}, {"refuse", refuse}, {"later", later}, {"listen", listen_in}, {0}};
+static void hand_over(void *ctx, struct request *request, const json_t *arguments)
+{
+	struct postern_error error = {.failure = POSTERN_USAGE};
+
+	(void)ctx;
+	handed = -EBADF;
+	handed_result = request_hand_over(request, json_deep_copy(arguments), &handed);
+	if (handed_result < 0)
+		request_fail(request, &error, NULL);
+}
+
+static const struct control_command table[] = {{"echo", echo}, {"refuse", refuse}, {"later", later},
+	{"listen", listen_in}, {"take", hand_over}, {0}};
 
 static int start(void **state)
 {
@@ -215,6 +227,42 @@ static void subscriber_that_does_not_read_is_dropped(void **state)
 	(void)close(good);
 }
 
+static void a_connection_is_handed_over(void **state)
+{
+	int fd = client();
+	char text[16] = "";
+
+	(void)state;
+	assert_string_equal(ask(fd, "{\"command\":\"take\",\"arguments\":{\"a\":1}}\n"),
+		"{\"return\":{\"a\":1}}\n");
+	assert_int_equal(handed_result, 0);
+	assert_int_equal(control.n_connections, 0);
+	/* From here on both directions are somebody else's. */
+	assert_int_equal(send(fd, "not json\n", 9, MSG_NOSIGNAL), 9);
+	turn();
+	assert_int_equal(read(handed, text, sizeof(text)), 9);
+	assert_int_equal(send(handed, "hello", 5, MSG_NOSIGNAL), 5);
+	assert_string_equal(ask(fd, ""), "hello");
+	(void)close(handed);
+	(void)close(fd);
+}
+
+static void one_that_is_in_use_is_not_handed_over(void **state)
+{
+	int fd = client(), subscriber = client();
+
+	(void)state;
+	assert_non_null(strstr(ask(fd, "{\"command\":\"take\"}\n{\"command\":\"echo\"}\n"),
+		"}}\n{\"return\":{}}\n"));
+	assert_int_equal(handed_result, -EBUSY);
+	(void)ask(subscriber, "{\"command\":\"listen\"}\n");
+	assert_non_null(strstr(ask(subscriber, "{\"command\":\"take\"}\n"), "error"));
+	assert_int_equal(handed_result, -EBUSY);
+	assert_int_equal(control.n_connections, 2);
+	(void)close(fd);
+	(void)close(subscriber);
+}
+
 static void connections_are_bounded(void **state)
 {
 	int fds[CONTROL_CONNECTIONS + 4];
@@ -239,6 +287,8 @@ int main(void)
 		TEST(client_that_leaves_is_noticed),
 		TEST(broken_clients_are_dropped_and_others_go_on),
 		TEST(subscriber_that_does_not_read_is_dropped),
+		TEST(a_connection_is_handed_over),
+		TEST(one_that_is_in_use_is_not_handed_over),
 		TEST(connections_are_bounded),
 	};
 

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -146,6 +147,33 @@ static void files_are_replaced_whole(void **state)
 	assert_int_equal(remove_tree(folder), 0);
 }
 
+/* A stream that goes on as another's behind its line. */
+static void nothing_behind_a_line_is_taken(void **state)
+{
+	struct json_reader reader = {.limit = 100};
+	json_t *object = NULL;
+	char rest[8];
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	assert_int_equal(write(pair[0], "{\"a\"", 4), 4);
+	assert_int_equal(json_reader_read_line(&reader, pair[1]), 4);
+	assert_int_equal(json_reader_read_line(&reader, pair[1]), -EAGAIN);
+	assert_int_equal(json_reader_next(&reader, &object), 0);
+	assert_int_equal(write(pair[0], ":1}\nmore\n", 9), 9);
+	assert_int_equal(json_reader_read_line(&reader, pair[1]), 4);
+	assert_int_equal(json_reader_next(&reader, &object), 1);
+	assert_int_equal(json_field_int(object, "a", 0), 1);
+	assert_int_equal(read(pair[1], rest, sizeof(rest)), 5);
+	assert_memory_equal(rest, "more\n", 5);
+	(void)close(pair[0]);
+	assert_int_equal(json_reader_read_line(&reader, pair[1]), 0);
+	(void)close(pair[1]);
+	json_decref(object);
+	json_reader_done(&reader);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -155,6 +183,7 @@ int main(void)
 		cmocka_unit_test(depth_is_bounded_at_the_limit),
 		cmocka_unit_test(large_integers_become_minus_one),
 		cmocka_unit_test(only_objects_count),
+		cmocka_unit_test(nothing_behind_a_line_is_taken),
 		cmocka_unit_test(files_are_replaced_whole),
 	};
 
