@@ -2,7 +2,6 @@
 #include "host/cli/pump.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -10,26 +9,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "host/cli/flow.h"
 #include "host/cli/terminal.h"
 #include "host/common/fail.h"
 #include "host/common/json_line.h"
 #include "proto/clock.h"
 #include "proto/write.h"
-
-#define BUFFER_SIZE (64 << 10)
-
-/* One direction: what was read and not written yet. */
-struct flow {
-	int from, to;
-	size_t at, end; /* in bytes */
-	size_t most;    /* that a write takes at once without waiting */
-	bool ended;     /* nothing more comes */
-	uint64_t *count;
-	uint8_t bytes[BUFFER_SIZE + 1]; /* one for a tilde that was held back */
-};
 
 struct run {
 	struct pump *pump;
@@ -41,56 +28,10 @@ struct run {
 	uint64_t last_came; /* CLOCK_MONOTONIC ns */
 };
 
-/* Standard output is somebody else's too, so it is not made non-blocking: a pipe that poll() calls
- * writable takes so many bytes without waiting (pipe(7)). */
-static size_t most_of(int fd)
-{
-	struct stat st;
-
-	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? BUFFER_SIZE : PIPE_BUF;
-}
-
-static bool is_empty(const struct flow *flow)
-{
-	return flow->at == flow->end;
-}
-
-/* 0, or -errno. */
-static int take(struct flow *flow)
-{
-	ssize_t n = read(flow->from, flow->bytes, sizeof(flow->bytes));
-
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return 0;
-	if (n < 0)
-		return -errno;
-	flow->ended = n == 0;
-	flow->at = 0;
-	flow->end = (size_t)n;
-	return 0;
-}
-
-static int give(struct flow *flow)
-{
-	size_t len = flow->end - flow->at;
-	ssize_t n = write(flow->to, flow->bytes + flow->at, len < flow->most ? len : flow->most);
-
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	flow->at += (size_t)n;
-	*flow->count += (uint64_t)n;
-	return 0;
-}
-
-static struct pollfd want(int fd, bool wanted, short events)
-{
-	return (struct pollfd){.fd = wanted ? fd : -1, .events = events};
-}
-
 /* What was typed becomes what is the guest's. */
 static void filter(struct run *run)
 {
-	static uint8_t typed[BUFFER_SIZE];
+	static uint8_t typed[FLOW_SIZE];
 	size_t len = run->up.end;
 	enum escape_wish wish;
 
@@ -104,22 +45,20 @@ static void filter(struct run *run)
 static int go_up(struct run *run, const struct pollfd *from, const struct pollfd *to)
 {
 	struct flow *up = &run->up;
-	int r = 0;
+	bool waited = flow_is_empty(up);
+	int r = flow_take(up, from);
 
-	if (is_empty(up) && !up->ended && from->revents) {
-		r = take(up);
-		if (r == 0 && run->pump->escape)
-			filter(run);
-	}
-	if (r == 0 && !is_empty(up) && (to->revents || up->most == BUFFER_SIZE))
-		r = give(up);
+	if (r == 0 && run->pump->escape && waited && !flow_is_empty(up))
+		filter(run);
+	if (r == 0)
+		r = flow_give(up, to);
 	/* Who listens no more may still have said something. */
 	if (r == -EPIPE || r == -ECONNRESET) {
 		up->ended = run->shut = true;
 		up->at = up->end;
 		r = 0;
 	}
-	if (up->ended && is_empty(up) && !run->shut) {
+	if (up->ended && flow_is_empty(up) && !run->shut) {
 		run->shut = true;
 		run->last_came = monotonic_ns();
 		(void)shutdown(run->socket, SHUT_WR);
@@ -130,18 +69,16 @@ static int go_up(struct run *run, const struct pollfd *from, const struct pollfd
 static int go_down(struct run *run, const struct pollfd *from, const struct pollfd *to)
 {
 	struct flow *down = &run->down;
-	int r = 0;
+	bool waited = flow_is_empty(down) && !down->ended && from->revents;
+	int r = flow_take(down, from);
 
-	if (is_empty(down) && !down->ended && from->revents) {
-		r = take(down);
+	if (waited) {
 		run->last_came = monotonic_ns();
 		if (r == 0 && run->pump->log && !run->pump->log_error &&
 			fwrite(down->bytes, 1, down->end, run->pump->log) != down->end)
 			run->pump->log_error = errno;
 	}
-	if (r == 0 && !is_empty(down) && (to->revents || down->most == BUFFER_SIZE))
-		r = give(down);
-	return r;
+	return r < 0 ? r : flow_give(down, to);
 }
 
 /* When it is over although nobody has ended it; UINT64_MAX: never. */
@@ -158,7 +95,7 @@ static bool is_over(const struct run *run)
 {
 	if (run->left)
 		return true;
-	if (!is_empty(&run->down))
+	if (!flow_is_empty(&run->down))
 		return false;
 	/* Who has said its last may still listen, unless it is gone altogether. */
 	return (run->down.ended && (run->shut || run->gone)) || monotonic_ns() >= end_of_quiet(run);
@@ -168,10 +105,8 @@ static int turn(struct run *run)
 {
 	const struct flow *up = &run->up, *down = &run->down;
 	uint64_t until = end_of_quiet(run);
-	struct pollfd fds[] = {want(STDIN_FILENO, is_empty(up) && !up->ended, POLLIN),
-		want(run->socket, !is_empty(up), POLLOUT),
-		want(run->socket, is_empty(down) && !down->ended, POLLIN),
-		want(STDOUT_FILENO, !is_empty(down), POLLOUT), want(run->socket, down->ended, 0)};
+	struct pollfd fds[] = {flow_source(up), flow_target(up), flow_source(down),
+		flow_target(down), {.fd = down->ended ? run->socket : -1}};
 	int r;
 
 	if (poll(fds, 5, until == UINT64_MAX ? -1 : ms_until(until)) < 0)
@@ -186,20 +121,16 @@ int pump_run(struct pump *pump, int socket)
 	static struct run run; /* too large for a stack */
 	int r = 0;
 
-	run = (struct run){.pump = pump,
-		.socket = socket,
-		.up = {.from = STDIN_FILENO,
-			.to = socket,
-			.most = BUFFER_SIZE,
-			.ended = pump->read_only,
-			.count = &pump->sent},
-		.down = {.from = socket,
-			.to = STDOUT_FILENO,
-			.most = most_of(STDOUT_FILENO),
-			.count = &pump->received}};
+	memset(&run, 0, sizeof(run));
+	run.pump = pump;
+	run.socket = socket;
+	flow_init(&run.up, pump->read_only ? -EBADF : STDIN_FILENO, socket);
+	flow_init(&run.down, socket, STDOUT_FILENO);
 	(void)signal(SIGPIPE, SIG_IGN);
 	while (r == 0 && !is_over(&run))
 		r = turn(&run);
+	pump->sent = run.up.count;
+	pump->received = run.down.count;
 	return r == -ECONNRESET ? 0 : r;
 }
 
