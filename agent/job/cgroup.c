@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "agent/job/cgroup.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -10,13 +11,16 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "proto/cleanup.h"
 
-#define ROOT      "/sys/fs/cgroup"
-#define FOLDER    ROOT "/postern"
-#define PERIOD_US 100000 /* over which processor time is counted: the kernel's own default */
+#define ROOT         "/sys/fs/cgroup"
+#define FOLDER       ROOT "/postern"
+#define REMOVE_TRIES 50
+#define REMOVE_NS    10000000
+#define PERIOD_US    100000 /* over which processor time is counted: the kernel's own default */
 
 static int put(const char *folder, const char *file, const char *text)
 {
@@ -71,9 +75,25 @@ static int set_limits(const char *folder, const struct cgroup_limits *limits)
 	return r;
 }
 
+/* Groups that outlived their job's process, since something of the program did, and are empty now.
+ */
+static void sweep(void)
+{
+	DIR *folder = opendir(FOLDER);
+	char path[320];
+
+	for (struct dirent *entry; folder && (entry = readdir(folder));)
+		if (strncmp(entry->d_name, "job-", 4) == 0) {
+			(void)snprintf(path, sizeof(path), FOLDER "/%s", entry->d_name);
+			(void)rmdir(path);
+		}
+	if (folder)
+		(void)closedir(folder);
+}
+
 static void path_of(uint64_t number, char *path, size_t size)
 {
-	(void)snprintf(path, size, FOLDER "/job-%" PRIu64, number);
+	(void)snprintf(path, size, FOLDER "/job-%" PRIu64 "-%d", number, getpid());
 }
 
 int cgroup_make(uint64_t number, const struct cgroup_limits *limits, int *ret_procs, int *ret_kill)
@@ -87,7 +107,8 @@ int cgroup_make(uint64_t number, const struct cgroup_limits *limits, int *ret_pr
 	path_of(number, path, sizeof(path));
 	if (mkdir(FOLDER, 0755) < 0 && errno != EEXIST)
 		return -errno;
-	if (mkdir(path, 0755) < 0 && errno != EEXIST)
+	sweep();
+	if (mkdir(path, 0755) < 0)
 		return -errno;
 	r = set_limits(path, limits);
 	if (r == 0) {
@@ -109,5 +130,7 @@ void cgroup_remove(uint64_t number)
 	char path[128];
 
 	path_of(number, path, sizeof(path));
-	(void)rmdir(path);
+	/* Who was killed a moment ago is still on the way out. */
+	for (int i = 0; i < REMOVE_TRIES && rmdir(path) < 0 && errno == EBUSY; i++)
+		(void)nanosleep(&(struct timespec){.tv_nsec = REMOVE_NS}, NULL);
 }

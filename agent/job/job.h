@@ -87,7 +87,8 @@ struct job_process {
 	struct loop_timer deadline;
 	uint64_t started_ns; /* CLOCK_MONOTONIC */
 	int master;          /* owned; the terminal; -EBADF: none */
-	int cgroup_kill;     /* owned; cgroup.kill of its own group; -EBADF: none */
+	bool has_cgroup;     /* the program has a control group of its own */
+	int cgroup_kill;     /* owned; cgroup.kill of that; -EBADF: none, or an old kernel */
 	Postern__V1__Disconnect on_disconnect;
 	struct port stdio, errors_port;
 	struct input input;

@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "agent/job/cgroup.h"
 #include "agent/job/job.h"
 #include "agent/methods/remote.h"
 #include "agent/sandbox/confine.h"
@@ -169,5 +170,8 @@ int main(int argc, char **argv)
 		r = loop_io_add(&job.loop, &job.broker_io, job.broker, EPOLLIN);
 	if (r == 0)
 		r = loop_run(&job.loop);
+	/* Where something is left in it, it stays. */
+	if (job.has_cgroup)
+		cgroup_remove(job.job.number);
 	return r < 0 ? 1 : r;
 }

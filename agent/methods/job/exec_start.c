@@ -216,6 +216,7 @@ int exec_start(struct call *call, const Postern__V1__ExecStartRequest *request,
 	}
 	job->on_disconnect = spec->on_disconnect;
 	job->output.spool.size = job->errors.spool.size = spec->spool_bytes;
+	job->has_cgroup = request->cgroup != NULL;
 	describe(job, spec);
 	r = job_watch(job, spec->deadline_ms);
 	if (r < 0)

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Programs in a real guest over a real vsock: denied as shipped, then allowed by one line."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from jobs import eventually
+from machine import ANSWERED, POSTERN, REFUSED
+
+POLICY = "allow host exec.*\n"
+
+
+@pytest.fixture(scope="module")
+def vm(host):
+    policy = os.path.join(host.dir, "exec.policy")
+    with open(policy, "w") as file:
+        file.write(POLICY)
+    return host.launch("guest", "--add", f"{policy}:/etc/postern/policy.d/60-exec.policy",
+                       "--add", f"{shutil.which('busybox')}:/bin/busybox", witness=False)
+
+
+@pytest.fixture
+def postern(vm):
+    def postern(*words, **kwargs):
+        kwargs.setdefault("input", b"")
+        return subprocess.run([POSTERN, *words], env=vm.host.env, capture_output=True, timeout=120, **kwargs)
+
+    return postern
+
+
+def test_the_shipped_policy_denies(host):
+    machine = host.launch("shipped", "--add", f"{shutil.which('busybox')}:/bin/busybox", witness=False)
+    for words in (("exec", "shipped", "--", "/bin/busybox", "true"), ("vsh", "shipped"), ("jobs", "list", "shipped")):
+        _, errors = host.run(*words, code=REFUSED)
+        assert "no rule" in errors, errors
+    host.run("stop", "shipped")
+    assert machine
+
+
+def test_streams_and_ends(postern):
+    done = postern("exec", "guest", "--", "busybox", "sh", "-c", "cat; echo err >&2; exit 3", input=b"in")
+    assert (done.stdout, done.stderr, done.returncode) == (b"in", b"err\n", 3)
+    assert postern("exec", "guest", "--", "busybox", "sh", "-c", "kill -9 $$").returncode == 137
+    assert postern("exec", "guest", "--", "no-such").returncode == ANSWERED
+
+
+def test_much_both_ways_at_once(postern):
+    data = os.urandom(4 << 20) * 4
+    done = postern("exec", "guest", "--", "busybox", "cat", input=data)
+    assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(data).digest()
+
+
+def test_a_shell_in_a_pipe_and_its_half_closes(postern):
+    assert postern("vsh", "guest", "--", "busybox", "sh", input=b"echo one\nexit 6\n").stdout == b"one\n"
+    done = postern("exec", "guest", "--", "busybox", "sh", "-c", "exec >&-; read x; exit $x", input=b"5\n")
+    assert done.stdout == b"" and done.returncode == 5
+
+
+def test_a_client_that_is_killed_takes_its_program_along(vm, postern):
+    running = subprocess.Popen([POSTERN, "exec", "guest", "--", "busybox", "sh", "-c",
+                                "echo $$; busybox sleep 1000"], env=vm.host.env, stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE)
+    pid = int(running.stdout.readline())
+    running.kill()
+    running.wait()
+
+    def is_gone():
+        return postern("exec", "guest", "--", "busybox", "test", "-d", f"/proc/{pid}").returncode == 1
+
+    assert eventually(is_gone, 20)
+    record, = [job for job in vm.host.json("jobs", "list", "guest")["jobs"] if job["pid"] == pid]
+    assert record["state"] == "SIGNALLED" and record["signal"] == signal.SIGKILL
+
+
+def test_a_control_group_with_limits(postern):
+    done = postern("exec", "guest", "--pids", "5", "--memory", "24M", "--cpu", "50", "--", "busybox", "sh", "-c",
+                   "cd /sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup); cat pids.max memory.max cpu.max")
+    assert done.stdout == b"5\n25165824\n50000 100000\n", done
+    done = postern("exec", "guest", "--pids", "5", "--", "busybox", "sh", "-c",
+                   "for i in 1 2 3 4 5 6 7 8; do busybox sleep 1 & done; wait")
+    assert b"can't fork" in done.stderr
+    # Who takes more memory than that is ended by the kernel.
+    done = postern("exec", "guest", "--memory", "8M", "--", "busybox", "sh", "-c",
+                   "x=$(busybox head -c 60000000 /dev/zero | busybox tr '\\0' x)")
+    assert done.returncode == 137, done
+
+
+def test_a_group_is_killed_whole(vm, postern):
+    """A process that left its process group and session is still in the control group."""
+    running = subprocess.Popen([POSTERN, "exec", "guest", "--pids", "50", "--", "busybox", "sh", "-c",
+                                "busybox setsid busybox sleep 1001 & echo ready; wait"], env=vm.host.env,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert running.stdout.readline() == b"ready\n"
+    running.kill()
+    running.wait()
+    assert eventually(lambda: b"sleep 1001" not in postern("exec", "guest", "--", "busybox", "ps").stdout, 20)
+
+
+def test_the_cgroup_is_removed(postern):
+    assert postern("exec", "guest", "--pids", "5", "--", "busybox", "true").returncode == 0
+    assert eventually(lambda: b"job-" not in postern("exec", "guest", "--", "busybox", "ls",
+                                                     "/sys/fs/cgroup/postern").stdout, 10)
+
+
+def test_detached_and_events(vm, postern):
+    with vm.client() as client:
+        client.call("notifications.subscribe", topics=["notify.exec.*"])
+        done = postern("exec", "guest", "-d", "--json", "--", "busybox", "sh", "-c", "echo out; exit 5")
+        job = json.loads(done.stdout)["job"]
+        assert client.notification("notify.exec.started")[1].job.job == job
+        assert client.notification("notify.exec.exited")[1].job.exit_code == 5
+    done = postern("jobs", "attach", "guest", str(job))
+    assert done.stdout == b"out\n" and done.returncode == 5
+
+
+def test_a_reader_that_stops_and_goes_on(vm):
+    running = subprocess.Popen([POSTERN, "exec", "guest", "--", "busybox", "dd", "if=/dev/zero", "bs=64k", "count=320"],
+                               env=vm.host.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL)
+    time.sleep(2)
+    assert running.poll() is None
+    with vm.client() as client:
+        assert client.call("system.ping", payload=b"x").payload == b"x"
+    assert len(running.stdout.read()) == 20 << 20 and running.wait(20) == 0
