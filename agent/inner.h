@@ -59,6 +59,7 @@ enum inner_kind {
 	INNER_NOTIFY,    /* arg: topic; fd: memfd with the packed notification for the watcher */
 	INNER_COUNT,     /* id: number of a channel; arg: bytes from the caller, aux: bytes to it */
 	INNER_CLOSED,    /* the same, and the channel is closed */
+	INNER_HERE,      /* arg: its pid; fd: its pidfd: of a process that somebody else started */
 	INNER_JOB,       /* struct job_facts: of its start, and once more of its end */
 	/* broker -> watcher */
 	INNER_WATCH,      /* struct watch_facts; fds: watch_fd, in order of the bits in arg */

@@ -30,10 +30,11 @@ struct child {
 	struct broker *broker;
 	struct list_node node; /* broker->children */
 	enum role role;
-	bool spare; /* nobody has used it yet */
-	pid_t pid;
-	int pidfd;  /* owned */
-	int socket; /* owned; our end of the pair */
+	bool spare;   /* nobody has used it yet */
+	pid_t pid;    /* 0: it was started for us, and has not told yet */
+	int pidfd;    /* owned; -EBADF: the same */
+	bool adopted; /* it is not our child: nobody tells how it ended */
+	int socket;   /* owned; our end of the pair */
 	struct loop_io pid_io;
 	struct loop_io socket_io;
 	uint64_t touching;  /* device that it said it touches, 0: none */

@@ -38,6 +38,21 @@ static const char *program_of(enum role role)
 	}
 }
 
+static void on_pidfd(struct loop_io *io, uint32_t events);
+
+/* Who somebody else started says who it is: we can end it from here on. */
+static void take_here(struct child *child, const struct inner_message *message, int *fd)
+{
+	if (!child->adopted || child->pidfd >= 0 || *fd < 0)
+		return;
+	child->pid = (pid_t)message->arg;
+	child->pidfd = take_fd(fd);
+	child->pid_io.fn = on_pidfd;
+	if (loop_io_add(&child->broker->loop, &child->pid_io, child->pidfd, EPOLLIN) < 0 ||
+		child->killed_ns != 0)
+		(void)pidfd_send_signal(child->pidfd, SIGKILL, NULL, 0);
+}
+
 /* Takes one message. 1; 0 when there is none, or none any more. */
 static int take_message(struct child *child)
 {
@@ -57,9 +72,15 @@ static int take_message(struct child *child)
 				role_name(child->role), child->pid, strerror(-r));
 			child_kill(child);
 		}
+		/* One that never told who it is has no other end than this. */
+		if (child->pidfd < 0)
+			child->on_exit(child);
 		return 0;
 	}
-	child->on_message(child, &message, body, fds, n_fds);
+	if (message.kind == INNER_HERE)
+		take_here(child, &message, &fds[0]);
+	else
+		child->on_message(child, &message, body, fds, n_fds);
 	inner_close_fds(fds);
 	return 1;
 }
@@ -76,9 +97,12 @@ static void on_pidfd(struct loop_io *io, uint32_t events)
 	siginfo_t info = {0};
 
 	(void)events;
-	if (waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
+	if (!child->adopted && (waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED | WNOHANG) < 0 ||
+				       info.si_pid == 0))
 		return;
-	if (info.si_code != CLD_EXITED && child->killed_ns == 0)
+	if (child->adopted)
+		log_debug("%s (pid %d) ended", role_name(child->role), child->pid);
+	else if (info.si_code != CLD_EXITED && child->killed_ns == 0)
 		log_warning("%s (pid %d) ended by signal %d", role_name(child->role), child->pid,
 			info.si_status);
 	else
@@ -111,14 +135,12 @@ static int spawn(struct broker *broker, enum role role, int socket, pid_t *ret_p
 	return r;
 }
 
-int child_start(struct broker *broker, enum role role, struct child **ret_child)
+static struct child *child_new(struct broker *broker, enum role role)
 {
-	AUTO_CLOSE int theirs = -EBADF;
 	struct child *child = calloc(1, sizeof(*child));
-	int pair[2], r;
 
 	if (!child)
-		return -ENOMEM;
+		return NULL;
 	*child = (struct child){.broker = broker,
 		.role = role,
 		.spare = true,
@@ -127,6 +149,40 @@ int child_start(struct broker *broker, enum role role, struct child **ret_child)
 		.method = METHOD_COUNT,
 		.on_exit = child_drop,
 		.on_message = child_unasked};
+	child->pid_io.fn = on_pidfd;
+	child->socket_io.fn = on_socket;
+	return child;
+}
+
+int child_adopt(struct broker *broker, enum role role, int socket, struct child **ret_child)
+{
+	struct child *child = child_new(broker, role);
+	int r;
+
+	if (!child) {
+		(void)fd_close(socket);
+		return -ENOMEM;
+	}
+	child->adopted = true;
+	child->socket = socket;
+	r = loop_io_add(&broker->loop, &child->socket_io, child->socket, EPOLLIN);
+	if (r < 0) {
+		child_free(child);
+		return r;
+	}
+	list_append(&broker->children, &child->node);
+	*ret_child = child;
+	return 0;
+}
+
+int child_start(struct broker *broker, enum role role, struct child **ret_child)
+{
+	AUTO_CLOSE int theirs = -EBADF;
+	struct child *child = child_new(broker, role);
+	int pair[2], r;
+
+	if (!child)
+		return -ENOMEM;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
 		free(child);
 		return -errno;
@@ -144,8 +200,6 @@ int child_start(struct broker *broker, enum role role, struct child **ret_child)
 		r = -errno;
 		goto fail;
 	}
-	child->pid_io.fn = on_pidfd;
-	child->socket_io.fn = on_socket;
 	r = loop_io_add(&broker->loop, &child->pid_io, child->pidfd, EPOLLIN);
 	if (r == 0)
 		r = loop_io_add(&broker->loop, &child->socket_io, child->socket, EPOLLIN);
@@ -181,7 +235,11 @@ void child_kill(struct child *child)
 	if (child->killed_ns != 0)
 		return;
 	child->killed_ns = monotonic_ns();
-	(void)pidfd_send_signal(child->pidfd, SIGKILL, NULL, 0);
+	/* One that has not told who it is ends with its connection, or when it tells. */
+	if (child->pidfd >= 0)
+		(void)pidfd_send_signal(child->pidfd, SIGKILL, NULL, 0);
+	else
+		(void)shutdown(child->socket, SHUT_WR);
 }
 
 void child_unasked(struct child *child, const struct inner_message *message, const void *body,

@@ -8,6 +8,10 @@
  * the caller sets. 0 or -errno. Blocks for one vfork() and exec. */
 int child_start(struct broker *broker, enum role role, struct child **ret_child);
 
+/* The same for a process that somebody else has started for us, at the other end of the socket
+ * (owned, also on failure). It tells who it is with INNER_HERE. 0 or -errno. */
+int child_adopt(struct broker *broker, enum role role, int socket, struct child **ret_child);
+
 /* Sends to the child without ever blocking; one that does not take it is killed. 0 or -errno. */
 int child_send(struct child *child, const struct inner_message *message, const void *body,
 	const int *fds, size_t n_fds);

@@ -4,16 +4,20 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "agent/broker/ask.h"
 #include "agent/broker/call.h"
 #include "agent/broker/channel.h"
 #include "agent/broker/child.h"
 #include "agent/broker/session.h"
+#include "agent/broker/unit_socket.h"
 #include "agent/broker/worker.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 #include "proto/log.h"
+
+#define JOB_SOCKET "/run/postern/job.sock"
 
 struct waiter {
 	struct list_node node;
@@ -43,6 +47,25 @@ static void job_free(struct job *job)
 	list_remove(&job->node);
 	job->broker->jobs_n--;
 	free(job);
+}
+
+/* A child of ours has our own limits. Where these keep programs from the rights of their user, as
+ * those of the shipped unit do, it is better not started. */
+static int start_here(struct broker *broker, int why_no_unit, struct child **ret_child)
+{
+	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 0)
+		return child_start(broker, ROLE_JOB, ret_child);
+	log_error("no program can be run for a caller: %s: %s (systemctl start postern-job.socket)",
+		JOB_SOCKET, strerror(-why_no_unit));
+	return why_no_unit;
+}
+
+int job_process_start(struct broker *broker, struct child **ret_child)
+{
+	int fd = -EBADF, r = unit_connect(JOB_SOCKET, &fd);
+
+	return r < 0 ? start_here(broker, r, ret_child)
+		     : child_adopt(broker, ROLE_JOB, fd, ret_child);
 }
 
 /* The oldest record makes room for a new job. */

@@ -21,6 +21,10 @@ struct job {
 	struct list waiters; /* struct waiter */
 };
 
+/* A process for a job: of a unit of its own where process 1 starts such, else a child of ours. 0 or
+ * -errno, with a line in the log. */
+int job_process_start(struct broker *broker, struct child **ret_child);
+
 /* A place for a job that the child is about to start. 0; -EUSERS when too many run; -ENOMEM. */
 int job_open(struct child *child, struct session *session, struct job **ret_job);
 

@@ -3,27 +3,15 @@
 
 #include <errno.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "agent/broker/child.h"
 #include "agent/broker/keeper.h"
+#include "agent/broker/unit_socket.h"
 #include "kmod-helpers/wire.h"
 #include "proto/cleanup.h"
 
 #define KMOD_SOCKET "/run/postern/kmod.sock"
-
-/* The unit's socket. The listener has a backlog, so this does not wait for the program. */
-static int connect_unit(int *ret_fd)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = KMOD_SOCKET};
-	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return -errno;
-	*ret_fd = take_fd(&fd);
-	return 0;
-}
 
 /* Only a worker whose method changes something loads modules; whoever else asks may only look. */
 static bool may_load(const struct child *worker)
@@ -43,7 +31,7 @@ void kmod_connect(struct child *worker)
 {
 	struct inner_message message = {.kind = INNER_KMOD};
 	AUTO_CLOSE int fd = -EBADF;
-	int r = connect_unit(&fd);
+	int r = unit_connect(KMOD_SOCKET, &fd);
 
 	if (r < 0)
 		r = keeper_connect(worker->broker, &fd);

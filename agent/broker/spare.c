@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "agent/broker/child.h"
+#include "agent/broker/job.h"
 #include "agent/broker/session.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
@@ -35,6 +36,12 @@ bool spare_is_ready(struct broker *broker, enum role role)
 	return find_ready(broker, role) != NULL;
 }
 
+static int start(struct broker *broker, enum role role, struct child **ret_child)
+{
+	return role == ROLE_JOB ? job_process_start(broker, ret_child)
+				: child_start(broker, role, ret_child);
+}
+
 int spare_take(struct broker *broker, enum role role, struct child **ret_child)
 {
 	struct child **ready = find_ready(broker, role);
@@ -43,7 +50,7 @@ int spare_take(struct broker *broker, enum role role, struct child **ret_child)
 	if (ready)
 		*ret_child = take_ptr(*ready);
 	else
-		r = child_start(broker, role, ret_child);
+		r = start(broker, role, ret_child);
 	if (r == 0)
 		(*ret_child)->spare = false;
 	spare_refill(broker);
@@ -93,9 +100,8 @@ static void on_refill(struct loop_timer *timer)
 		loop_timer_set(&broker->loop, timer, broker->refill_by);
 		return;
 	}
-	broker->refill_from =
-		now + (child_start(broker, role, empty) == 0 ? REFILL_MS : REFILL_FAIL_MS) *
-			      NSEC_PER_MSEC;
+	broker->refill_from = now + (start(broker, role, empty) == 0 ? REFILL_MS : REFILL_FAIL_MS) *
+					    NSEC_PER_MSEC;
 	broker->refill_by = 0;
 	spare_refill(broker);
 }

@@ -52,9 +52,8 @@ static int need(const char *path, int mode)
  */
 static int check_pieces(const struct service *service)
 {
-	static const char *const programs[] = {
-		"postern-session", "postern-watch", "postern-worker", "postern-job",
-		"postern-kmod"};
+	static const char *const programs[] = {"postern-session", "postern-watch", "postern-worker",
+		"postern-job", "postern-kmod"};
 	struct policy policy = {0};
 	struct config config;
 	char path[PATH_MAX], problem[512];

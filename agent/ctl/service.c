@@ -20,12 +20,15 @@ static const struct service systemd = {
 			{"posternd.service", SYSTEMD_DIR "posternd.service", 0644},
 			{"postern-kmod.socket", SYSTEMD_DIR "postern-kmod.socket", 0644},
 			{"postern-kmod@.service", SYSTEMD_DIR "postern-kmod@.service", 0644},
+			{"postern-job.socket", SYSTEMD_DIR "postern-job.socket", 0644},
+			{"postern-job@.service", SYSTEMD_DIR "postern-job@.service", 0644},
 			{"postern-share@.service", SYSTEMD_DIR "postern-share@.service", 0644},
 		},
 	.reload = {"systemctl", "daemon-reload"},
 	.enable = {"systemctl", "enable", "posternd.service"},
 	.start = {"systemctl", "restart", "posternd.service"},
-	.stop = {"systemctl", "stop", "posternd.service", "postern-kmod.socket"},
+	.stop = {"systemctl", "stop", "posternd.service", "postern-kmod.socket",
+		"postern-job.socket"},
 	.disable = {"systemctl", "disable", "posternd.service"},
 };
 

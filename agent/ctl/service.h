@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#define SERVICE_FILES 4
-#define SERVICE_WORDS 5
+#define SERVICE_FILES 6
+#define SERVICE_WORDS 6
 
 struct service_file {
 	const char *from; /* below the data folder; NULL: there are no more */

@@ -17,60 +17,65 @@
 #include "proto/cleanup.h"
 
 #define ROOT         "/sys/fs/cgroup"
-#define FOLDER       ROOT "/postern"
+#define UNIT         "postern-job@" /* of a unit of our own, all of which is ours */
+#define FOLDER_MAX   320
 #define REMOVE_TRIES 50
 #define REMOVE_NS    10000000
 #define PERIOD_US    100000 /* over which processor time is counted: the kernel's own default */
 
-static int put(const char *folder, const char *file, const char *text)
+/* The group below which the program's is, and whether one above it has to hand controllers down. */
+static char folder[FOLDER_MAX];
+static bool below_root;
+
+static int put(const char *group, const char *file, const char *text)
 {
 	AUTO_CLOSE int fd = -EBADF;
-	char path[256];
+	char path[FOLDER_MAX + 64];
 
-	(void)snprintf(path, sizeof(path), "%s/%s", folder, file);
+	(void)snprintf(path, sizeof(path), "%s/%s", group, file);
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
 		return -errno;
 	return 0;
 }
 
-/* A controller is there for a group once both groups above it hand it down. */
+/* A controller is there for a group once all groups above it hand it down. */
 static int enable(const char *controller)
 {
 	char text[32];
 	int r;
 
 	(void)snprintf(text, sizeof(text), "+%s", controller);
-	r = put(ROOT, "cgroup.subtree_control", text);
+	r = below_root ? put(ROOT, "cgroup.subtree_control", text) : 0;
 	if (r == 0)
-		r = put(FOLDER, "cgroup.subtree_control", text);
+		r = put(folder, "cgroup.subtree_control", text);
 	return r == -ENOENT || r == -EINVAL ? -EOPNOTSUPP : r;
 }
 
-static int limit(const char *folder, const char *controller, const char *file, const char *text)
+static int limit(const char *group, const char *controller, const char *file, const char *text)
 {
 	int r = enable(controller);
 
-	return r < 0 ? r : put(folder, file, text);
+	return r < 0 ? r : put(group, file, text);
 }
 
-static int set_limits(const char *folder, const struct cgroup_limits *limits)
+static int set_limits(const char *group, const struct cgroup_limits *limits)
 {
 	char text[64];
 	int r = 0;
 
 	if (limits->memory_max > 0) {
 		(void)snprintf(text, sizeof(text), "%" PRIu64, limits->memory_max);
-		r = limit(folder, "memory", "memory.max", text);
+		r = limit(group, "memory", "memory.max", text);
 	}
 	if (r == 0 && limits->pids_max > 0) {
 		(void)snprintf(text, sizeof(text), "%" PRIu32, limits->pids_max);
-		r = limit(folder, "pids", "pids.max", text);
+		r = limit(group, "pids", "pids.max", text);
 	}
 	if (r == 0 && limits->cpu_percent > 0) {
 		(void)snprintf(text, sizeof(text), "%" PRIu64 " %d",
 			(uint64_t)limits->cpu_percent * (PERIOD_US / 100), PERIOD_US);
-		r = limit(folder, "cpu", "cpu.max", text);
+		r = limit(group, "cpu", "cpu.max", text);
 	}
 	return r;
 }
@@ -79,35 +84,64 @@ static int set_limits(const char *folder, const struct cgroup_limits *limits)
  */
 static void sweep(void)
 {
-	DIR *folder = opendir(FOLDER);
-	char path[320];
+	DIR *dir = opendir(folder);
 
-	for (struct dirent *entry; folder && (entry = readdir(folder));)
-		if (strncmp(entry->d_name, "job-", 4) == 0) {
-			(void)snprintf(path, sizeof(path), FOLDER "/%s", entry->d_name);
-			(void)rmdir(path);
-		}
-	if (folder)
-		(void)closedir(folder);
+	for (struct dirent *entry; dir && (entry = readdir(dir));)
+		if (strncmp(entry->d_name, "job-", 4) == 0)
+			(void)unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR);
+	if (dir)
+		(void)closedir(dir);
 }
 
 static void path_of(uint64_t number, char *path, size_t size)
 {
-	(void)snprintf(path, size, FOLDER "/job-%" PRIu64 "-%d", number, getpid());
+	(void)snprintf(path, size, "%s/job-%" PRIu64 "-%d", folder, number, getpid());
+}
+
+/* In a unit of our own: its group. A group that hands controllers down holds no process itself, so
+ * we move into one below it (cgroups(7)). */
+static int enter_unit(const char *own)
+{
+	char path[FOLDER_MAX + 16];
+
+	(void)snprintf(folder, sizeof(folder), ROOT "%s", own);
+	(void)snprintf(path, sizeof(path), "%s/agent", folder);
+	if (mkdir(path, 0755) < 0)
+		return -errno;
+	return put(path, "cgroup.procs", "0");
+}
+
+/* Where groups are made: in our own unit, else in a folder beside those of others. */
+static int find_folder(void)
+{
+	AUTO_FILE FILE *file = fopen("/proc/self/cgroup", "re");
+	char line[256] = "";
+	const char *name;
+
+	while (file && fgets(line, sizeof(line), file) && strncmp(line, "0::", 3) != 0)
+		;
+	line[strcspn(line, "\n")] = '\0';
+	name = strrchr(line, '/');
+	if (name && strncmp(name + 1, UNIT, strlen(UNIT)) == 0)
+		return enter_unit(line + 3);
+	below_root = true;
+	(void)snprintf(folder, sizeof(folder), ROOT "/postern");
+	return mkdir(folder, 0755) < 0 && errno != EEXIST ? -errno : 0;
 }
 
 int cgroup_make(uint64_t number, const struct cgroup_limits *limits, int *ret_procs, int *ret_kill)
 {
-	char path[128], file[160];
+	char path[FOLDER_MAX + 64], file[FOLDER_MAX + 96];
 	struct statfs fs;
 	int r;
 
 	if (statfs(ROOT, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC)
 		return -EOPNOTSUPP;
-	path_of(number, path, sizeof(path));
-	if (mkdir(FOLDER, 0755) < 0 && errno != EEXIST)
-		return -errno;
+	r = find_folder();
+	if (r < 0)
+		return r;
 	sweep();
+	path_of(number, path, sizeof(path));
 	if (mkdir(path, 0755) < 0)
 		return -errno;
 	r = set_limits(path, limits);
@@ -127,7 +161,7 @@ int cgroup_make(uint64_t number, const struct cgroup_limits *limits, int *ret_pr
 
 void cgroup_remove(uint64_t number)
 {
-	char path[128];
+	char path[FOLDER_MAX + 64];
 
 	path_of(number, path, sizeof(path));
 	/* Who was killed a moment ago is still on the way out. */

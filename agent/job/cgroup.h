@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A control group of a program's own (cgroup v2), below /sys/fs/cgroup/postern. */
+/* A control group of a program's own (cgroup v2): below the unit's where postern-job has one, else
+ * below /sys/fs/cgroup/postern. One in a process. */
 #pragma once
 
 #include <stdint.h>

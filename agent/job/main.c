@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* postern-job: runs one program for a caller. Started by posternd only. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include "agent/job/cgroup.h"
@@ -145,13 +147,27 @@ static void on_broker(struct loop_io *io, uint32_t events)
 	loop_stop(&job.loop, r == 0 || r == -ECHILD ? 0 : 1);
 }
 
+/* In a unit of our own the broker does not know who we are. */
+static int tell_here(void)
+{
+	struct inner_message here = {.kind = INNER_HERE, .arg = (uint64_t)getpid()};
+	AUTO_CLOSE int pidfd = pidfd_open(getpid(), 0);
+
+	/* Systemd passes it without. */
+	if (pidfd < 0 || fcntl(INNER_FD, F_SETFD, FD_CLOEXEC) < 0)
+		return -errno;
+	return inner_send(INNER_FD, &here, NULL, &pidfd, 1);
+}
+
 int main(int argc, char **argv)
 {
+	bool unit = argc == 2 && strcmp(argv[1], "unit") == 0;
 	struct confinement confinement;
 	int r;
 
 	log_open("postern-job", LOG_LEVEL_INFO);
-	if (confine_from_args(argc, argv, &confinement) < 0)
+	if (unit ? confine_unit_job() < 0 || tell_here() < 0
+		 : confine_from_args(argc, argv, &confinement) < 0)
 		return 1;
 	/* A process 1 that brings the guest down signals everybody: programs get theirs. */
 	(void)signal(SIGTERM, SIG_IGN);

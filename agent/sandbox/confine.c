@@ -204,6 +204,19 @@ fail:
 	return r;
 }
 
+int confine_unit_job(void)
+{
+	struct confinement c = {.role = ROLE_JOB};
+	int r;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)umask(0022);
+	r = geteuid() == 0 ? confine(&c) : -EPERM;
+	if (r < 0)
+		log_error("postern-job: %s", strerror(-r));
+	return r;
+}
+
 bool confine_has(uint64_t caps)
 {
 	uint64_t permitted = 0;

@@ -36,6 +36,10 @@ struct confinement {
  */
 int confine_from_args(int argc, char **argv, struct confinement *ret);
 
+/* postern-job in a unit of its own: as confine_from_args() leaves one that the broker started. 0,
+ * or -errno with a line in the log. */
+int confine_unit_job(void);
+
 /* True when this process is permitted all of these capabilities. */
 bool confine_has(uint64_t caps);
 

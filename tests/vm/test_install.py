@@ -14,7 +14,8 @@ KERNEL = ("boot", "lib/modules")
 
 AGENT = {"PREFIX/sbin": ["postern-init", "posternd"],
          "PREFIX/libexec/postern": ["postern-ctl", "postern-job", "postern-kmod", "postern-session", "postern-watch", "postern-worker"],
-         "PREFIX/share/postern": ["postern-kmod.socket", "postern-kmod@.service", "postern-share@.service", "posternd.initd",
+         "PREFIX/share/postern": ["postern-job.socket", "postern-job@.service", "postern-kmod.socket",
+                             "postern-kmod@.service", "postern-share@.service", "posternd.initd",
                                   "posternd.service"],
          "PREFIX/share/man/man7": ["postern-protocol.7"],
          "PREFIX/share/man/man8": ["postern-init.8", "postern-kmod.8", "posternd.8"],

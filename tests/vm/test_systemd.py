@@ -71,6 +71,8 @@ def test_install_says_what_it_does_and_starts_the_agent(vm):
         f"installed {UNITS}/posternd.service",
         f"installed {UNITS}/postern-kmod.socket",
         f"installed {UNITS}/postern-kmod@.service",
+        f"installed {UNITS}/postern-job.socket",
+        f"installed {UNITS}/postern-job@.service",
         f"installed {UNITS}/postern-share@.service",
         "systemctl daemon-reload",
         "systemctl enable posternd.service",
@@ -83,7 +85,7 @@ def test_install_says_what_it_does_and_starts_the_agent(vm):
 def test_install_again_changes_no_file(vm):
     before = placed(vm)
     printed = vm.shell("posternd install")
-    assert printed.count("unchanged ") == 4 and "installed " not in printed
+    assert printed.count("unchanged ") == 6 and "installed " not in printed
     assert placed(vm) == before
     with vm.client(timeout=60) as client:
         assert client.call("system.info").init == "systemd"
@@ -252,7 +254,8 @@ def test_modules_through_the_socket_unit(client):
 
 
 def test_the_units_have_no_fault(vm):
-    assert vm.shell("systemd-analyze verify --man=no posternd.service postern-kmod.socket postern-kmod@1.service postern-share@mnt-x.service "
+    assert vm.shell("systemd-analyze verify --man=no posternd.service postern-kmod.socket postern-kmod@1.service "
+                    "postern-job.socket postern-job@1.service postern-share@mnt-x.service "
                     "| grep postern", status=1) == ""
 
 
@@ -277,6 +280,57 @@ def test_a_stop_with_callers_is_quick(vm):
             with_callers = stop_and_start(vm)
     else:
         pytest.fail(f"{with_callers} ms with callers, {without} without")
+
+
+@pytest.fixture(scope="module")
+def may_exec(vm):
+    vm.shell("echo 'allow host exec.*' >/etc/postern/policy.d/60-exec.policy; systemctl restart posternd.service")
+    vm.host.until(lambda: vm.host.info("systemd")["state"] == "ready", 60)
+
+
+def test_programs_have_nothing_of_the_sandbox(vm, may_exec):
+    run = ["exec", "systemd", "--"]
+    out, _ = vm.host.run(*run, "cat", "/proc/self/status")
+    status = dict(line.split(":", 1) for line in out.splitlines())
+    assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == int(
+        vm.shell("grep CapBnd /proc/1/status").split()[1], 16)
+    assert status["NoNewPrivs"].strip() == status["Seccomp"].strip() == "0"
+    for name in ("mnt", "pid", "net", "user", "cgroup"):
+        assert vm.host.run(*run, "readlink", f"/proc/self/ns/{name}")[0] == vm.shell(f"readlink /proc/1/ns/{name}")
+    assert vm.host.run(*run, "cat", "/proc/self/oom_score_adj")[0] == "0\n"
+    assert "postern-job@" in vm.host.run(*run, "cat", "/proc/self/cgroup")[0]
+    # What it mounts is mounted for all.
+    vm.host.run(*run, "mount", "-t", "tmpfs", "none", "/mnt")
+    assert vm.shell("umount /mnt; echo $?") == "0\n"
+    vm.host.run(*run, "su", "nobody", "-s", "/bin/sh", "-c", "exit 42", code=42)
+
+
+def test_limits_of_a_program_in_its_unit(vm, may_exec):
+    out, _ = vm.host.run("exec", "systemd", "--pids", "20", "--memory", "32M", "--", "sh", "-c",
+                         "cd /sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup); cat pids.max memory.max")
+    assert out == "20\n33554432\n"
+
+
+def test_what_a_program_leaves_behind_goes_on(vm, may_exec):
+    out, _ = vm.host.run("exec", "systemd", "--", "sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $!")
+    pid = int(out)
+    assert vm.shell(f"sleep 1; kill -0 {pid}; echo $?; kill {pid}") == "0\n"
+
+
+def test_no_unit_stays(vm, may_exec):
+    vm.host.until(lambda: vm.shell("systemctl list-units --no-legend --state=failed 'postern*'; "
+                                   "systemctl list-units --no-legend 'postern-job@*' | wc -l").strip() in ("0", "1"), 30)
+
+
+def test_without_the_socket_no_program_runs(vm, may_exec):
+    vm.shell("systemctl stop postern-job.socket 'postern-job@*'")
+    try:
+        _, errors = vm.host.run("exec", "systemd", "--", "true", code=ANSWERED)
+        assert "RESOURCE_EXHAUSTED" in errors or "no process could be started" in errors
+        assert "systemctl start postern-job.socket" in vm.shell("journalctl -u posternd -n 5")
+    finally:
+        vm.shell("systemctl start postern-job.socket")
+    vm.host.run("exec", "systemd", "--", "true")
 
 
 @pytest.mark.parametrize("state,breaks,mends", [
