@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/broker/call_run.h"
 #include "agent/broker/channel.h"
 #include "agent/broker/child.h"
 #include "agent/broker/job.h"
@@ -22,9 +23,6 @@
 #define READER_MS 10   /* for a busy reader to come free, before another is started */
 
 static void on_timer(struct loop_timer *timer);
-static void on_worker_exit(struct child *child);
-static void on_worker_message(struct child *child, const struct inner_message *message,
-	const void *body, int fds[INNER_FDS_MAX], size_t n_fds);
 
 static void call_free(struct call *call)
 {
@@ -60,113 +58,11 @@ static void call_fail(struct call *call, uint32_t why)
 	call_free(call);
 }
 
-static enum where where_of(const struct call *call)
-{
-	return method_rows[call->method].where;
-}
-
-static enum role role_of(const struct call *call)
-{
-	if (where_of(call) == NEW_JOB)
-		return ROLE_JOB;
-	return where_of(call) == WORKER && !call->settling ? ROLE_WORKER : ROLE_READER;
-}
-
-/* A spare process, or that of its job. 0 or -errno. */
-static int find_child(struct call *call)
-{
-	struct job *job;
-	int r;
-
-	if (where_of(call) == JOB) {
-		job = job_find(call->broker, &call->identity, call->job);
-		call->child = job ? job->child : NULL;
-		return call->child ? 0 : -ESRCH;
-	}
-	r = spare_take(call->broker, role_of(call), &call->child);
-	if (r < 0)
-		return r;
-	call->child->owner = call;
-	call->child->method = call->method;
-	call->child->on_exit = on_worker_exit;
-	call->child->on_message = on_worker_message;
-	return 0;
-}
-
-/* What the row needs besides the request: grants, and the place of a new job. 0 or -errno. */
-static int add_facts(struct call *call, struct worker_facts *facts)
-{
-	struct job *job = call->child->job;
-	int r = 0;
-
-	if (where_of(call) == NEW_JOB)
-		r = call->session ? job_open(call->child, call->session, &job) : -ESHUTDOWN;
-	if (r == 0 && job)
-		facts->job = job->facts.number;
-	for (unsigned int i = 0;
-		r == 0 && i < GRANTS_MAX && method_rows[call->method].flags & GRANTS; i++)
-		r = channel_grant(call->child, &call->identity, call->method, facts->job, i,
-			&facts->grants[i]);
-	return r;
-}
-
-/* The process gets nothing to do: a fresh one ends, one that has a job goes on. */
-static void give_back(struct call *call)
-{
-	struct child *child = take_ptr(call->child);
-
-	channel_keep(child, 0);
-	if (where_of(call) == JOB)
-		return;
-	child->owner = NULL;
-	job_settle(child);
-	child_kill(child);
-}
-
-/* Gives the call to a process. 0 or -errno. */
-static int run(struct call *call)
-{
-	struct broker *broker = call->broker;
-	struct worker_facts facts = broker->worker_facts;
-	struct inner_message message = {
-		.kind = call->settling ? INNER_SETTLE : INNER_RUN,
-		.method = (uint16_t)call->method,
-		.id = call->answer_id,
-		.deadline = call->deadline,
-		.arg = call->max_frame,
-		.aux = call->settling ? call->why : call->number,
-		.body_len = sizeof(facts),
-	};
-	int fds[] = {call->reply, call->verdicts_fd, broker->sources.quarantine_ro, call->body};
-	size_t n_fds = call->body < 0 ? 3 : 4;
-	int r = find_child(call);
-
-	call->waiting = false;
-	if (r < 0)
-		return r;
-	r = add_facts(call, &facts);
-	if (r < 0) {
-		give_back(call);
-		return r;
-	}
-	r = child_send(call->child, &message, &facts, fds, n_fds);
-	explicit_bzero(&facts, sizeof(facts));
-	if (r < 0)
-		child_kill(call->child);
-	if (!method_rows[call->method].settles || call->settling) {
-		/* Now only the worker holds the pipe: its end is seen by the session. */
-		call->body = fd_close(call->body);
-		call->reply = fd_close(call->reply);
-	}
-	loop_timer_set(&broker->loop, &call->timer, call->deadline);
-	return 0;
-}
-
 /* True when the call should wait: a reader that answers is free long before a new one has started,
  * and the caller's next request may come before the last one's reader has said that it is done. */
 static bool should_wait(const struct call *call)
 {
-	if (role_of(call) != ROLE_READER || spare_is_ready(call->broker, ROLE_READER))
+	if (call_role(call) != ROLE_READER || spare_is_ready(call->broker, ROLE_READER))
 		return false;
 	LIST_EACH(&call->broker->calls, node)
 	{
@@ -184,7 +80,7 @@ static int run_or_wait(struct call *call)
 	uint64_t patience = monotonic_ns() + READER_MS * NSEC_PER_MSEC;
 
 	if (!should_wait(call))
-		return run(call);
+		return call_run(call);
 	call->waiting = true;
 	loop_timer_set(&call->broker->loop, &call->timer,
 		patience < call->deadline ? patience : call->deadline);
@@ -200,7 +96,7 @@ static void run_waiting(struct broker *broker)
 
 		if (!call->waiting)
 			continue;
-		if (run(call) < 0)
+		if (call_run(call) < 0)
 			call_fail(call, ENDED_NO_WORKER);
 		return;
 	}
@@ -289,7 +185,7 @@ static void settle_or_fail(struct call *call)
 	}
 	call->settling = true;
 	call->deadline = monotonic_ns() + SETTLE_MS * NSEC_PER_MSEC;
-	if (run(call) < 0)
+	if (call_run(call) < 0)
 		call_fail(call, call->why);
 }
 
@@ -307,11 +203,11 @@ static void on_timer(struct loop_timer *timer)
 	struct call *call = container_of(timer, struct call, timer);
 
 	if (call->waiting) {
-		if (run(call) < 0)
+		if (call_run(call) < 0)
 			call_fail(call, ENDED_NO_WORKER);
 		return;
 	}
-	if (where_of(call) == JOB) {
+	if (method_rows[call->method].where == JOB) {
 		/* The process is the program's, which is not to suffer for it. */
 		call_fail(call, ENDED_DEADLINE);
 		return;
@@ -329,7 +225,7 @@ static void on_timer(struct loop_timer *timer)
 	settle_or_fail(call);
 }
 
-static void on_worker_exit(struct child *child)
+void call_worker_exit(struct child *child)
 {
 	struct call *call = child->owner;
 	bool answered = call->answered;
@@ -347,8 +243,8 @@ static void on_worker_exit(struct child *child)
 	settle_or_fail(call);
 }
 
-static void on_worker_message(struct child *child, const struct inner_message *message,
-	const void *body, int fds[INNER_FDS_MAX], size_t n_fds)
+void call_worker_message(struct child *child, const struct inner_message *message, const void *body,
+	int fds[INNER_FDS_MAX], size_t n_fds)
 {
 	struct call *call = child->owner;
 
@@ -416,7 +312,7 @@ void call_cancel(struct session *session, uint64_t id)
 		if (call->waiting)
 			call_fail(call, ENDED_CANCELLED);
 		else if (call->child && !call->answered && !call->settling && call->why == 0 &&
-			 where_of(call) != JOB)
+			 method_rows[call->method].where != JOB)
 			kill_for(call, ENDED_CANCELLED);
 	}
 }
@@ -433,7 +329,7 @@ void call_end_all_of(struct session *session)
 		if (call->waiting)
 			call_free(call);
 		else if (!(method_rows[call->method].flags & MUTATING) && call->why == 0 &&
-			 call->child && where_of(call) != JOB)
+			 call->child && method_rows[call->method].where != JOB)
 			kill_for(call, ENDED_CANCELLED);
 	}
 }
