@@ -127,7 +127,7 @@ $(B)/obj/gen/%.o: $(B)/gen/%.c $(B)/flags | $(GENERATED)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/libproto.a: $(call objects,$(call sources,proto))
+$(B)/libproto.a: $(call objects,$(call sources,proto proto/copy))
 $(B)/libmessages.a: $(messages)
 $(B)/libclient.a: $(call objects,$(call sources,proto/client)) $(services)
 $(B)/%.a:
@@ -154,7 +154,8 @@ postern-watch_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/wat
 	agent/methods/mount_entry.c agent/methods/sample.c)
 postern-watch_LIBS = $(call pkg,mount) $(call agent_static,libnl-3.0 libprotobuf-c)
 postern-worker_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/worker agent/methods/worker) \
-	agent/methods/call.c agent/methods/mount_entry.c agent/methods/remote.c agent/notify.c \
+	agent/methods/call.c agent/methods/grant_message.c agent/methods/mount_entry.c agent/methods/remote.c \
+	agent/notify.c \
 	kmod-helpers/types.c)
 postern-worker_LIBS = $(call pkg,mount) $(call agent_static,libnl-3.0 libprotobuf-c) -ldl
 
@@ -166,7 +167,8 @@ postern-ctl_ARCHIVES := $(B)/libclient.a
 postern-ctl_LIBS = $(call pkg,libprotobuf-c jansson)
 
 postern-job_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/job agent/methods/job) \
-	agent/methods/call.c agent/methods/job_message.c agent/methods/remote.c agent/notify.c)
+	agent/methods/call.c agent/methods/grant_message.c agent/methods/job_message.c agent/methods/remote.c \
+	agent/notify.c)
 postern-job_LIBS = $(call agent_static,libprotobuf-c)
 
 AGENT := posternd postern-session postern-watch postern-worker postern-job postern-kmod postern-init postern-ctl

@@ -67,6 +67,7 @@ enum profile {
 	PROFILE_MODULES,
 	PROFILE_SOCKETS,
 	PROFILE_JOB,
+	PROFILE_FILES,
 };
 
 enum method {

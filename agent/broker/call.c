@@ -252,8 +252,14 @@ void call_worker_message(struct child *child, const struct inner_message *messag
 	case INNER_DONE:
 		call->answered = true;
 		loop_timer_del(&call->timer);
-		if (child->role == ROLE_WORKER)
+		if (child->role == ROLE_WORKER && message->arg == 0)
 			break; /* its exit ends the call */
+		if (child->role == ROLE_WORKER) {
+			channel_keep(child, message->arg);
+			channel_release(child);
+			call_free(call);
+			break;
+		}
 		if (child->role == ROLE_JOB) {
 			channel_keep(child, message->arg);
 			job_settle(child);

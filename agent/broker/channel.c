@@ -7,6 +7,7 @@
 #include <sys/random.h>
 
 #include "agent/broker/child.h"
+#include "agent/broker/worker.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 #include "proto/log.h"
@@ -172,7 +173,9 @@ int channel_kill(struct broker *broker, const struct identity *identity, uint64_
 
 	if (!channel || !identity_equal(&channel->identity, identity))
 		return -ENOENT;
-	if (channel->open)
+	if (channel->open && channel->child->role == ROLE_WORKER)
+		child_kill(channel->child); /* it has no other channel, and may wait for this one */
+	else if (channel->open)
 		(void)child_send(channel->child, &message, NULL, NULL, 0);
 	else
 		on_unused(&channel->timer);
@@ -200,6 +203,26 @@ size_t channel_list(const struct broker *broker, const struct identity *identity
 			.open = channel->open};
 	}
 	return n;
+}
+
+static void on_exit_(struct child *child)
+{
+	channel_drop_all(child);
+	child_free(child);
+}
+
+static void on_message(struct child *child, const struct inner_message *message, const void *body,
+	int fds[INNER_FDS_MAX], size_t n_fds)
+{
+	if (!worker_serve(child, message, body, fds, n_fds))
+		child_kill(child);
+}
+
+void channel_release(struct child *child)
+{
+	child->owner = NULL;
+	child->on_exit = on_exit_;
+	child->on_message = on_message;
 }
 
 size_t channel_open_of(const struct child *child)

@@ -52,5 +52,8 @@ int channel_kill(struct broker *broker, const struct identity *identity, uint64_
 size_t channel_list(const struct broker *broker, const struct identity *identity,
 	struct channel_facts facts[CHANNELS_MAX]);
 
+/* The child's answer is written: it serves its channels from here on, and ends by itself. */
+void channel_release(struct child *child);
+
 /* How many of the child's are open. */
 size_t channel_open_of(const struct child *child);

@@ -3,6 +3,7 @@
  * posternd only. */
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "agent/methods/remote.h"
@@ -109,6 +110,24 @@ static int do_chore(const struct inner_message *message, int *fd, uint64_t *ret_
 	return r;
 }
 
+/* The answer with its token is on its way: the caller opens the channel, or nobody does. */
+static void serve_channel(void)
+{
+	struct inner_message message, closed = {.kind = INNER_CLOSED, .id = worker.channel.number};
+	int fds[INNER_FDS_MAX], r;
+	size_t n_fds;
+
+	r = inner_receive(worker.broker, &message, NULL, 0, fds, &n_fds);
+	if (r <= 0)
+		return;
+	if (message.kind == INNER_CHANNEL && n_fds == 1) {
+		if (send(fds[0], "\1", 1, MSG_NOSIGNAL) == 1)
+			worker.channel.serve(&worker.channel, fds[0], &closed.arg, &closed.aux);
+		(void)inner_send(worker.broker, &closed, NULL, NULL, 0);
+	}
+	inner_close_fds(fds);
+}
+
 /* One message of the broker. 1: go on; 0: the end; -errno. */
 static int serve(void)
 {
@@ -131,11 +150,16 @@ static int serve(void)
 	else
 		r = -EBADMSG;
 	inner_close_fds(fds);
-	arena_done(&worker.arena);
+	if (worker.channel.number != 0)
+		done.arg = 1;
+	else
+		arena_done(&worker.arena);
 	/* EPIPE: the caller is gone; the work is done all the same. */
 	if (r < 0 && r != -EPIPE)
 		return r;
 	r = inner_send(worker.broker, &done, NULL, NULL, 0);
+	if (r == 0 && worker.channel.number != 0)
+		serve_channel();
 	return r < 0 ? r : worker.confinement.role == ROLE_READER;
 }
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "agent/methods/grant_message.h"
 #include "agent/notify.h"
 #include "proto/cleanup.h"
 
@@ -95,6 +96,19 @@ int worker_kmod(struct call *call, int *ret_fd)
 		r = message.kind == INNER_KMOD && message.arg != 0 ? -(int)message.arg : -EBADMSG;
 	inner_close_fds(fds);
 	return r < 0 ? r : 0;
+}
+
+Postern__V1__Channel *worker_grant(struct call *call,
+	void (*serve)(struct worker_channel *channel, int socket, uint64_t *from, uint64_t *to),
+	void *state)
+{
+	struct worker *worker = call->program;
+	const struct grant *grant = &worker->facts.grants[0];
+
+	if (grant->number == 0 || worker->channel.number != 0)
+		return NULL;
+	worker->channel = (struct worker_channel){grant->number, serve, state};
+	return grant_message(call, grant);
 }
 
 void worker_notify(struct call *call, enum topic topic, const ProtobufCMessage *message)

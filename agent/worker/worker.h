@@ -10,6 +10,15 @@
 #include "agent/inner.h"
 #include "agent/methods/call.h"
 #include "agent/sandbox/confine.h"
+#include "channels.pb-c.h"
+
+/* What a handler leaves to be done with a channel, once its answer is written. */
+struct worker_channel {
+	uint64_t number; /* 0: there is none */
+	/* The caller has opened it: socket is borrowed, counts of bytes go to *from and *to. */
+	void (*serve)(struct worker_channel *channel, int socket, uint64_t *from, uint64_t *to);
+	void *state; /* of the handler; its memory lives until the end */
+};
 
 struct worker {
 	struct confinement confinement;
@@ -21,6 +30,7 @@ struct worker {
 	struct verdicts verdicts;
 	struct worker_facts facts;
 	struct arena arena;
+	struct worker_channel channel;
 	struct buffer out; /* the frame that is being answered; its memory is kept */
 };
 
@@ -60,6 +70,12 @@ bool worker_is_quarantined(struct call *call, dev_t device, enum touch how);
 
 /* A connection to postern-kmod (owned by the caller). 0 or -errno. */
 int worker_kmod(struct call *call, int *ret_fd);
+
+/* Grants a channel to the caller: it goes into the answer. NULL: there is none left, or no memory.
+ */
+Postern__V1__Channel *worker_grant(struct call *call,
+	void (*serve)(struct worker_channel *channel, int socket, uint64_t *from, uint64_t *to),
+	void *state);
 
 /* Has the watcher send a notification. */
 void worker_notify(struct call *call, enum topic topic, const ProtobufCMessage *message);

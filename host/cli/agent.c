@@ -25,11 +25,16 @@ static char *next_text(void)
 
 int agent_connect(struct cli *cli, struct postern_client **ret_client)
 {
+	return agent_connect_to(cli, cli->words[0], ret_client);
+}
+
+int agent_connect_to(struct cli *cli, const char *vm, struct postern_client **ret_client)
+{
 	static const struct postern_options options = {.name = "postern " POSTERN_VERSION};
 	struct postern_error error = {0};
 	AUTO_FREE char *address = NULL;
 
-	if (postern_vm_address(cli->words[0], &address, &error) < 0 ||
+	if (postern_vm_address(vm, &address, &error) < 0 ||
 		postern_client_open(address, &options, ret_client, &error) < 0)
 		return cli_fail(cli, &error);
 	return POSTERN_DONE;

@@ -8,6 +8,9 @@
  * *ret_client, or the exit code after saying why. */
 int agent_connect(struct cli *cli, struct postern_client **ret_client);
 
+/* The same for a name or address that stands elsewhere. */
+int agent_connect_to(struct cli *cli, const char *vm, struct postern_client **ret_client);
+
 /* One call to that agent. params is taken over (NULL: none). 0 with *ret_answer, which the caller
  * owns, or the exit code after saying why. timeout_ms 0: the method's own. */
 int agent_call(struct cli *cli, const char *method, json_t *params, uint32_t timeout_ms,

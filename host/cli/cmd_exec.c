@@ -77,10 +77,10 @@ static int run(struct cli *cli)
 	}
 	for (int i = 1; i < cli->n_words; i++)
 		(void)json_array_append_new(argv, job_bytes(cli->words[i]));
-	params = json_pack("{s:o, s:o, s:s, s:s, s:s, s:s, s:I}", "argv", argv, "env", make_env(cli),
-		"input", how.detach ? "NOWHERE" : "CHANNEL", "output", stream, "errors", stream,
-		"on_disconnect", how.detach ? "KEEP" : "DISCONNECT_UNSPECIFIED", "deadline_ms",
-		(json_int_t)timeout_ms);
+	params = json_pack("{s:o, s:o, s:s, s:s, s:s, s:s, s:I}", "argv", argv, "env",
+		make_env(cli), "input", how.detach ? "NOWHERE" : "CHANNEL", "output", stream,
+		"errors", stream, "on_disconnect", how.detach ? "KEEP" : "DISCONNECT_UNSPECIFIED",
+		"deadline_ms", (json_int_t)timeout_ms);
 	add_text(cli, params, "cwd");
 	add_text(cli, params, "user");
 	add_text(cli, params, "group");
@@ -97,9 +97,11 @@ const struct command cmd_exec = {
 	.name = "exec",
 	.arguments = "VM -- PROGRAM [ARGUMENT...]",
 	.summary = "Run a program in a guest, with our input and output",
-	.details = "No shell is between. Its exit code is ours; of one that a signal ended, 128 and the\n"
-		   "signal's number. Interrupts go to it; the third ends this command, and with it\n"
-		   "the program. With --json its record is the last line of standard error.",
+	.details =
+		"No shell is between. Its exit code is ours; of one that a signal ended, 128 and "
+		"the\n"
+		"signal's number. Interrupts go to it; the third ends this command, and with it\n"
+		"the program. With --json its record is the last line of standard error.",
 	.least = 2,
 	.most = -1,
 	.options = options,

@@ -107,9 +107,9 @@ static int is_terminal(struct cli *cli, json_int_t number, bool *ret)
 
 	if (r != POSTERN_DONE)
 		return r;
-	json_array_foreach(json_object_get(answer, "jobs"), i, job)
-		if (json_field_int(job, "job", 0) == number)
-			*ret = json_is_true(json_object_get(job, "terminal"));
+	json_array_foreach(json_object_get(answer, "jobs"), i,
+		job) if (json_field_int(job, "job", 0) == number) *ret =
+		json_is_true(json_object_get(job, "terminal"));
 	json_decref(answer);
 	return POSTERN_DONE;
 }
@@ -242,7 +242,8 @@ const struct command cmd_jobs_wait = {
 	.name = "jobs wait",
 	.arguments = "VM JOB",
 	.summary = "Wait for the end of a job, and have its exit code",
-	.details = "Of one that a signal ended, 128 and the signal's number. With --json its record.",
+	.details =
+		"Of one that a signal ended, 128 and the signal's number. With --json its record.",
 	.least = 2,
 	.most = 2,
 	.options = wait_options,

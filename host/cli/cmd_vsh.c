@@ -28,8 +28,9 @@ const struct command cmd_vsh = {
 	.name = "vsh",
 	.arguments = "VM [-- PROGRAM [ARGUMENT...]]",
 	.summary = "A shell in a guest, or a program at its terminal",
-	.details = "~. at the beginning of a line leaves, ~? tells what else there is. In a pipe the\n"
-		   "shell has no terminal, and reads its commands from there. Its exit code is ours.",
+	.details =
+		"~. at the beginning of a line leaves, ~? tells what else there is. In a pipe the\n"
+		"shell has no terminal, and reads its commands from there. Its exit code is ours.",
 	.least = 1,
 	.most = -1,
 	.options = options,

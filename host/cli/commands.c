@@ -5,7 +5,7 @@
 extern const struct command cmd_launch, cmd_list, cmd_stop, cmd_forget, cmd_balloon,
 	cmd_balloon_stats, cmd_shares_add, cmd_shares_remove, cmd_shares_list, cmd_info, cmd_ping,
 	cmd_methods, cmd_mounts_list, cmd_mounts_mount, cmd_mounts_unmount, cmd_load,
-	cmd_modules_list, cmd_modules_info, cmd_modules_load, cmd_modules_unload, cmd_ports,
+	cmd_modules_list, cmd_modules_info, cmd_modules_load, cmd_modules_unload, cmd_ports, cmd_cp,
 	cmd_exec, cmd_vsh, cmd_jobs_list, cmd_jobs_attach, cmd_jobs_signal, cmd_jobs_wait,
 	cmd_jobs_forget, cmd_socat, cmd_socat_listen, cmd_serial, cmd_attach, cmd_events, cmd_call;
 
@@ -28,6 +28,7 @@ const struct command *const commands[] = {
 	&cmd_modules_info,
 	&cmd_modules_load,
 	&cmd_modules_unload,
+	&cmd_cp,
 	&cmd_exec,
 	&cmd_vsh,
 	&cmd_jobs_list,

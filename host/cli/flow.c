@@ -13,7 +13,7 @@ static size_t most_of(int fd)
 	struct stat st;
 
 	return fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISSOCK(st.st_mode)) ? FLOW_SIZE
-										     : PIPE_BUF;
+										    : PIPE_BUF;
 }
 
 void flow_init(struct flow *flow, int from, int to)

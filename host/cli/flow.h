@@ -10,11 +10,11 @@
 #define FLOW_SIZE (64 << 10)
 
 struct flow {
-	int from, to;   /* borrowed */
-	size_t at, end; /* in bytes */
-	size_t most;    /* that a write takes at once without waiting */
-	bool ended;     /* nothing more comes */
-	uint64_t count; /* bytes written */
+	int from, to;                 /* borrowed */
+	size_t at, end;               /* in bytes */
+	size_t most;                  /* that a write takes at once without waiting */
+	bool ended;                   /* nothing more comes */
+	uint64_t count;               /* bytes written */
 	uint8_t bytes[FLOW_SIZE + 1]; /* one for a tilde that was held back */
 };
 

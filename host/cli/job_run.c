@@ -14,23 +14,23 @@
 #include "host/cli/agent.h"
 #include "host/cli/escape.h"
 #include "host/cli/flow.h"
+#include "host/cli/grant.h"
 #include "host/cli/show.h"
 #include "host/cli/terminal.h"
 #include "host/common/fail.h"
 #include "host/common/json_line.h"
 #include "proto/cleanup.h"
 #include "proto/client/base64.h"
-#include "proto/client/channel.h"
 #include "proto/client/json.h"
 #include "proto/client/json_call.h"
 #include "proto/write.h"
 
-#define WAIT_MS      86400000u /* exec.wait's longest; it is asked again then */
-#define SIGNAL_BASE  128       /* as shells tell a signal by an exit code */
-#define ESCAPED      255       /* the user has left by ~. */
-#define INTERRUPTS   3         /* so many: we leave although the program goes on */
-#define ROWS         24
-#define COLUMNS      80
+#define WAIT_MS     86400000u /* exec.wait's longest; it is asked again then */
+#define SIGNAL_BASE 128       /* as shells tell a signal by an exit code */
+#define ESCAPED     255       /* the user has left by ~. */
+#define INTERRUPTS  3         /* so many: we leave although the program goes on */
+#define ROWS        24
+#define COLUMNS     80
 
 struct run {
 	struct cli *cli;
@@ -38,16 +38,16 @@ struct run {
 	struct postern_client *client;
 	json_int_t job;
 	struct flow in, out, err;
-	int stdio, errors; /* owned; channels, -EBADF: none */
+	int stdio, errors;  /* owned; channels, -EBADF: none */
 	int signals, sizes; /* owned */
 	bool raw;
 	struct escape escape;
-	bool shut;     /* the end of our input was passed on */
-	bool left;     /* by ~., or by too many interrupts */
-	bool unread;   /* nobody reads our output any more */
+	bool shut;   /* the end of our input was passed on */
+	bool left;   /* by ~., or by too many interrupts */
+	bool unread; /* nobody reads our output any more */
 	unsigned int interrupts;
 	json_int_t output_dropped, errors_dropped; /* of an attach: bytes before the first */
-	json_t *record; /* owned; once the program has ended */
+	json_t *record;                            /* owned; once the program has ended */
 	struct postern_error error;
 };
 
@@ -98,9 +98,9 @@ static void ask(struct run *run, const char *method, json_t *params, postern_rep
 	size_t len;
 
 	if (params && schema_find(method, &schema) == 0 &&
-		json_to_message(schema.request, params, &bytes, &len, problem, sizeof(problem)) == 0)
-		(void)postern_call_start(
-			run->client, method, bytes, len, timeout_ms, fn, run, &id);
+		json_to_message(schema.request, params, &bytes, &len, problem, sizeof(problem)) ==
+			0)
+		(void)postern_call_start(run->client, method, bytes, len, timeout_ms, fn, run, &id);
 	free(bytes);
 	json_decref(params);
 }
@@ -134,7 +134,8 @@ static void on_ended(void *ctx, const struct postern_error *error, const uint8_t
 	if (schema_find("exec.wait", &schema) < 0 ||
 		json_from_message(schema.reply, result, result_len, &answer, &why) < 0 ||
 		!json_object_get(answer, "job")) {
-		(void)fail(&run->error, POSTERN_PROTOCOL, EPROTO, "exec.wait: no record of the job");
+		(void)fail(
+			&run->error, POSTERN_PROTOCOL, EPROTO, "exec.wait: no record of the job");
 		return;
 	}
 	run->record = json_incref(json_object_get(answer, "job"));
@@ -221,8 +222,8 @@ static void move_out(
 }
 
 /* All that the program itself has written came through; who holds its streams still may go on. */
-static bool has_all(const struct run *run, const struct flow *flow, const char *field,
-	json_int_t dropped)
+static bool has_all(
+	const struct run *run, const struct flow *flow, const char *field, json_int_t dropped)
 {
 	json_int_t total = json_field_int(run->record, field, 0);
 
@@ -242,7 +243,8 @@ static void turn(struct run *run)
 {
 	struct pollfd fds[] = {flow_source(&run->in), flow_target(&run->in), flow_source(&run->out),
 		flow_target(&run->out), flow_source(&run->err), flow_target(&run->err),
-		{.fd = postern_client_fd(run->client), .events = postern_client_events(run->client)},
+		{.fd = postern_client_fd(run->client),
+			.events = postern_client_events(run->client)},
 		{.fd = run->signals, .events = POLLIN}, {.fd = run->sizes, .events = POLLIN}};
 
 	if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
@@ -261,29 +263,6 @@ static void turn(struct run *run)
 
 /* ---- before and after ---- */
 
-static int open_channel(struct run *run, const json_t *answer, const char *name, int *ret_fd)
-{
-	const json_t *channel = json_object_get(answer, name), *token;
-	AUTO_FREE uint8_t *bytes = NULL;
-	const char *text;
-	size_t len = 0;
-
-	if (!channel)
-		return 0;
-	token = json_object_get(channel, "token");
-	/* Random bytes may happen to be text. */
-	text = json_string_value(token);
-	if (text) {
-		len = json_string_length(token);
-		bytes = (uint8_t *)strdup(text);
-	} else {
-		(void)base64_decode(json_field_string(token, "base64", ""), &bytes, &len);
-	}
-	if (!bytes || len != POSTERN_TOKEN_SIZE)
-		return fail(&run->error, POSTERN_PROTOCOL, EPROTO, "the agent's token is none");
-	return postern_channel_open(run->client, bytes, 0, ret_fd, &run->error);
-}
-
 /* What would end us is the program's; at a raw terminal the keys are. */
 static int watch_signals(struct run *run)
 {
@@ -301,10 +280,10 @@ static int watch_signals(struct run *run)
 
 static int connect_streams(struct run *run, const json_t *answer)
 {
-	int r = open_channel(run, answer, "stdio", &run->stdio);
+	int r = grant_open(run->client, answer, "stdio", &run->stdio, &run->error);
 
 	if (r == 0)
-		r = open_channel(run, answer, "errors", &run->errors);
+		r = grant_open(run->client, answer, "errors", &run->errors, &run->error);
 	if (r < 0)
 		return r;
 	flow_init(&run->in, run->stdio < 0 ? -EBADF : STDIN_FILENO, run->stdio);
@@ -365,8 +344,8 @@ static int run_to_end(struct run *run, const json_t *answer)
 static int tell_job(struct cli *cli, const json_t *answer)
 {
 	if (cli->json)
-		return cli_json(json_pack("{s:O*, s:O*}", "job", json_object_get(answer, "job"), "pid",
-			json_object_get(answer, "pid")));
+		return cli_json(json_pack("{s:O*, s:O*}", "job", json_object_get(answer, "job"),
+			"pid", json_object_get(answer, "pid")));
 	show_line("job %" JSON_INTEGER_FORMAT " (pid %" JSON_INTEGER_FORMAT ")",
 		json_field_int(answer, "job", 0), json_field_int(answer, "pid", 0));
 	return POSTERN_DONE;

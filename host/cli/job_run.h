@@ -19,8 +19,9 @@ json_t *job_terminal(void);
 
 /*
  * Starts a program with exec.start's parameters (taken over), and runs it at our standard streams:
- * signals that would end us go to it, a terminal's changes of size too. Returns the exit code of the
- * command: the program's own, 128 and the signal that ended it, or one of ours after saying why.
+ * signals that would end us go to it, a terminal's changes of size too. Returns the exit code of
+ * the command: the program's own, 128 and the signal that ended it, or one of ours after saying
+ * why.
  */
 int job_run_start(struct cli *cli, const struct job_run *run, json_t *params);
 

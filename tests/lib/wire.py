@@ -18,7 +18,7 @@ errors = importlib.import_module("error_pb2")
 modules = {
     name: importlib.import_module(name + "_pb2")
     for name in ("system", "system_load", "mounts", "shares", "power", "modules", "ports", "notifications",
-                 "exec", "channels")
+                 "exec", "channels", "copy")
 }
 
 

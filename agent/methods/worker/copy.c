@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/methods/prototypes.h"
+#include "agent/worker/worker.h"
+#include "proto/cleanup.h"
+#include "proto/copy/copy.h"
+
+#define SOURCES_MAX 256
+
+static uint64_t resolve_of(bool follow_links)
+{
+	return RESOLVE_NO_MAGICLINKS | (follow_links ? 0 : RESOLVE_NO_SYMLINKS);
+}
+
+static int fail_path(struct call *call, int r, const char *path)
+{
+	if (r == -ELOOP)
+		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, ELOOP,
+			"%s: a symbolic link is in this path; give the path it stands for, or have "
+			"links followed",
+			path);
+	if (r == -EISDIR)
+		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, EISDIR,
+			"%s: a folder; it is copied only with all that is in it (recursive)", path);
+	if (r == -ENOTSUP)
+		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
+			"%s: neither a file nor a folder", path);
+	return call_fail_errno(call, r, "%s", path);
+}
+
+/* ---- to the caller ---- */
+
+struct sending {
+	struct copy_source sources[SOURCES_MAX];
+	size_t n;
+};
+
+/* Problems go through the stream; the guest has nobody to tell. */
+static const struct copy_watch silent;
+
+static void serve_send(
+	struct worker_channel *channel, int socket, uint64_t *from_caller, uint64_t *to_caller)
+{
+	struct sending *sending = channel->state;
+	struct copy_stream stream;
+	struct copy_counts counts;
+
+	copy_stream_init(&stream, socket);
+	(void)copy_stream_send(&stream, sending->sources, sending->n, &silent, &counts);
+	copy_stream_done(&stream);
+	*from_caller = 0;
+	*to_caller = counts.bytes;
+}
+
+static const char *last_part(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	/* All of the guest has no name of its own. */
+	return slash && slash[1] ? slash + 1 : "root";
+}
+
+static int open_sources(
+	struct call *call, const Postern__V1__CopySendRequest *request, struct sending *sending)
+{
+	for (size_t i = 0; i < request->n_paths; i++) {
+		struct copy_source *source = &sending->sources[i];
+		char *path = call_path(call, true, &request->paths[i], "paths");
+		int r;
+
+		if (!path)
+			return -EINVAL;
+		source->path = path;
+		source->name = last_part(path);
+		r = copy_open_source(AT_FDCWD, path, resolve_of(request->follow_links),
+			request->recursive, &source->fd);
+		if (r < 0)
+			return fail_path(call, r, path);
+		sending->n++;
+	}
+	return 0;
+}
+
+int copy_send(struct call *call, const Postern__V1__CopySendRequest *request,
+	Postern__V1__CopySendReply *reply)
+{
+	struct sending *sending = arena_alloc(call->arena, sizeof(*sending));
+	int r;
+
+	if (!sending)
+		return -ENOMEM;
+	if (request->n_paths == 0 || request->n_paths > SOURCES_MAX)
+		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
+			"paths: expected 1 to %d", SOURCES_MAX);
+	r = open_sources(call, request, sending);
+	if (r < 0)
+		return r;
+	reply->channel = worker_grant(call, serve_send, sending);
+	return reply->channel ? 0 : -ENOMEM;
+}
+
+/* ---- from the caller ---- */
+
+static void serve_receive(
+	struct worker_channel *channel, int socket, uint64_t *from_caller, uint64_t *to_caller)
+{
+	const struct copy_target *target = channel->state;
+	struct copy_stream stream;
+	struct copy_counts counts;
+
+	copy_stream_init(&stream, socket);
+	(void)copy_stream_receive(&stream, target, &silent, &counts);
+	copy_stream_done(&stream);
+	*from_caller = counts.bytes;
+	*to_caller = 0;
+}
+
+int copy_receive(struct call *call, const Postern__V1__CopyReceiveRequest *request,
+	Postern__V1__CopyReceiveReply *reply)
+{
+	struct copy_target *target = arena_alloc(call->arena, sizeof(*target));
+	char *path = call_path(call, request->has_path, &request->path, "path");
+	int r;
+
+	if (!target || !path)
+		return target ? -EINVAL : -ENOMEM;
+	target->sync = request->sync;
+	r = copy_open_target(path, resolve_of(request->follow_links), request->into_folder,
+		&target->dir, &target->rename);
+	if (r < 0)
+		return fail_path(call, r, path);
+	reply->channel = worker_grant(call, serve_receive, target);
+	return reply->channel ? 0 : -ENOMEM;
+}

@@ -1,0 +1,418 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""postern cp both ways, and the copy protocol with a sender or receiver that means harm."""
+
+import filecmp
+import json
+import os
+import random
+import signal
+import socket
+import stat
+import subprocess
+import time
+
+import pytest
+
+from agent import Agent
+from jobs import ALLOW_EXEC, open_channel
+from wire import BUILD, Failed, frame, modules
+
+POSTERN = os.path.join(BUILD, "postern")
+copy_pb = modules["copy"]
+
+
+@pytest.fixture(scope="module")
+def agent():
+    with Agent(policy=ALLOW_EXEC) as running:
+        yield running
+        assert running.process.poll() is None, running.read_log()
+        assert running.stop() == 0, running.read_log()
+        log = running.read_log()
+        assert "Sanitizer" not in log and "runtime error" not in log, log
+
+
+@pytest.fixture(params=["to", "from"])
+def way(request, agent):
+    """cp(source, target, ...) with the one or the other side in the guest."""
+    def cp(*words, code=0):
+        *options, source, target = words
+        sources = source if isinstance(source, list) else [source]
+        vm = f"[local:{agent.socket}]:"
+        if request.param == "to":
+            line = [*map(str, sources), f"{vm}{target}"]
+        else:
+            line = [*(f"{vm}{s}" for s in sources), str(target)]
+        done = subprocess.run([POSTERN, "cp", "--json", *options, *line], capture_output=True, text=True, timeout=120)
+        assert done.returncode == code, done
+        return json.loads(done.stdout) if done.stdout else done.stderr
+
+    cp.name = request.param
+    return cp
+
+
+def write(path, data=b"hello\n", mode=0o644):
+    path.write_bytes(data)
+    path.chmod(mode)
+    return path
+
+
+def no_parts(path):
+    return not [name for _, _, files in os.walk(path) for name in files if "postern-part" in name]
+
+
+def test_a_file(way, tmp_path):
+    source = write(tmp_path / "a", b"x" * 100000, 0o640)
+    os.utime(source, ns=(1, 1234567890123456789))
+    out = way(source, tmp_path / "b")
+    assert (out["files"], out["bytes"], out["problems"]) == (1, 100000, [])
+    st = (tmp_path / "b").stat()
+    assert (tmp_path / "b").read_bytes() == source.read_bytes()
+    assert stat.S_IMODE(st.st_mode) == 0o640 and st.st_mtime_ns == 1234567890123456789
+    assert no_parts(tmp_path)
+
+
+def test_into_a_folder_and_over_a_file(way, tmp_path):
+    write(tmp_path / "a", b"new")
+    (tmp_path / "d").mkdir()
+    write(tmp_path / "d" / "a", b"old")
+    way(tmp_path / "a", tmp_path / "d")
+    assert (tmp_path / "d" / "a").read_bytes() == b"new"
+
+
+def test_several(way, tmp_path):
+    sources = [write(tmp_path / f"f{i}", b"%d" % i) for i in range(10)]
+    (tmp_path / "d").mkdir()
+    assert way(sources, tmp_path / "d")["files"] == 10
+    assert sorted(os.listdir(tmp_path / "d")) == [f"f{i}" for i in range(10)]
+    way(sources, tmp_path / "missing", code=1 if way.name == "to" else 2)
+
+
+def test_empty_files_and_names(way, tmp_path):
+    for i, name in enumerate(["empty", " blank ", "-dash", "new\nline", "ünï", "x" * 255, ".hidden"]):
+        source = write(tmp_path / name, b"" if i == 0 else b"x" * i)
+        target = tmp_path / "d" / name
+        target.parent.mkdir(exist_ok=True)
+        way(source, tmp_path / "d")
+        assert target.read_bytes() == source.read_bytes()
+    assert no_parts(tmp_path / "d")
+
+
+def make_tree(root, seed):
+    """A random tree; the seed is printed."""
+    print("seed", seed)
+    rng = random.Random(seed)
+    root.mkdir()
+    folders = [root]
+    for i in range(60):
+        parent = rng.choice(folders)
+        kind = rng.random()
+        path = parent / f"n{i}"
+        if kind < 0.25:
+            path.mkdir()
+            folders.append(path)
+        elif kind < 0.35:
+            path.symlink_to(f"n{i - 1}")
+        else:
+            write(path, rng.randbytes(rng.choice([0, 1, 100, 4096, 70000, 200001])), rng.choice([0o600, 0o644, 0o755]))
+    return root
+
+
+def same_tree(a, b):
+    compared = filecmp.dircmp(a, b)
+    if compared.left_only or compared.right_only or compared.funny_files:
+        return False
+    for name in os.listdir(a):
+        left, right = os.path.join(a, name), os.path.join(b, name)
+        if os.path.islink(left) != os.path.islink(right):
+            return False
+        if os.path.islink(left):
+            if os.readlink(left) != os.readlink(right):
+                return False
+        elif os.path.isdir(left):
+            if not same_tree(left, right):
+                return False
+        elif open(left, "rb").read() != open(right, "rb").read() or os.stat(left).st_mode != os.stat(right).st_mode:
+            return False
+    return True
+
+
+def test_a_tree(way, tmp_path):
+    tree = make_tree(tmp_path / "tree", random.randrange(1 << 32))
+    way(tree, tmp_path / "copy", code=2 if way.name == "to" else 1)
+    out = way("-r", tree, tmp_path / "copy")
+    assert out["problems"] == [] and same_tree(tree, tmp_path / "copy")
+    # Once more into the folder that is there, and over itself.
+    way("-r", tree, tmp_path / "copy")
+    assert same_tree(tree, tmp_path / "copy" / "tree")
+    way("-r", tree, tmp_path / "copy")
+    assert no_parts(tmp_path / "copy")
+
+
+def test_a_sparse_file(way, tmp_path):
+    source = tmp_path / "sparse"
+    with open(source, "wb") as file:
+        file.seek(50 << 20)
+        file.write(b"middle")
+        file.truncate(200 << 20)
+    out = way(source, tmp_path / "copy")
+    assert out["bytes"] < 1 << 20
+    copied = (tmp_path / "copy").stat()
+    assert copied.st_size == 200 << 20 and copied.st_blocks * 512 < 1 << 20
+    assert filecmp.cmp(source, tmp_path / "copy", shallow=False)
+
+
+def test_links_that_lead_out_are_left_out(way, tmp_path):
+    tree = tmp_path / "tree"
+    (tree / "sub").mkdir(parents=True)
+    write(tree / "file")
+    for name, target in (("ok", "file"), ("sub/up", "../file"), ("abs", "/etc/passwd"), ("out", "../../x"),
+                         ("sub/out", "../../x")):
+        (tree / name).symlink_to(target)
+    out = way("-r", tree, tmp_path / "copy", code=1)
+    assert sorted(os.path.basename(p["path"]) for p in out["problems"]) == ["abs", "out", "out"]
+    assert os.readlink(tmp_path / "copy" / "sub" / "up") == "../file"
+    assert not os.path.lexists(tmp_path / "copy" / "abs")
+
+
+def test_what_is_neither_file_nor_folder(way, tmp_path):
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    os.mkfifo(tree / "fifo")
+    os.mknod(tree / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    write(tree / "file")
+    out = way("-r", tree, tmp_path / "copy", code=1)
+    assert sorted(os.path.basename(p["path"]) for p in out["problems"]) == ["fifo", "null"]
+    assert os.listdir(tmp_path / "copy") == ["file"]
+    way(tree / "fifo", tmp_path / "x", code=2 if way.name == "to" else 1)
+
+
+def test_over_a_folder(way, tmp_path):
+    write(tmp_path / "a")
+    (tmp_path / "d" / "a").mkdir(parents=True)
+    out = way(tmp_path / "a", tmp_path / "d", code=1)
+    assert "a folder" in out["problems"][0]["message"]
+    (tmp_path / "tree" / "a").mkdir(parents=True)
+    write(tmp_path / "e")
+    (tmp_path / "into").mkdir()
+    write(tmp_path / "into" / "tree")
+    out = way("-r", tmp_path / "tree", tmp_path / "into", code=1)
+    assert "something else" in out["problems"][0]["message"]
+    assert no_parts(tmp_path)
+
+
+def test_through_a_link_in_the_target(way, tmp_path):
+    """A link where a folder should be made is not followed."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "into").mkdir()
+    (tmp_path / "into" / "tree").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "tree").mkdir()
+    write(tmp_path / "tree" / "file")
+    way("-r", tmp_path / "tree", tmp_path / "into", code=1)
+    assert os.listdir(tmp_path / "elsewhere") == []
+    # One in a file's place is replaced, not written through.
+    write(tmp_path / "precious", b"precious")
+    (tmp_path / "into" / "f").symlink_to(tmp_path / "precious")
+    write(tmp_path / "f", b"new")
+    way(tmp_path / "f", tmp_path / "into")
+    assert (tmp_path / "precious").read_bytes() == b"precious" and not (tmp_path / "into" / "f").is_symlink()
+
+
+def test_links_in_the_guests_path(agent, tmp_path):
+    (tmp_path / "real").mkdir()
+    write(tmp_path / "real" / "file")
+    (tmp_path / "link").symlink_to("real")
+    vm = f"[local:{agent.socket}]:"
+    for words in ((f"{vm}{tmp_path}/link/file", f"{tmp_path}/out"), (f"{tmp_path}/real/file", f"{vm}{tmp_path}/link/x")):
+        done = subprocess.run([POSTERN, "cp", *words], capture_output=True, text=True)
+        assert done.returncode == 1 and "symbolic link" in done.stderr
+        done = subprocess.run([POSTERN, "cp", "-L", *words], capture_output=True, text=True)
+        assert done.returncode == 0, done
+
+
+def test_a_full_disk(way, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", small], check=True)
+    try:
+        write(small / "big", b"old")
+        sources = [write(tmp_path / "big", b"x" * (3 << 20)), write(tmp_path / "after", b"fits")]
+        out = way(sources, small, code=1)
+        assert out["problems"][0]["errno"] == 28 and out["files"] == 1
+        assert (small / "big").read_bytes() == b"old" and (small / "after").read_bytes() == b"fits"
+        assert no_parts(small)
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def test_errors_name_the_place(way, tmp_path):
+    far = 1
+    assert "No such file" in str(way(tmp_path / "missing", tmp_path / "x", code=far))
+    write(tmp_path / "a")
+    way(tmp_path / "a", tmp_path / "no" / "such" / "x", code=1 if way.name == "to" else 2)
+
+
+def test_usage():
+    for words in (("a", "b"), ("x:/a", "y:/b"), ("x:/a", "y:/b", "c"), ("x:a", "b"), ("a", "x:b")):
+        assert subprocess.run([POSTERN, "cp", *words], capture_output=True).returncode == 2, words
+
+
+# ---- a copy that is cut ----
+
+
+@pytest.mark.parametrize("kill", ["client", "worker"])
+def test_resume(way, agent, tmp_path, kill):
+    source = tmp_path / "big"
+    with open(source, "wb") as file:
+        for i in range(60):
+            file.write(os.urandom(1 << 20))
+    target = tmp_path / "copy"
+    write(target, b"old")
+    vm = f"[local:{agent.socket}]:"
+    words = [str(source), f"{vm}{target}"] if way.name == "to" else [f"{vm}{source}", str(target)]
+    part = tmp_path / ".copy.postern-part"
+    running = subprocess.Popen([POSTERN, "cp", *words], stderr=subprocess.PIPE)
+    while not part.exists() or part.stat().st_size < 5 << 20:
+        assert running.poll() is None, running.stderr.read()
+    if kill == "client":
+        running.send_signal(signal.SIGINT)
+        running.wait()
+    else:
+        with agent.client() as client:
+            channel, = [c for c in client.call("channels.list").channels if c.open]
+            client.call("channels.kill", number=channel.number)
+        assert running.wait(20) == 4 and b"goes on" in running.stderr.read()
+    assert target.read_bytes() == b"old"
+    time.sleep(0.2)
+    have = part.stat().st_size
+    assert 0 < have < 60 << 20
+    out = way(source, target)
+    assert out["resumed"] >= have and out["bytes"] == (60 << 20) - out["resumed"]
+    assert filecmp.cmp(source, target, shallow=False) and no_parts(tmp_path)
+
+
+def test_a_part_of_another_file_is_dropped(way, tmp_path):
+    source = write(tmp_path / "big", os.urandom(9 << 20))
+    write(tmp_path / ".copy.postern-part", os.urandom(5 << 20), 0o600)
+    out = way(source, tmp_path / "copy")
+    assert out["resumed"] == 0 and filecmp.cmp(source, tmp_path / "copy", shallow=False)
+
+
+@pytest.mark.parametrize("trap", ["link", "writable", "linked"])
+def test_a_part_that_others_can_touch_is_not_taken_up(way, tmp_path, trap):
+    source = write(tmp_path / "big", os.urandom(9 << 20))
+    part = tmp_path / ".copy.postern-part"
+    precious = write(tmp_path / "precious", b"precious", 0o600)
+    if trap == "link":
+        part.symlink_to(precious)
+    elif trap == "linked":
+        os.link(precious, part)
+    else:
+        write(part, b"x", 0o666)
+    way(source, tmp_path / "copy")
+    assert filecmp.cmp(source, tmp_path / "copy", shallow=False)
+    assert precious.read_bytes() == b"precious"
+
+
+def test_a_file_that_becomes_shorter(way, tmp_path):
+    source = write(tmp_path / "big", os.urandom(1 << 20) * 80)
+    target = write(tmp_path / "copy", b"old")
+    agent_truncates = subprocess.Popen(["sh", "-c", f"while ! test -s {tmp_path}/.copy.postern-part; do :; done; "
+                                        f": >{source}"])
+    try:
+        out = way(source, target, code=1)
+        assert "shorter" in out["problems"][0]["message"] and target.read_bytes() == b"old"
+    finally:
+        agent_truncates.kill()
+        agent_truncates.wait()
+
+
+# ---- a peer that means harm ----
+
+
+def record(**fields):
+    return frame(copy_pb.CopyRecord(**fields).SerializeToString())
+
+
+def attack(agent, tmp_path, data):
+    """A sender's bytes to the agent; what is in the folder afterwards."""
+    into = tmp_path / "into"
+    into.mkdir()
+    with agent.client() as client:
+        reply = client.call("copy.receive", path=str(into).encode(), into_folder=True)
+        with open_channel(agent.socket, reply.channel) as stream:
+            try:
+                stream.sendall(data)
+                stream.shutdown(socket.SHUT_WR)
+                while stream.recv(65536):
+                    pass
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+    return sorted(os.listdir(into))
+
+
+BAD = {
+    "slash": record(file={"name": b"../x", "size": 0}),
+    "dots": record(folder={"name": b".."}),
+    "dot": record(folder={"name": b"."}),
+    "empty": record(file={"name": b"", "size": 0}),
+    "nul": record(file={"name": b"a\0b", "size": 0}),
+    "absolute": record(file={"name": b"/etc/passwd", "size": 0}),
+    "long": record(file={"name": b"x" * 256, "size": 0}),
+    "leave at the top": record(leave={}),
+    "data without a file": record(data={"offset": 0, "length": 1}) + b"x",
+    "end without a file": record(end={"digest": bytes(16)}),
+    "two files at once": record(file={"name": b"a", "size": 1}) * 2,
+    "data beyond the size": record(file={"name": b"a", "size": 1}) + record(data={"offset": 0, "length": 2}) + b"xx",
+    "data far out": record(file={"name": b"a", "size": 1}) + record(data={"offset": 1 << 62, "length": 1}) + b"x",
+    "data again": record(file={"name": b"a", "size": 9}) + 2 * (record(data={"offset": 0, "length": 1}) + b"x"),
+    "too much data": record(file={"name": b"a", "size": 1 << 40}) + record(data={"offset": 0, "length": 1 << 30}),
+    "no length": record(file={"name": b"a", "size": 1 << 40}) + record(data={"offset": 0}),
+    "size of 2^63": record(file={"name": b"a", "size": 1 << 63}) + record(end={"digest": bytes(16)}),
+    "no digest": record(file={"name": b"a", "size": 0}) + record(end={}),
+    "wrong digest": record(file={"name": b"a", "size": 0}) + record(end={"digest": bytes(16)}),
+    "done in a folder": record(folder={"name": b"d"}) + record(done={}),
+    "a frame of nothing": b"\x00",
+    "a huge frame": b"\xff\xff\xff\xff\x0f",
+    "no record": frame(b"\xff\xff"),
+    "an empty record": frame(copy_pb.CopyRecord().SerializeToString() or b"\x62\x00"),
+    "deep": record(folder={"name": b"d"}) * 200,
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_sender_that_means_harm(agent, tmp_path, name):
+    found = attack(agent, tmp_path, BAD[name])
+    assert found in ([], ["d"]), found
+    assert sorted(set(os.listdir(tmp_path))) == ["into"]
+
+
+def test_a_link_and_then_a_file_through_it(agent, tmp_path):
+    data = (record(folder={"name": b"t", "mode": 0o755}) + record(link={"name": b"l", "target": b"x"}) +
+            record(folder={"name": b"l"}) + record(file={"name": b"f", "size": 0}) +
+            record(end={"digest": bytes.fromhex("99aa06d3014798d86001c324468d497f")}) + record(leave={}) +
+            record(leave={}) + record(done={}))
+    attack(agent, tmp_path, data)
+    assert os.listdir(tmp_path / "into" / "t") == ["l"] and os.readlink(tmp_path / "into" / "t" / "l") == "x"
+
+
+def test_random_bytes(agent, tmp_path):
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    rng = random.Random(seed)
+    for i in range(30):
+        data = bytearray(BAD[rng.choice(list(BAD))] + record(file={"name": b"a", "size": 4}) +
+                         record(data={"offset": 0, "length": 4}) + b"abcd" + record(done={}))
+        for _ in range(rng.randrange(1, 4)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        attack(agent, folder, bytes(data))
+        assert os.listdir(folder) == ["into"]
+
+
+def test_the_policy_is_asked(tmp_path):
+    with Agent() as agent, agent.client() as client:
+        for method in ("copy.send", "copy.receive"):
+            with pytest.raises(Failed) as failed:
+                client.call(method)
+            assert failed.value.code == "PERMISSION_DENIED"
