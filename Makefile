@@ -181,7 +181,7 @@ postern_ARCHIVES := $(B)/libhost.a
 postern_LIBS = $(call pkg,libprotobuf-c jansson libmd)
 postern-supervisor_OBJECTS := $(call objects,$(call sources,host/supervisor))
 postern-supervisor_ARCHIVES := $(B)/libhost.a
-postern-supervisor_LIBS = $(postern_LIBS)
+postern-supervisor_LIBS = $(postern_LIBS) $(call pkg,libcurl)
 postern-vsockd_OBJECTS := $(call objects,$(call sources,host/vsockd))
 
 HOST := postern postern-supervisor postern-vsockd
@@ -221,7 +221,7 @@ $(B)/tests/unit/$(1): $(B)/obj/tests/unit/$(1).o $(call objects,$(call unit_sour
 	$$(say) LD $$@
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) $$(PIE) $$(call unit_words,tests/unit/$(1).c,flags) -o $$@ \
-		$$(filter %.o,$$^) $$(filter %.a,$$^) $$(call pkg,cmocka libprotobuf-c jansson libmd \
+		$$(filter %.o,$$^) $$(filter %.a,$$^) $$(call pkg,cmocka libprotobuf-c jansson libmd libcurl \
 		$$(call unit_words,tests/unit/$(1).c,libs))
 endef
 $(foreach test,$(UNIT:$(B)/tests/unit/%=%),$(eval $(call unit_test,$(test))))

@@ -3,6 +3,7 @@
 
 static const struct kmod_boot rows[] = {
 	{"virtio_pci", true, true},
+	{"virtio_mmio", false, true},
 	{"vsock", true, true},
 	{"vmw_vsock_virtio_transport", true, true},
 	{"vsock_diag", false, true},

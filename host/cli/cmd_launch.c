@@ -32,9 +32,11 @@ static const struct cli_option options[] = {
 	{"share", 's', "HOST:GUEST[:ro][:9p]", "share a folder; may be repeated"},
 	{"add", 0, "HOST:GUEST", "put a file, folder or program into the small guest; repeated"},
 	{"add-module", 0, "NAME", "a kernel module that the small guest lacks; repeated"},
+	{"vmm", 0, "NAME", "qemu (default), firecracker or cloud-hypervisor"},
 	{"accel", 0, "auto|kvm|tcg", "default auto: hardware acceleration once proved"},
 	{"vsock", 0, "user|kernel", "default user: postern-vsockd; kernel: vhost-vsock"},
 	{"cid", 0, "N", "the guest's vsock address (default: a free one)"},
+	{"restore", 0, "DIR", "go on from a snapshot, with the machine as it was"},
 	{"timeout", 't', CLI_TIME, "for the agent to answer, default 60"},
 	{"detach", 'd', NULL, "do not wait for the agent; keep a guest that has none"},
 	{0},
@@ -126,6 +128,26 @@ static int take_words(struct cli *cli, struct postern_launch *launch)
 	return 0;
 }
 
+/* A machine that is restored is what it was. */
+static int check_restore(struct cli *cli)
+{
+	static const char *const allowed[] = {"restore", "vmm", "timeout", "detach", "json"};
+
+	if (!cli_value(cli, "restore"))
+		return 0;
+	for (size_t i = 0; i < cli->n_given; i++) {
+		const char *name = cli->command->options[cli->given[i]].name;
+		size_t at = 0;
+
+		while (at < ARRAY_SIZE(allowed) && strcmp(allowed[at], name) != 0)
+			at++;
+		if (at == ARRAY_SIZE(allowed))
+			return cli_usage(cli,
+				"--restore: the machine is as it was; --%s cannot be given", name);
+	}
+	return 0;
+}
+
 static int take_numbers(struct cli *cli, struct postern_launch *launch)
 {
 	uint64_t cpus, cid, timeout_ms;
@@ -201,6 +223,8 @@ static int run(struct cli *cli)
 		.modules = cli_value(cli, "modules"),
 		.initrd = cli_value(cli, "initrd"),
 		.image = cli_value(cli, "image"),
+		.vmm = cli_value(cli, "vmm"),
+		.restore = cli_value(cli, "restore"),
 		.image_read_only = cli_flag(cli, "image-read-only"),
 		.detach = cli_flag(cli, "detach"),
 		.progress = on_progress,
@@ -209,7 +233,10 @@ static int run(struct cli *cli)
 	struct postern_error error = {0};
 	struct postern_vm *vm = NULL;
 	struct lists lists = {0};
-	int r = take_words(cli, &launch);
+	int r = check_restore(cli);
+
+	if (r == 0)
+		r = take_words(cli, &launch);
 
 	launch.cmdline_add = cmdline;
 	if (r == 0)
@@ -238,7 +265,8 @@ const struct command cmd_launch = {
 		"initramfs with the agent; with --kernel, --modules and --image it has that disk\n"
 		"too. A folder's ':' and '\\' are written '\\:' and '\\\\'.\n"
 		"Environment: POSTERN_ACCEL (as --accel), POSTERN_GUEST_DIR (boot/, lib/modules/\n"
-		"and etc/postern/ of the small guest), POSTERN_QEMU, POSTERN_VIRTIOFSD.\n"
+		"and etc/postern/ of the small guest), POSTERN_QEMU, POSTERN_FIRECRACKER,\n"
+		"POSTERN_CLOUD_HYPERVISOR (the VMM's program), POSTERN_VIRTIOFSD.\n"
 		"A share is a virtiofs device; with :9p it is a 9p device, which needs no\n"
 		"virtiofsd, and a guest kernel that has 9p (Debian's cloud kernel has not).",
 	.most = 1,

@@ -2,48 +2,50 @@
 /* Every command, in the order in which help shows them. */
 #include "host/cli/command.h"
 
-extern const struct command cmd_launch, cmd_list, cmd_stop, cmd_forget, cmd_balloon,
-	cmd_balloon_stats, cmd_shares_add, cmd_shares_remove, cmd_shares_list, cmd_info, cmd_ping,
-	cmd_methods, cmd_mounts_list, cmd_mounts_mount, cmd_mounts_unmount, cmd_load,
-	cmd_modules_list, cmd_modules_info, cmd_modules_load, cmd_modules_unload, cmd_ports, cmd_cp,
-	cmd_exec, cmd_vsh, cmd_jobs_list, cmd_jobs_attach, cmd_jobs_signal, cmd_jobs_wait,
-	cmd_jobs_forget, cmd_socat, cmd_socat_listen, cmd_serial, cmd_attach, cmd_events, cmd_call;
+/* clang-format off */
+#define COMMANDS(X) \
+	X(launch) \
+	X(list) \
+	X(stop) \
+	X(forget) \
+	X(pause) \
+	X(resume) \
+	X(snapshot) \
+	X(info) \
+	X(ping) \
+	X(methods) \
+	X(cp) \
+	X(exec) \
+	X(vsh) \
+	X(jobs_list) \
+	X(jobs_attach) \
+	X(jobs_signal) \
+	X(jobs_wait) \
+	X(jobs_forget) \
+	X(mounts_list) \
+	X(mounts_mount) \
+	X(mounts_unmount) \
+	X(shares_list) \
+	X(shares_add) \
+	X(shares_remove) \
+	X(load) \
+	X(modules_list) \
+	X(modules_info) \
+	X(modules_load) \
+	X(modules_unload) \
+	X(ports) \
+	X(socat) \
+	X(socat_listen) \
+	X(serial) \
+	X(attach) \
+	X(events) \
+	X(call) \
+	X(balloon) \
+	X(balloon_stats)
+/* clang-format on */
 
-const struct command *const commands[] = {
-	&cmd_launch,
-	&cmd_list,
-	&cmd_stop,
-	&cmd_forget,
-	&cmd_info,
-	&cmd_ping,
-	&cmd_methods,
-	&cmd_mounts_list,
-	&cmd_mounts_mount,
-	&cmd_mounts_unmount,
-	&cmd_shares_list,
-	&cmd_shares_add,
-	&cmd_shares_remove,
-	&cmd_load,
-	&cmd_modules_list,
-	&cmd_modules_info,
-	&cmd_modules_load,
-	&cmd_modules_unload,
-	&cmd_cp,
-	&cmd_exec,
-	&cmd_vsh,
-	&cmd_jobs_list,
-	&cmd_jobs_attach,
-	&cmd_jobs_signal,
-	&cmd_jobs_wait,
-	&cmd_jobs_forget,
-	&cmd_ports,
-	&cmd_socat,
-	&cmd_socat_listen,
-	&cmd_serial,
-	&cmd_attach,
-	&cmd_events,
-	&cmd_call,
-	&cmd_balloon,
-	&cmd_balloon_stats,
-	NULL,
-};
+#define DECLARE(name) extern const struct command cmd_##name;
+COMMANDS(DECLARE)
+
+#define ROW(name) &cmd_##name,
+const struct command *const commands[] = {COMMANDS(ROW) NULL};

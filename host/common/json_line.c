@@ -105,14 +105,18 @@ static void clip_integers(char *text, size_t len)
 	}
 }
 
+json_t *json_text_parse(char *text, size_t len)
+{
+	if (json_text_depth(text, len) > JSON_DEPTH_MAX)
+		return NULL;
+	clip_integers(text, len);
+	return json_loadb(text, len, 0, NULL);
+}
+
 static int parse(char *line, size_t len, json_t **ret_object)
 {
-	AUTO_JSON json_t *object = NULL;
+	AUTO_JSON json_t *object = json_text_parse(line, len);
 
-	if (json_text_depth(line, len) > JSON_DEPTH_MAX)
-		return -EBADMSG;
-	clip_integers(line, len);
-	object = json_loadb(line, len, 0, NULL);
 	if (!json_is_object(object))
 		return -EBADMSG;
 	*ret_object = take_ptr(object);

@@ -43,6 +43,10 @@ void json_reader_done(struct json_reader *reader);
 /* Appends the object as one line. 0 or -ENOMEM; nothing is appended then. */
 int json_line_append(struct buffer *out, const json_t *object);
 
+/* Parses an object or array, at most 32 deep, changing the text: unsigned integers above 2^63-1
+ * arrive as -1. A new reference; NULL for what is none. */
+json_t *json_text_parse(char *text, size_t len);
+
 /* How deep text[0..len) nests: arrays and objects outside strings. */
 size_t json_text_depth(const char *text, size_t len);
 

@@ -26,6 +26,7 @@ static const struct field {
 	{"kernel", TEXT, offsetof(struct vm_config, kernel)},
 	{"initrd", TEXT, offsetof(struct vm_config, initrd)},
 	{"cmdline", TEXT, offsetof(struct vm_config, cmdline)},
+	{"restore", TEXT, offsetof(struct vm_config, restore)},
 	{"image", TEXT, offsetof(struct vm_config, image)},
 	{"image_qcow2", FLAG, offsetof(struct vm_config, image_qcow2)},
 	{"image_read_only", FLAG, offsetof(struct vm_config, image_read_only)},
@@ -207,9 +208,9 @@ static int shares_from_json(
 		if (r < 0)
 			return r;
 		if (!share.tag || vm_config_find_share(config, share.tag) >= 0 ||
-			i >= VM_ROOT_PORTS)
+			i >= VM_SHARES_MAX)
 			return fail(error, POSTERN_USAGE, EINVAL,
-				"shares: at most %d, each with a tag of its own", VM_ROOT_PORTS);
+				"shares: at most %d, each with a tag of its own", VM_SHARES_MAX);
 		if (vm_config_add_share(config, &share) < 0)
 			return fail(error, POSTERN_ANSWERED, ENOMEM, "out of memory");
 	}
@@ -228,8 +229,6 @@ static int check(const struct vm_config *config, struct postern_error *error)
 		problem = "cpus";
 	else if (config->cid < 3 || config->cid == UINT32_MAX)
 		problem = "cid";
-	else if (!config->vsock_kernel && !config->vsockd)
-		problem = "vsockd";
 	else if (!config->kernel && !config->image)
 		problem = "kernel";
 	return problem ? fail(error, POSTERN_USAGE, EINVAL, "vm.json: bad value of %s", problem)

@@ -11,7 +11,7 @@
 
 #include "proto/client/client.h"
 
-#define VM_ROOT_PORTS 8 /* spare PCIe root ports: shares that can be plugged at a time */
+#define VM_SHARES_MAX 8 /* shares that can be plugged at a time */
 #define VM_CPUS_MAX   64
 
 struct share_config {
@@ -25,14 +25,15 @@ struct share_config {
 
 struct vm_config {
 	char *name;
-	char *driver;    /* a row of vmm_drivers */
+	char *driver;    /* the name of a row of vmm_kinds */
 	char *vmm;       /* program */
 	char *virtiofsd; /* program; NULL: shares cannot be plugged */
-	char *vsockd;    /* program; used when vsock_kernel is false */
+	char *vsockd;    /* program; NULL where the VMM or the kernel has the vsock device */
 	char *kernel;    /* NULL: the firmware boots the image */
 	char *initrd;
 	char *cmdline;
-	char *image; /* disk; NULL: none */
+	char *restore; /* folder of a snapshot that the machine goes on from; NULL: it boots */
+	char *image;   /* disk; NULL: none */
 	bool image_qcow2;
 	bool image_read_only;
 	uint64_t memory_bytes;

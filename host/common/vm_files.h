@@ -9,6 +9,9 @@
 #define VM_FILE_END     "end.json"       /* how the last VM of this name ended */
 #define VM_FILE_LOG     "supervisor.log" /* of the supervisor and its helpers */
 #define VM_FILE_SHARES  "shares.json"    /* persistent shares, for the next VM of this name */
+#define VM_FILE_SHARE   "share-%u.sock"  /* the virtiofsd of a slot, until the VMM has connected */
+#define VM_FILE_API     "api.sock"       /* of a VMM that is driven over HTTP */
+#define VM_FILE_RESTORE "restore"        /* folder: what a restored VMM reads */
 
 /* Descriptors that a supervisor is started with. */
 #define SUPERVISOR_FD_LOCK    3 /* holds the lock of VM_FILE_LOCK */

@@ -113,8 +113,8 @@ static bool is_proved(
 	return verdict == WORKS;
 }
 
-int accel_choose(const struct postern_launch *launch, const struct guest *guest,
-	struct vm_config *config, struct postern_error *error)
+int accel_choose(const struct postern_launch *launch, const struct vmm_kind *kind,
+	const struct guest *guest, struct vm_config *config, struct postern_error *error)
 {
 	const char *word = getenv("POSTERN_ACCEL");
 	enum postern_accel accel = launch->accel;
@@ -125,9 +125,15 @@ int accel_choose(const struct postern_launch *launch, const struct guest *guest,
 				error, POSTERN_USAGE, EINVAL, "POSTERN_ACCEL is auto, kvm or tcg");
 		accel = strcmp(word, "kvm") == 0 ? POSTERN_ACCEL_KVM : POSTERN_ACCEL_TCG;
 	}
-	if (accel == POSTERN_ACCEL_AUTO)
+	config->kvm = accel == POSTERN_ACCEL_KVM;
+	if (accel != POSTERN_ACCEL_AUTO)
+		return 0;
+	if (!kind->cannot[VMM_EMULATE])
 		config->kvm = is_proved(launch, guest, config->vmm);
+	else if (access("/dev/kvm", R_OK | W_OK) < 0)
+		return fail_errno(error, POSTERN_ABSENT, errno,
+			"%s needs hardware virtualisation: /dev/kvm", kind->title);
 	else
-		config->kvm = accel == POSTERN_ACCEL_KVM;
+		config->kvm = true;
 	return 0;
 }

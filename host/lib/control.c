@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What is done to a running machine. */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host/common/fail.h"
+#include "host/common/file.h"
 #include "host/common/json_line.h"
+#include "host/common/vm_files.h"
 #include "host/lib/control_client.h"
 #include "host/lib/postern.h"
 #include "host/lib/registry.h"
 #include "host/vmm/balloon.h"
+#include "host/vmm/vmm_kind.h"
 #include "power.pb-c.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
@@ -17,10 +22,27 @@
 
 #define AGENT_MS_DEFAULT     10000
 #define POWERDOWN_MS_DEFAULT 5000
-#define ASK_MS               3000  /* for the agent to answer at all */
-#define END_MS               10000 /* beyond the steps' own times: quit, kill, clean-up */
-#define VMM_MS               15000 /* more than a monitor has for an answer */
-#define STATS_MS             25000 /* several, and the guest has two seconds */
+#define ASK_MS               3000   /* for the agent to answer at all */
+#define END_MS               10000  /* beyond the steps' own times: quit, kill, clean-up */
+#define VMM_MS               15000  /* more than a monitor has for an answer */
+#define STATS_MS             25000  /* several, and the guest has two seconds */
+#define SNAPSHOT_MS          660000 /* the guest's memory goes to a disk */
+
+/* Whether the machine's VMM ends with a reboot of its guest, and only so. */
+static bool reboot_is_end(const char *name)
+{
+	AUTO_CLOSE int dir_fd = -EBADF;
+	AUTO_JSON json_t *config = NULL;
+	const struct vmm_kind *kind;
+	char dir[PATH_MAX];
+	bool live;
+
+	if (registry_open(name, dir, &dir_fd, &live, NULL) < 0 ||
+		file_read_json(dir_fd, VM_FILE_CONFIG, &config) < 0)
+		return false;
+	kind = vmm_kind_find(json_field_string(config, "driver", ""));
+	return kind && kind->reboot_is_end;
+}
 
 /* True once the agent has said that it shuts the guest down. One that answers has its time to: its
  * process 1 may be busy. */
@@ -36,7 +58,8 @@ static bool ask_agent(const char *name, uint32_t agent_ms)
 	int r = postern_vm_address(name, &address, &error);
 
 	request.has_mode = 1;
-	request.mode = POSTERN__V1__SHUTDOWN_MODE__POWER_OFF;
+	request.mode = reboot_is_end(name) ? POSTERN__V1__SHUTDOWN_MODE__REBOOT
+					   : POSTERN__V1__SHUTDOWN_MODE__POWER_OFF;
 	len = encode_before(packed, end, &request.base);
 	if (r == 0)
 		r = postern_client_open(address, &options, &client, &error);
@@ -59,19 +82,46 @@ int postern_stop(const char *name, const struct postern_stop *stop, char ret_how
 	AUTO_JSON json_t *result = NULL;
 	int r;
 
-	if (!stop || !stop->force)
+	if (!stop || !stop->force) {
+		/* Nobody in a paused guest would hear of it. */
+		(void)postern_resume(name, NULL);
 		how = ask_agent(name, agent_ms) ? "agent" : "powerdown";
+	}
 	r = control_call_vm(name, "stop",
 		json_pack("{s:s, s:i, s:i}", "how", how, "agent_ms", (int)agent_ms, "powerdown_ms",
 			(int)powerdown_ms),
 		(int)(agent_ms + powerdown_ms + END_MS), &result, error);
-	if (r == -ENOENT && strcmp(how, "agent") == 0)
+	if ((r == -ENOENT || r == -ECONNREFUSED || r == -ECONNRESET) && strcmp(how, "agent") == 0)
 		r = 0; /* the guest was faster than we */
 	if (r < 0)
 		return r;
 	(void)snprintf(ret_how, 16, "%.15s", json_field_string(result, "how", how));
 	*ret_ms = (monotonic_ns() - start) / NSEC_PER_MSEC;
 	return 0;
+}
+
+int postern_pause(const char *name, struct postern_error *error)
+{
+	return control_call_vm(name, "pause", NULL, VMM_MS, NULL, error);
+}
+
+int postern_resume(const char *name, struct postern_error *error)
+{
+	return control_call_vm(name, "resume", NULL, VMM_MS, NULL, error);
+}
+
+int postern_snapshot(const char *name, const char *dir, struct postern_error *error)
+{
+	AUTO_FREE char *here = NULL, *path = NULL;
+	json_t *arguments;
+
+	if (dir[0] != '/')
+		here = getcwd(NULL, 0);
+	path = dir[0] == '/' ? strdup(dir) : text_format("%s/%s", here ? here : ".", dir);
+	arguments = path ? json_pack("{s:s}", "dir", path) : NULL;
+	if (!arguments)
+		return fail(error, POSTERN_USAGE, EILSEQ, "the folder's path is not UTF-8");
+	return control_call_vm(name, "snapshot", arguments, SNAPSHOT_MS, NULL, error);
 }
 
 int postern_forget(const char *name, struct postern_error *error)

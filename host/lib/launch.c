@@ -18,13 +18,16 @@
 #include "host/lib/control_client.h"
 #include "host/lib/guest.h"
 #include "host/lib/registry.h"
+#include "host/lib/restore.h"
 #include "host/lib/share_config.h"
 #include "host/lib/share_mount.h"
 #include "host/lib/spawn.h"
 #include "host/lib/tools.h"
 #include "host/lib/vm.h"
+#include "host/vmm/vmm_kind.h"
 #include "proto/cleanup.h"
 
+#define VMM_DEFAULT     "qemu"
 #define MEMORY_DEFAULT  (UINT64_C(256) << 20)
 #define TIMEOUT_DEFAULT 60000
 #define START_MS        20000 /* for the VMM to be there, beyond the guest's own time */
@@ -55,23 +58,32 @@ static int look_at_image(
 	return config->image ? 0 : fail_errno(error, POSTERN_USAGE, errno, "%s", launch->image);
 }
 
+static int find_kind(const struct postern_launch *launch, const struct vmm_kind **ret_kind,
+	struct postern_error *error)
+{
+	*ret_kind = vmm_kind_find(launch->vmm ? launch->vmm : VMM_DEFAULT);
+	return *ret_kind ? 0
+			 : fail(error, POSTERN_USAGE, EINVAL, "there is no driver for the VMM %s",
+				   launch->vmm);
+}
+
 static char *copy(const char *text)
 {
 	return text ? strdup(text) : NULL;
 }
 
-static int fill_programs(
-	const struct postern_launch *launch, struct vm_config *config, struct postern_error *error)
+static int fill_programs(const struct postern_launch *launch, const struct vmm_kind *kind,
+	struct vm_config *config, struct postern_error *error)
 {
-	config->driver = strdup("qemu");
-	config->vmm = tool_qemu();
+	config->driver = strdup(kind->name);
+	config->vmm = vmm_kind_program(kind);
 	config->virtiofsd = tool_virtiofsd();
-	config->vsockd = tool_own("postern-vsockd");
+	config->vsockd = kind->own_vsock ? NULL : tool_own("postern-vsockd");
+	if (!config->driver)
+		return fail_errno(error, POSTERN_ANSWERED, ENOMEM, "launch");
 	if (!config->vmm)
-		return fail(
-			error, POSTERN_ABSENT, ENOENT, "QEMU is not installed (qemu-system-x86)");
-	if (!config->vsockd && !launch->vsock_kernel)
-		return fail(error, POSTERN_ABSENT, ENOENT, "postern-vsockd is not installed");
+		return fail(error, POSTERN_ABSENT, ENOENT, "%s is not installed: there is no %s",
+			kind->title, kind->program);
 	for (size_t i = 0; i < launch->n_shares; i++)
 		if (!config->virtiofsd && !launch->shares[i].p9)
 			return fail(error, POSTERN_ABSENT, ENOENT,
@@ -109,7 +121,7 @@ static int fill_kept_shares(
 	{
 		struct share_config share;
 
-		if (config->n_shares == VM_ROOT_PORTS ||
+		if (config->n_shares == VM_SHARES_MAX ||
 			share_config_from_json(item, &share, NULL) < 0 ||
 			vm_config_find_share(config, share.tag) >= 0)
 			continue;
@@ -119,10 +131,10 @@ static int fill_kept_shares(
 	return 0;
 }
 
-static int fill_config(const struct postern_launch *launch, const struct guest *guest,
-	struct vm_config *config, struct postern_error *error)
+static int fill_config(const struct postern_launch *launch, const struct vmm_kind *kind,
+	const struct guest *guest, struct vm_config *config, struct postern_error *error)
 {
-	int r = fill_programs(launch, config, error);
+	int r = fill_programs(launch, kind, config, error);
 
 	if (r == 0 && launch->image)
 		r = look_at_image(launch, config, error);
@@ -140,8 +152,7 @@ static int fill_config(const struct postern_launch *launch, const struct guest *
 	config->memory_bytes = launch->memory_bytes ? launch->memory_bytes : MEMORY_DEFAULT;
 	config->cpus = launch->cpus ? launch->cpus : 1;
 	config->vsock_kernel = launch->vsock_kernel;
-	config->ready_ms = launch->timeout_ms ? launch->timeout_ms : TIMEOUT_DEFAULT;
-	config->keep_silent = launch->detach;
+	config->cid = launch->cid;
 	if (config->memory_bytes < (UINT64_C(32) << 20) || config->memory_bytes % 4096 != 0)
 		return fail(
 			error, POSTERN_USAGE, EINVAL, "memory: at least 32 MiB, in pages of 4 KiB");
@@ -216,12 +227,15 @@ static int mount_shares(const struct postern_launch *launch, const char *name,
 	return r;
 }
 
-static int launch_entry(const struct postern_launch *launch, struct registry_entry *entry,
-	struct vm_config *config, struct postern_vm **ret_vm, struct postern_error *error)
+static int launch_entry(const struct postern_launch *launch, const struct vmm_kind *kind,
+	struct registry_entry *entry, struct vm_config *config, struct postern_vm **ret_vm,
+	struct postern_error *error)
 {
 	char name[64];
-	int r = fill_kept_shares(entry, config, error);
+	int r = launch->restore ? 0 : fill_kept_shares(entry, config, error);
 
+	if (r == 0)
+		r = vmm_check(kind, config, error);
 	if (r == 0)
 		r = write_config(entry, config, error);
 	if (r == 0)
@@ -240,31 +254,52 @@ static int launch_entry(const struct postern_launch *launch, struct registry_ent
 	return r;
 }
 
+/* A new machine, or one that goes on from a snapshot. */
+static int make_config(const struct postern_launch *launch, const struct vmm_kind **ret_kind,
+	struct vm_config *config, struct postern_error *error)
+{
+	struct guest guest = {0};
+	int r;
+
+	if (launch->restore) {
+		r = restore_config(launch, ret_kind, config, error);
+	} else {
+		r = find_kind(launch, ret_kind, error);
+		if (r == 0)
+			r = guest_prepare(launch, &guest, error);
+		if (r == 0)
+			r = fill_config(launch, *ret_kind, &guest, config, error);
+		if (r == 0)
+			r = accel_choose(launch, *ret_kind, &guest, config, error);
+		guest_done(&guest);
+	}
+	if (r < 0)
+		return r;
+	config->ready_ms = launch->timeout_ms ? launch->timeout_ms : TIMEOUT_DEFAULT;
+	config->keep_silent = launch->detach;
+	return vmm_check(*ret_kind, config, error);
+}
+
 int postern_launch(const struct postern_launch *launch, struct postern_vm **ret_vm,
 	struct postern_error *error)
 {
-	struct guest guest = {0};
 	struct vm_config config = {0};
 	struct registry_entry entry = {.dir_fd = -EBADF, .lock_fd = -EBADF};
+	const struct vmm_kind *kind = NULL;
 	int r = registry_check_name(launch->name, error);
 
 	if (ret_vm)
 		*ret_vm = NULL;
 	progress(launch, "packing");
 	if (r == 0)
-		r = guest_prepare(launch, &guest, error);
-	if (r == 0)
-		r = fill_config(launch, &guest, &config, error);
-	if (r == 0)
-		r = accel_choose(launch, &guest, &config, error);
+		r = make_config(launch, &kind, &config, error);
 	if (r == 0) {
 		progress(launch, "starting");
-		r = registry_claim(launch->name, launch->cid, &entry, error);
+		r = registry_claim(launch->name, config.cid, &entry, error);
 	}
 	if (r == 0)
-		r = launch_entry(launch, &entry, &config, ret_vm, error);
+		r = launch_entry(launch, kind, &entry, &config, ret_vm, error);
 	registry_entry_done(&entry);
 	vm_config_done(&config);
-	guest_done(&guest);
 	return r;
 }

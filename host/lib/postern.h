@@ -52,9 +52,12 @@ struct postern_launch {
 	const char *initrd;  /* NULL: the small guest's, unless there is an image */
 	const char *image;   /* disk, raw or qcow2; NULL: none */
 	bool image_read_only;
+	const char *restore; /* folder of postern_snapshot() to go on from. The machine is as it was
+				then: of all this only name, detach, timeout and progress count */
 	const char *cmdline_add; /* behind the kernel command line */
 	uint64_t memory_bytes;   /* 0: 256 MiB */
 	unsigned cpus;           /* 0: 1 */
+	const char *vmm;         /* "qemu", "firecracker" or "cloud-hypervisor"; NULL: QEMU */
 	enum postern_accel accel;
 	bool vsock_kernel; /* vhost-vsock of the host's kernel in place of postern-vsockd */
 	uint32_t cid;      /* 0: a free one */
@@ -91,9 +94,10 @@ enum postern_vm_status {
 	POSTERN_VM_RUNNING,
 	POSTERN_VM_STOPPING,
 	POSTERN_VM_STOPPED,
-	POSTERN_VM_FAILED,     /* ended, and nobody had asked for it */
-	POSTERN_VM_TERMINATED, /* its supervisor is gone without a word */
-	POSTERN_VM_UNAVAILABLE /* its supervisor does not answer */
+	POSTERN_VM_FAILED,      /* ended, and nobody had asked for it */
+	POSTERN_VM_TERMINATED,  /* its supervisor is gone without a word */
+	POSTERN_VM_UNAVAILABLE, /* its supervisor does not answer */
+	POSTERN_VM_PAUSED
 };
 
 /* "Running", "VMM Unexpectedly Terminated", ... */
@@ -137,12 +141,23 @@ struct postern_stop {
 };
 
 /*
- * Ends a machine: asks its agent, then presses the power button, then quits the VMM. stop may be
- * NULL. ret_how[0..16) tells which of "agent", "powerdown", "quit" and "kill" it was, *ret_ms how
- * long it took. -ENOENT where no such machine runs.
+ * Ends a machine, resuming it first: asks its agent, then presses the power button, then quits the
+ * VMM. stop may be NULL. ret_how[0..16) tells which of "agent", "powerdown", "quit" and "kill" it
+ * was, *ret_ms how long it took. -ENOENT where no such machine runs.
  */
 int postern_stop(const char *name, const struct postern_stop *stop, char ret_how[16],
 	uint64_t *ret_ms, struct postern_error *error);
+
+/* Stops the machine's processors, and lets them go on. Nothing happens where that is so already. */
+int postern_pause(const char *name, struct postern_error *error);
+int postern_resume(const char *name, struct postern_error *error);
+
+/*
+ * Keeps the machine's memory and devices (not its disks) in a new folder, for launch's `restore`.
+ * The machine is paused meanwhile. Not every VMM can (-EOPNOTSUPP), and none with shares (-EBUSY).
+ * On failure there is no folder.
+ */
+int postern_snapshot(const char *name, const char *dir, struct postern_error *error);
 
 /* Drops the record of an ended machine. */
 int postern_forget(const char *name, struct postern_error *error);
@@ -238,7 +253,7 @@ void postern_listener_close(struct postern_listener *listener);
 /*
  * What happens to a machine itself. Subscriptions to what happens in the guest are subscribe.h's.
  *
- *   vm.state    {"state": "starting" | "booting" | "ready" | "stopping" | "ended"}
+ *   vm.state    {"state": "starting" | "booting" | "ready" | "paused" | "stopping" | "ended"}
  *   vm.reset    {}: the guest boots again
  *   vm.share    {"tag", "what"}: added, removed, dead, mounted, not mounted
  *   vm.problem  {"problem", "help"}: something ended that the machine goes on without

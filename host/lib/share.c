@@ -57,8 +57,8 @@ int share_config_fill(const struct postern_share *share, const struct vm_config 
 		return fail(error, POSTERN_USAGE, EINVAL,
 			"a share's tag has 1 to %d letters, digits, dots, underscores and dashes",
 			SHARE_TAG_MAX);
-	if (config && config->n_shares == VM_ROOT_PORTS)
-		return fail(error, POSTERN_USAGE, E2BIG, "at most %d shares", VM_ROOT_PORTS);
+	if (config && config->n_shares == VM_SHARES_MAX)
+		return fail(error, POSTERN_USAGE, E2BIG, "at most %d shares", VM_SHARES_MAX);
 	if (share->tag)
 		(void)snprintf(tag, SHARE_TAG_MAX + 1, "%s", share->tag);
 	else

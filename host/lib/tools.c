@@ -8,17 +8,8 @@
 #include <unistd.h>
 
 #include "host/common/file.h"
-#include "host/common/run.h"
 #include "proto/cleanup.h"
 #include "proto/places.h"
-
-#if defined(__x86_64__)
-#define QEMU "qemu-system-x86_64"
-#elif defined(__aarch64__)
-#define QEMU "qemu-system-aarch64"
-#elif defined(__riscv)
-#define QEMU "qemu-system-riscv64"
-#endif
 
 static char *if_runs(char *path)
 {
@@ -53,13 +44,6 @@ char *tool_own(const char *name)
 	if (!found)
 		found = if_runs(text_format("%s/%s", place_libexec, name));
 	return found ? found : if_runs(text_format("%s/%s", place_sbin, name));
-}
-
-char *tool_qemu(void)
-{
-	const char *own = getenv("POSTERN_QEMU");
-
-	return own ? strdup(own) : find_program(QEMU);
 }
 
 char *tool_virtiofsd(void)

@@ -10,9 +10,6 @@ char *tool_self_dir(void);
  * installed. NULL: nowhere. */
 char *tool_own(const char *name);
 
-/* QEMU's system emulator of this architecture; $POSTERN_QEMU wins. */
-char *tool_qemu(void);
-
 /* virtiofsd; $POSTERN_VIRTIOFSD wins. */
 char *tool_virtiofsd(void);
 

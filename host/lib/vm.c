@@ -29,6 +29,7 @@ static const struct {
 	[POSTERN_VM_FAILED] = {"Failed", "failed"},
 	[POSTERN_VM_TERMINATED] = {"VMM Unexpectedly Terminated", "terminated"},
 	[POSTERN_VM_UNAVAILABLE] = {"Unavailable", "unavailable"},
+	[POSTERN_VM_PAUSED] = {"Paused", "paused"},
 };
 
 const char *postern_vm_status_name(enum postern_vm_status status)
@@ -54,6 +55,8 @@ static enum postern_vm_status live_status(const json_t *details)
 
 	if (strcmp(state, "ready") == 0)
 		return POSTERN_VM_RUNNING;
+	if (strcmp(state, "paused") == 0)
+		return POSTERN_VM_PAUSED;
 	if (strcmp(state, "stopping") == 0 || strcmp(state, "ended") == 0)
 		return POSTERN_VM_STOPPING;
 	/* A guest that is kept without an agent runs all the same; its problem says what it lacks.
@@ -102,7 +105,7 @@ static bool ask(const char *dir, struct postern_vm *vm)
 static void sweep(int dir_fd)
 {
 	static const char *const sockets[] = {
-		VM_FILE_CONTROL, VM_FILE_VSOCK, VM_FILE_VSOCK "_7670"};
+		VM_FILE_CONTROL, VM_FILE_API, VM_FILE_VSOCK, VM_FILE_VSOCK "_7670"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(sockets); i++)
 		(void)unlinkat(dir_fd, sockets[i], 0);
@@ -127,7 +130,8 @@ static void read_end(int dir_fd, struct postern_vm *vm)
 /* vm.json of its launch, for what an ended or silent supervisor does not tell. */
 static int add_config(int dir_fd, struct postern_vm *vm)
 {
-	static const char *const keys[] = {"cid", "memory_bytes", "cpus", "kernel", "image"};
+	static const char *const keys[] = {
+		"cid", "memory_bytes", "cpus", "kernel", "image", "driver"};
 	AUTO_JSON json_t *config = NULL;
 	int r = file_read_json(dir_fd, VM_FILE_CONFIG, &config);
 

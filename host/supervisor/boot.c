@@ -23,7 +23,7 @@ static void on_late(struct loop_timer *timer)
 	if (machine->config.keep_silent || machine->answered) {
 		machine->silent = true;
 		problem_tell(machine, PROBLEM_NO_AGENT, NULL);
-		if (!machine->answered)
+		if (!machine->answered && machine->driver->booted)
 			machine->driver->booted(machine->vmm);
 		machine_tell(machine, &machine->waiting_ready, &error);
 		return;
@@ -43,7 +43,10 @@ void boot_begin(struct machine *machine)
 {
 	machine_enter(machine, MACHINE_BOOTING);
 	machine_tell(machine, &machine->waiting_start, NULL);
-	ready_start(&machine->ready, machine->config.ready_ms);
+	if (machine->config.restore && !machine->answered)
+		ready_ask(&machine->ready, machine->config.ready_ms);
+	else
+		ready_start(&machine->ready, machine->config.ready_ms);
 }
 
 void boot_again(struct machine *machine)
@@ -73,7 +76,8 @@ void boot_answered(void *ctx, const struct postern_peer *peer)
 		if (!machine->answered) {
 			machine->ready_after_ms =
 				(clock_ns(CLOCK_BOOTTIME) - machine->started) / NSEC_PER_MSEC;
-			machine->driver->booted(machine->vmm);
+			if (machine->driver->booted)
+				machine->driver->booted(machine->vmm);
 		}
 		machine->answered = true;
 		log_info("the agent answered%s, %s", again ? " after the guest's new boot" : "",

@@ -20,19 +20,22 @@
 
 /* Moves the descriptors to their numbers. They are copied aside first: a number that is wanted may
  * just be that of another one. */
-static int place(const int *fds, size_t n, int log_fd, int report_fd)
+static int place(
+	const int *fds, size_t n, int log_fd, const struct process_options *options, int report_fd)
 {
-	int aside[PROCESS_FDS], log_aside = fcntl(log_fd, F_DUPFD_CLOEXEC, ASIDE);
-	int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int aside[PROCESS_FDS], log_aside = fcntl(log_fd, F_DUPFD_CLOEXEC, ASIDE), in, out;
 
-	if (log_aside < 0 || null_fd < 0)
+	in = options && options->stdio ? fcntl(*options->stdio, F_DUPFD_CLOEXEC, ASIDE)
+				       : open("/dev/null", O_RDONLY | O_CLOEXEC);
+	out = options && options->stdio ? in : log_aside;
+	if (log_aside < 0 || in < 0)
 		return -errno;
 	for (size_t i = 0; i < n; i++) {
 		aside[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, ASIDE);
 		if (aside[i] < 0)
 			return -errno;
 	}
-	if (dup2(null_fd, STDIN_FILENO) < 0 || dup2(log_aside, STDOUT_FILENO) < 0 ||
+	if (dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 ||
 		dup2(log_aside, STDERR_FILENO) < 0)
 		return -errno;
 	for (size_t i = 0; i < n; i++)
@@ -71,7 +74,7 @@ static void reset_signals(void)
 }
 
 static _Noreturn void run(char *const argv[], const int *fds, size_t n, int log_fd,
-	const char *read_only, int report_fd, pid_t parent)
+	const struct process_options *options, int report_fd, pid_t parent)
 {
 	int r, high = fcntl(report_fd, F_DUPFD_CLOEXEC, ASIDE * 2);
 
@@ -81,10 +84,10 @@ static _Noreturn void run(char *const argv[], const int *fds, size_t n, int log_
 		r = -errno;
 	if (r == 0 && getppid() != parent)
 		r = -ESRCH; /* it died before the prctl(): nobody would end us */
-	if (r == 0 && read_only)
-		r = make_read_only(read_only);
+	if (r == 0 && options && options->read_only)
+		r = make_read_only(options->read_only);
 	if (r == 0)
-		r = place(fds, n, log_fd, high);
+		r = place(fds, n, log_fd, options, high);
 	if (r == 0) {
 		reset_signals();
 		(void)execv(argv[0], argv);
@@ -94,8 +97,8 @@ static _Noreturn void run(char *const argv[], const int *fds, size_t n, int log_
 	_exit(127);
 }
 
-int child_exec(char *const argv[], const int *fds, size_t n, int log_fd, const char *read_only,
-	pid_t *ret_pid)
+int child_exec(char *const argv[], const int *fds, size_t n, int log_fd,
+	const struct process_options *options, pid_t *ret_pid)
 {
 	AUTO_CLOSE int report_read = -EBADF, report_write = -EBADF;
 	pid_t parent = getpid(), pid;
@@ -110,7 +113,7 @@ int child_exec(char *const argv[], const int *fds, size_t n, int log_fd, const c
 	if (pid < 0)
 		return -errno;
 	if (pid == 0)
-		run(argv, fds, n, log_fd, read_only, report_write, parent);
+		run(argv, fds, n, log_fd, options, report_write, parent);
 	(void)setpgid(pid, pid);
 	fd_closep(&report_write);
 	do

@@ -124,18 +124,17 @@ static void balloon(void *ctx, struct request *request, const json_t *arguments)
 	struct machine *machine = ctx;
 	json_int_t pages = json_field_int(arguments, "pages", -1);
 	struct postern_error error = {0};
-	uint64_t left;
 
 	if (!running(machine, request))
 		return;
 	if (pages < 0) {
 		(void)fail(&error, POSTERN_USAGE, EINVAL, "pages is a number of 4 KiB pages");
 		request_fail(request, &error, NULL);
-	} else if (balloon_value(machine->config.memory_bytes, (uint64_t)pages, &left, &error) <
-		   0) {
+	} else if (vmm_check_balloon(machine->driver->kind, machine->config.memory_bytes,
+			   (uint64_t)pages, &error) < 0) {
 		request_fail(request, &error, NULL);
 	} else {
-		machine->driver->balloon(machine->vmm, left, on_balloon, request);
+		machine->driver->balloon(machine->vmm, (uint64_t)pages, on_balloon, request);
 	}
 }
 
@@ -190,6 +189,9 @@ const struct control_command machine_commands[] = {
 	{"wait-ready", wait_ready},
 	{"events", events},
 	{"stop", stop},
+	{"pause", pause_command},
+	{"resume", resume_command},
+	{"snapshot", snapshot_command},
 	{"balloon", balloon},
 	{"balloon-stats", balloon_stats},
 	{"console", console},

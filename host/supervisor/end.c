@@ -28,11 +28,14 @@ static void answer_open(struct machine *machine, uint64_t after_ms)
 			machine->end.message);
 	machine_tell(machine, &machine->waiting_start, &gone);
 	machine_tell(machine, &machine->waiting_ready, &gone);
-	for (size_t i = 0; i < VM_ROOT_PORTS; i++)
+	for (size_t i = 0; i < VM_SHARES_MAX; i++)
 		if (machine->shares[i].request) {
 			request_fail(machine->shares[i].request, &gone, NULL);
 			machine->shares[i].request = NULL;
 		}
+	if (machine->pausing)
+		request_fail(machine->pausing, &gone, NULL);
+	machine->pausing = NULL;
 	if (machine->stop.request)
 		request_return(
 			machine->stop.request, json_pack("{s:s, s:I}", "how", machine->stop.how,
@@ -77,11 +80,11 @@ void machine_end(struct machine *machine)
 	remount_stop(&machine->remount);
 	ready_close(&machine->ready);
 	if (machine->vmm)
-		machine->driver->detach(machine->vmm);
+		machine->driver->close(machine->vmm);
 	machine->vmm = NULL;
 	/* The VMM first: what it still writes to its helpers is taken. */
-	process_signal(&machine->qemu, SIGKILL);
-	for (size_t i = 0; i < VM_ROOT_PORTS; i++)
+	process_signal(&machine->vmm_process, SIGKILL);
+	for (size_t i = 0; i < VM_SHARES_MAX; i++)
 		if (machine->shares[i].state != SHARE_FREE)
 			share_stop(&machine->shares[i]);
 	processes_done(&machine->processes);

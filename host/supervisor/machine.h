@@ -33,12 +33,16 @@ enum machine_state {
 	MACHINE_ENDED
 };
 
+#define SNAPSHOT_DIR_MAX 2048
+
 enum share_state { SHARE_FREE, SHARE_PLUGGING, SHARE_PLUGGED, SHARE_UNPLUGGING };
 
-/* A root port, and the share in it. */
+/* A slot of the VMM, and the share in it. */
 struct share {
 	struct machine *machine;
 	unsigned slot;
+#define SNAPSHOT_DIR_MAX 2048
+
 	enum share_state state;
 	bool dead;      /* virtiofsd ended while the device was plugged */
 	bool stuck;     /* and the guest cannot let go: somebody in it waits for an answer */
@@ -46,6 +50,13 @@ struct share {
 	struct share_config config; /* strings are owned */
 	struct process virtiofsd;
 	struct request *request; /* to be answered when the operation under way ends */
+};
+
+/* A snapshot that is being made. */
+struct snapshot {
+	char dir[SNAPSHOT_DIR_MAX];
+	bool resume;                /* the machine ran before */
+	struct postern_error error; /* what went wrong already */
 };
 
 struct stop {
@@ -74,15 +85,18 @@ struct machine {
 	uint8_t boot_id[16];
 	bool silent; /* the agent did not answer in time, and the VM was to be kept */
 
-	struct process qemu, vsockd;
+	struct process vmm_process, vsockd;
 	bool channel_lost;
 	bool vmm_silent;
+	bool paused;
 	struct vmm *vmm;
 	struct console console;
 	struct ready ready;
 	struct loop_timer ready_deadline;
 	struct remount remount;
-	struct share shares[VM_ROOT_PORTS];
+	struct request *pausing; /* the one that has it paused, resumed or saved */
+	struct snapshot snapshot;
+	struct share shares[VM_SHARES_MAX];
 	struct stop stop;
 	struct request *waiting_start, *waiting_ready; /* for the VMM, for the agent */
 
@@ -93,6 +107,11 @@ struct machine {
 
 /* Starts everything. 0, or -errno with machine->end; nothing runs then. */
 int machine_start(struct machine *machine, int listener);
+
+/* What happens to it, for machine_start(). */
+void machine_vmm_event(void *ctx, enum vmm_event event, const char *text);
+void machine_vmm_ended(struct process *process, int status);
+void machine_vsockd_ended(struct process *process, int status);
 
 /* Kills what runs, tells who waits, leaves the record of the end, removes the sockets. */
 void machine_end(struct machine *machine);
@@ -140,5 +159,9 @@ void share_event(struct share *share, const char *what);
 /* Commands of the control socket. */
 void share_add_command(void *ctx, struct request *request, const json_t *arguments);
 void share_remove_command(void *ctx, struct request *request, const json_t *arguments);
+
+void pause_command(void *ctx, struct request *request, const json_t *arguments);
+void resume_command(void *ctx, struct request *request, const json_t *arguments);
+void snapshot_command(void *ctx, struct request *request, const json_t *arguments);
 
 extern const struct control_command machine_commands[];

@@ -71,7 +71,7 @@ static int read_config(struct machine *machine)
 	if (!machine->driver)
 		return fail(&machine->end, POSTERN_USAGE, EINVAL, "no driver for the VMM %s",
 			machine->config.driver);
-	return 0;
+	return vmm_check(machine->driver->kind, &machine->config, &machine->end);
 }
 
 int main(int argc, char **argv)

@@ -179,7 +179,7 @@ int process_start(struct processes *processes, struct process *process, const ch
 	log_read = pipe_fds[0];
 	log_write = pipe_fds[1];
 	(void)fcntl(log_read, F_SETFL, O_NONBLOCK);
-	r = child_exec(argv, fds, n, log_write, options ? options->read_only : NULL, &pid);
+	r = child_exec(argv, fds, n, log_write, options, &pid);
 	if (r < 0)
 		return fail_errno(
 			error, POSTERN_ANSWERED, -r, "%s cannot be started: %s", name, argv[0]);

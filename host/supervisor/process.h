@@ -45,6 +45,7 @@ int processes_init(struct processes *processes, struct loop *loop, void (*asked_
 struct process_options {
 	const char
 		*read_only; /* folder that the process sees read-only, mounts below it included */
+	const int *stdio;   /* its standard input and output; NULL: /dev/null, and our log */
 };
 
 /*

@@ -101,6 +101,13 @@ void ready_start(struct ready *ready, uint32_t patience_ms)
 	try_later(ready);
 }
 
+void ready_ask(struct ready *ready, uint32_t patience_ms)
+{
+	ready_start(ready, patience_ms);
+	ready->pause_ms = AGAIN_MS;
+	hello(ready);
+}
+
 void ready_wait_for_hint(struct ready *ready)
 {
 	ready->trying = false;

@@ -60,6 +60,9 @@ int ready_open(struct ready *ready, struct loop *loop, const char *address, cons
  * end each 30 s, until one is answered. */
 void ready_start(struct ready *ready, uint32_t patience_ms);
 
+/* The same for a guest that has booted already: the first hello is said at once. */
+void ready_ask(struct ready *ready, uint32_t patience_ms);
+
 /* No more hellos but after a hint. */
 void ready_wait_for_hint(struct ready *ready);
 

@@ -51,7 +51,7 @@ static void on_reply(void *ctx, const struct postern_error *error, const uint8_t
 static void ask(struct remount *remount)
 {
 	remount->asked = true;
-	for (size_t i = 0; i < VM_ROOT_PORTS; i++) {
+	for (size_t i = 0; i < VM_SHARES_MAX; i++) {
 		struct share *share = &remount->machine->shares[i];
 		AUTO_FREE uint8_t *params = NULL;
 		size_t len = 0;
@@ -71,7 +71,7 @@ static void ask(struct remount *remount)
 /* Nobody was asked: all are left without. */
 static void give_up(struct remount *remount, const char *why)
 {
-	for (size_t i = 0; i < VM_ROOT_PORTS && !remount->asked; i++)
+	for (size_t i = 0; i < VM_SHARES_MAX && !remount->asked; i++)
 		if (is_wanted(&remount->machine->shares[i]))
 			not_mounted(&remount->machine->shares[i], why);
 }
@@ -95,7 +95,7 @@ void remount_start(struct remount *remount, struct machine *machine)
 
 	remount_stop(remount);
 	*remount = (struct remount){.machine = machine};
-	for (size_t i = 0; i < VM_ROOT_PORTS; i++) {
+	for (size_t i = 0; i < VM_SHARES_MAX; i++) {
 		machine->shares[i].unmounted = false;
 		wanted += is_wanted(&machine->shares[i]);
 	}

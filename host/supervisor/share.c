@@ -13,6 +13,7 @@
 #include "host/common/fail.h"
 #include "host/common/text.h"
 #include "host/common/unix_socket.h"
+#include "host/common/vm_files.h"
 #include "host/supervisor/machine.h"
 #include "host/supervisor/problem.h"
 #include "proto/cleanup.h"
@@ -101,9 +102,9 @@ static void on_ended(struct process *process, int status)
 
 const char *share_socket_path(const struct share *share, char path[PATH_MAX])
 {
-	char name[SHARE_TAG_MAX + 16];
+	char name[sizeof(VM_FILE_SHARE) + 10];
 
-	(void)snprintf(name, sizeof(name), "share-%u.sock", share->slot);
+	(void)snprintf(name, sizeof(name), VM_FILE_SHARE, share->slot);
 	return machine_path(share->machine, path, name);
 }
 
@@ -152,7 +153,6 @@ int share_take(struct share *share, const struct share_config *config, struct po
 
 	if (r < 0)
 		return fail_errno(error, POSTERN_ANSWERED, -r, "share");
-	share->state = SHARE_PLUGGED;
 	return 0;
 }
 

@@ -22,7 +22,7 @@ static void save(const struct machine *machine)
 	json_t *list = json_array();
 	int r;
 
-	for (size_t i = 0; i < VM_ROOT_PORTS; i++)
+	for (size_t i = 0; i < VM_SHARES_MAX; i++)
 		if (machine->shares[i].state != SHARE_FREE && machine->shares[i].config.persistent)
 			(void)json_array_append_new(
 				list, share_config_to_json(&machine->shares[i].config));
@@ -71,7 +71,7 @@ static void on_plugged(void *ctx, const struct postern_error *error)
 
 static struct share *find(struct machine *machine, const char *tag)
 {
-	for (size_t i = 0; i < VM_ROOT_PORTS; i++)
+	for (size_t i = 0; i < VM_SHARES_MAX; i++)
 		if (machine->shares[i].state != SHARE_FREE &&
 			strcmp(machine->shares[i].config.tag, tag) == 0)
 			return &machine->shares[i];
@@ -81,7 +81,7 @@ static struct share *find(struct machine *machine, const char *tag)
 /* A free root port. Its last virtiofsd must have been reaped: it is the slot's too. */
 static struct share *find_free(struct machine *machine)
 {
-	for (size_t i = 0; i < VM_ROOT_PORTS; i++)
+	for (size_t i = 0; i < VM_SHARES_MAX; i++)
 		if (machine->shares[i].state == SHARE_FREE &&
 			!process_running(&machine->shares[i].virtiofsd))
 			return &machine->shares[i];
@@ -101,9 +101,11 @@ static struct share *start_new(struct machine *machine, const json_t *arguments,
 		(void)fail(error, POSTERN_ABSENT, ENOTCONN, "the VM is not running");
 		return NULL;
 	}
+	if (!config.p9 && vmm_can(machine->driver->kind, VMM_SHARES, POSTERN_ANSWERED, error) < 0)
+		return NULL;
 	if (config.p9) {
 		(void)fail(error, POSTERN_ANSWERED, EOPNOTSUPP,
-			"QEMU cannot plug a 9p device into a running machine: launch it with "
+			"no VMM can plug a 9p device into a running machine: launch it with "
 			"--share HOST:GUEST:9p");
 		return NULL;
 	}
@@ -115,7 +117,7 @@ static struct share *start_new(struct machine *machine, const json_t *arguments,
 	share = find_free(machine);
 	if (!share) {
 		(void)fail(error, POSTERN_ANSWERED, ENOSPC, "all %d places for shares are taken",
-			VM_ROOT_PORTS);
+			VM_SHARES_MAX);
 		return NULL;
 	}
 	return share_start(share, &config, ret_socket, error) < 0 ? NULL : share;

@@ -19,6 +19,8 @@ const char *machine_state_name(const struct machine *machine)
 		[MACHINE_ENDED] = "ended",
 	};
 
+	if (machine->paused && machine->state <= MACHINE_READY)
+		return "paused";
 	return names[machine->state];
 }
 
@@ -37,7 +39,7 @@ static json_t *problems(const struct machine *machine)
 		add_problem(list, PROBLEM_NO_AGENT, NULL);
 	if (machine->vmm_silent)
 		add_problem(list, PROBLEM_VMM_SILENT, NULL);
-	for (size_t i = 0; i < VM_ROOT_PORTS; i++) {
+	for (size_t i = 0; i < VM_SHARES_MAX; i++) {
 		const struct share *share = &machine->shares[i];
 
 		if (share->dead)
@@ -58,7 +60,7 @@ static json_t *shares(const struct machine *machine)
 	};
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < VM_ROOT_PORTS; i++) {
+	for (size_t i = 0; i < VM_SHARES_MAX; i++) {
 		const struct share *share = &machine->shares[i];
 		json_t *object;
 
@@ -77,24 +79,31 @@ static pid_t pid_of(const struct process *process)
 	return process_running(process) ? process->pid : 0;
 }
 
+/* Who serves the guest's vsock device. */
+static const char *vsock_kind(const struct machine *machine)
+{
+	if (machine->driver->kind->own_vsock)
+		return "vmm";
+	return machine->config.vsock_kernel ? "kernel" : "user";
+}
+
 json_t *machine_status(const struct machine *machine)
 {
 	const struct vm_config *config = &machine->config;
 	uint64_t uptime = (clock_ns(CLOCK_BOOTTIME) - machine->started) / NSEC_PER_MSEC;
 	json_t *status = json_pack("{s:s, s:s, s:s, s:s, s:s*, s:i, s:I, s:I, s:I, s:I, s:i}",
 		"name", config->name, "state", machine_state_name(machine), "accel",
-		config->kvm ? "kvm" : "tcg", "vsock", config->vsock_kernel ? "kernel" : "user",
-		"kernel", config->kernel, "cpus", (int)config->cpus, "cid", (json_int_t)config->cid,
-		"memory_bytes", (json_int_t)config->memory_bytes, "uptime_ms", (json_int_t)uptime,
-		"started", (json_int_t)machine->started_wall, "vmm_pid",
-		(int)pid_of(&machine->qemu));
+		config->kvm ? "kvm" : "tcg", "vsock", vsock_kind(machine), "kernel", config->kernel,
+		"cpus", (int)config->cpus, "cid", (json_int_t)config->cid, "memory_bytes",
+		(json_int_t)config->memory_bytes, "uptime_ms", (json_int_t)uptime, "started",
+		(json_int_t)machine->started_wall, "vmm_pid", (int)pid_of(&machine->vmm_process));
 
 	if (!status)
 		return NULL;
 	(void)json_object_set_new(status, "driver", json_string(config->driver));
 	if (config->image)
 		(void)json_object_set_new(status, "image", json_string(config->image));
-	if (!config->vsock_kernel)
+	if (process_running(&machine->vsockd))
 		(void)json_object_set_new(
 			status, "vsockd_pid", json_integer(pid_of(&machine->vsockd)));
 	if (machine->agent_version[0]) {

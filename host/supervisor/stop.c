@@ -41,7 +41,10 @@ static void quit(struct machine *machine)
 {
 	machine->stop.how = "quit";
 	arm(machine, QUIT_MS);
-	machine->driver->quit(machine->vmm, on_asked, machine);
+	if (machine->driver->quit)
+		machine->driver->quit(machine->vmm, on_asked, machine);
+	else
+		process_signal(&machine->vmm_process, SIGTERM);
 }
 
 static void on_step_over(struct loop_timer *timer)
@@ -54,7 +57,7 @@ static void on_step_over(struct loop_timer *timer)
 		quit(machine);
 	} else {
 		machine->stop.how = "kill";
-		process_signal(&machine->qemu, SIGKILL);
+		process_signal(&machine->vmm_process, SIGKILL);
 	}
 }
 

@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "host/vmm/balloon.h"
 
-#include <errno.h>
-
-#include "host/common/fail.h"
 #include "host/common/json_line.h"
 #include "proto/cleanup.h"
 
 static const struct {
 	const char *label;
-	const char *qemu;
-	bool memory; /* cannot be more than the VM has */
+	const char *names[2]; /* QEMU's, Firecracker's */
+	bool memory;          /* cannot be more than the VM has */
 } stat_names[BALLOON_STATS] = {
-	[BALLOON_SWAP_IN] = {"swap-in", "stat-swap-in", false},
-	[BALLOON_SWAP_OUT] = {"swap-out", "stat-swap-out", false},
-	[BALLOON_MAJOR_FAULTS] = {"major-faults", "stat-major-faults", false},
-	[BALLOON_MINOR_FAULTS] = {"minor-faults", "stat-minor-faults", false},
-	[BALLOON_HUGETLB_ALLOC] = {"hugetlb-allocations", "stat-htlb-pgalloc", false},
-	[BALLOON_HUGETLB_FAIL] = {"hugetlb-failures", "stat-htlb-pgfail", false},
-	[BALLOON_FREE] = {"free-memory", "stat-free-memory", true},
-	[BALLOON_TOTAL] = {"total-memory", "stat-total-memory", true},
-	[BALLOON_AVAILABLE] = {"available-memory", "stat-available-memory", true},
-	[BALLOON_CACHES] = {"disk-caches", "stat-disk-caches", true},
+	[BALLOON_SWAP_IN] = {"swap-in", {"stat-swap-in", "swap_in"}, false},
+	[BALLOON_SWAP_OUT] = {"swap-out", {"stat-swap-out", "swap_out"}, false},
+	[BALLOON_MAJOR_FAULTS] = {"major-faults", {"stat-major-faults", "major_faults"}, false},
+	[BALLOON_MINOR_FAULTS] = {"minor-faults", {"stat-minor-faults", "minor_faults"}, false},
+	[BALLOON_HUGETLB_ALLOC] = {"hugetlb-allocations",
+		{"stat-htlb-pgalloc", "hugetlb_allocations"}, false},
+	[BALLOON_HUGETLB_FAIL] = {"hugetlb-failures", {"stat-htlb-pgfail", "hugetlb_failures"},
+		false},
+	[BALLOON_FREE] = {"free-memory", {"stat-free-memory", "free_memory"}, true},
+	[BALLOON_TOTAL] = {"total-memory", {"stat-total-memory", "total_memory"}, true},
+	[BALLOON_AVAILABLE] = {"available-memory", {"stat-available-memory", "available_memory"},
+		true},
+	[BALLOON_CACHES] = {"disk-caches", {"stat-disk-caches", "disk_caches"}, true},
 };
 
 const char *balloon_stat_name(enum balloon_stat stat)
@@ -29,18 +29,9 @@ const char *balloon_stat_name(enum balloon_stat stat)
 	return stat_names[stat].label;
 }
 
-int balloon_value(
-	uint64_t memory_bytes, uint64_t pages, uint64_t *ret_value, struct postern_error *error)
+uint64_t balloon_left(uint64_t memory_bytes, uint64_t pages)
 {
-	uint64_t least = (uint64_t)BALLOON_LEAST_MIB << 20;
-	uint64_t most = memory_bytes > least ? (memory_bytes - least) / BALLOON_PAGE : 0;
-
-	if (pages > most)
-		return fail(error, POSTERN_USAGE, ERANGE,
-			"the balloon can take at most %llu pages: %u MiB are left to the guest",
-			(unsigned long long)most, BALLOON_LEAST_MIB);
-	*ret_value = memory_bytes - pages * BALLOON_PAGE;
-	return 0;
+	return pages > memory_bytes / BALLOON_PAGE ? 0 : memory_bytes - pages * BALLOON_PAGE;
 }
 
 uint64_t balloon_pages(uint64_t memory_bytes, uint64_t left)
@@ -48,15 +39,14 @@ uint64_t balloon_pages(uint64_t memory_bytes, uint64_t left)
 	return left >= memory_bytes ? 0 : (memory_bytes - left) / BALLOON_PAGE;
 }
 
-json_int_t balloon_read_stats(
-	const json_t *guest_stats, uint64_t memory_bytes, struct balloon_stats *stats)
+void balloon_read_stats(const json_t *all, enum balloon_names names, uint64_t memory_bytes,
+	struct balloon_stats *stats)
 {
-	const json_t *all = json_object_get(guest_stats, "stats");
 	uint64_t total;
 
 	for (int i = 0; i < BALLOON_STATS; i++) {
 		/* QEMU shows "not told" as 2^64-1; as a JSON integer that is -1 or too large. */
-		json_int_t value = json_field_int(all, stat_names[i].qemu, -1);
+		json_int_t value = json_field_int(all, stat_names[i].names[names], -1);
 
 		stats->values[i] = value < 0 ? BALLOON_UNKNOWN : (uint64_t)value;
 		if (stat_names[i].memory && stats->values[i] > memory_bytes)
@@ -66,7 +56,6 @@ json_int_t balloon_read_stats(
 	for (int i = 0; i < BALLOON_STATS; i++)
 		if (stat_names[i].memory && stats->values[i] > total)
 			stats->values[i] = BALLOON_UNKNOWN;
-	return json_field_int(guest_stats, "last-update", 0);
 }
 
 static json_t *number(uint64_t value)

@@ -40,21 +40,20 @@ struct balloon_stats {
 /* The label of a statistic, "swap-in". */
 const char *balloon_stat_name(enum balloon_stat stat);
 
-/* The value for QMP's "balloon" that takes `pages` from memory_bytes. 0, or -ERANGE with *error
- * when less than BALLOON_LEAST_MIB would be left. */
-int balloon_value(
-	uint64_t memory_bytes, uint64_t pages, uint64_t *ret_value, struct postern_error *error);
-
-/* Pages taken when `left` bytes are left; a value beyond memory_bytes takes nothing. */
+/* Bytes that are left when so many pages are taken, and pages taken when `left` bytes are left;
+ * what is beyond memory_bytes leaves, or takes, nothing. */
+uint64_t balloon_left(uint64_t memory_bytes, uint64_t pages);
 uint64_t balloon_pages(uint64_t memory_bytes, uint64_t left);
 
+/* How a VMM names the statistics. */
+enum balloon_names { BALLOON_QEMU, BALLOON_FIRECRACKER };
+
 /*
- * Reads the "guest-stats" property. The guest wrote the numbers: what cannot be (more memory than
- * the VM has, more free than total) becomes BALLOON_UNKNOWN. Returns the guest's time of the
- * report, 0 where there is none yet.
+ * Reads the statistics of an object with a number for each. The guest wrote them: what cannot be
+ * (more memory than the VM has, more free than total) becomes BALLOON_UNKNOWN.
  */
-json_int_t balloon_read_stats(
-	const json_t *guest_stats, uint64_t memory_bytes, struct balloon_stats *stats);
+void balloon_read_stats(const json_t *all, enum balloon_names names, uint64_t memory_bytes,
+	struct balloon_stats *stats);
 
 /* As an object by label, unknown ones null; and back. */
 json_t *balloon_stats_to_json(const struct balloon_stats *stats);

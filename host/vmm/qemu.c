@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 #include "host/common/fail.h"
 #include "host/common/json_line.h"
@@ -149,10 +150,22 @@ static void quit(struct vmm *vmm, vmm_done_fn fn, void *ctx)
 	simple(vmm, "quit", NULL, fn, ctx);
 }
 
-static void balloon(struct vmm *vmm, uint64_t left, vmm_done_fn fn, void *ctx)
+static void do_pause(struct vmm *vmm, vmm_done_fn fn, void *ctx)
 {
+	simple(vmm, "stop", NULL, fn, ctx);
+}
+
+static void resume(struct vmm *vmm, vmm_done_fn fn, void *ctx)
+{
+	simple(vmm, "cont", NULL, fn, ctx);
+}
+
+static void balloon(struct vmm *vmm, uint64_t pages, vmm_done_fn fn, void *ctx)
+{
+	uint64_t left = balloon_left(vmm->config->memory_bytes, pages);
+
 	simple(vmm, "balloon", json_pack("{s:I}", "value", (json_int_t)left), fn, ctx);
-	vmm->balloon_left = left;
+	vmm->balloon_pages = pages;
 }
 
 static void booted(struct vmm *vmm)
@@ -175,8 +188,8 @@ static void on_started(void *ctx, const struct postern_error *error, const json_
 	vmm->on_event(vmm->ctx, VMM_STARTED, "");
 }
 
-static int attach(struct loop *loop, int fd, const struct vm_config *config, vmm_event_fn on_vmm,
-	void *ctx, struct vmm **ret_vmm)
+/* Takes the monitor's stream, also on failure. */
+static int attach(const struct vmm_setup *setup, int fd, struct vmm **ret_vmm)
 {
 	struct vmm *vmm = calloc(1, sizeof(*vmm));
 	struct qmp_watcher watcher = {on_event, on_silence, vmm};
@@ -186,16 +199,15 @@ static int attach(struct loop *loop, int fd, const struct vm_config *config, vmm
 		(void)fd_close(fd);
 		return r;
 	}
-	vmm->loop = loop;
-	vmm->config = config;
-	vmm->on_event = on_vmm;
-	vmm->ctx = ctx;
-	vmm->balloon_left = config->memory_bytes;
+	vmm->loop = setup->loop;
+	vmm->config = setup->config;
+	vmm->on_event = setup->on_event;
+	vmm->ctx = setup->ctx;
 	vmm->io.fn = on_io;
 	vmm->deadline.fn = on_deadline;
 	r = qmp_open(fd, GREETING_MS, &watcher, &vmm->qmp);
 	if (r == 0)
-		r = loop_io_add(loop, &vmm->io, qmp_fd(vmm->qmp), EPOLLIN);
+		r = loop_io_add(vmm->loop, &vmm->io, qmp_fd(vmm->qmp), EPOLLIN);
 	if (r == 0)
 		r = qemu_call(vmm, "query-status", NULL, on_started, vmm);
 	if (r < 0) {
@@ -209,7 +221,27 @@ static int attach(struct loop *loop, int fd, const struct vm_config *config, vmm
 	return 0;
 }
 
-static void detach(struct vmm *vmm)
+static int do_open(const struct vmm_setup *setup, struct vmm **ret_vmm,
+	struct vmm_process *ret_process, struct postern_error *error)
+{
+	AUTO_CLOSE int ours = -EBADF, theirs = -EBADF;
+	int pair[2], monitor, console, vsock, r;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return fail_errno(error, POSTERN_ANSWERED, errno, "QEMU's monitor");
+	ours = pair[0];
+	theirs = pair[1];
+	monitor = vmm_process_add(ret_process, theirs);
+	console = vmm_process_add(ret_process, setup->console);
+	vsock = vmm_process_add(ret_process, setup->vsock);
+	if (monitor < 0 || console < 0 || vsock < 0 ||
+		qemu_command(setup, monitor, console, vsock, &ret_process->argv) < 0)
+		return fail_errno(error, POSTERN_ANSWERED, ENOMEM, "QEMU");
+	r = attach(setup, take_fd(&ours), ret_vmm);
+	return r < 0 ? fail_errno(error, POSTERN_ANSWERED, -r, "QEMU") : 0;
+}
+
+static void do_close(struct vmm *vmm)
 {
 	if (!vmm)
 		return;
@@ -228,13 +260,14 @@ static void detach(struct vmm *vmm)
 }
 
 const struct vmm_driver qemu_driver = {
-	.name = "qemu",
-	.command = qemu_command,
-	.attach = attach,
-	.detach = detach,
+	.kind = &vmm_kinds[VMM_QEMU],
+	.open = do_open,
+	.close = do_close,
 	.booted = booted,
 	.powerdown = powerdown,
 	.quit = quit,
+	.pause = do_pause,
+	.resume = resume,
 	.balloon = balloon,
 	.balloon_stats = qemu_balloon_stats,
 	.share_plug = qemu_share_plug,

@@ -7,5 +7,7 @@
 
 extern const struct vmm_driver qemu_driver;
 
-/* vmm_driver.command for QEMU's q35 machine. */
-int qemu_command(const struct vm_config *config, struct argv *ret_argv);
+/* Fills in the command line of a q35 machine. Its descriptors are the monitor's stream, the
+ * console's and the vsock device's, by their numbers there. 0 or -ENOMEM. */
+int qemu_command(
+	const struct vmm_setup *setup, int monitor, int console, int vsock, struct argv *argv);

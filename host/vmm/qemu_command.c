@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/common/vm_files.h"
 #include "proto/cleanup.h"
 
 /* The text with its commas doubled. The caller frees; NULL: out of memory. */
@@ -59,24 +60,25 @@ static void add_machine(const struct vm_config *config, const char *name, struct
 	argv_add(argv, "reboot=shutdown,panic=shutdown");
 }
 
-static void add_channels(const struct vm_config *config, struct argv *argv)
+static void add_channels(
+	const struct vm_config *config, int monitor, int console, int vsock, struct argv *argv)
 {
 	argv_add(argv, "-chardev");
-	argv_add(argv, "socket,id=monitor0,fd=%d", VMM_FD_MONITOR);
+	argv_add(argv, "socket,id=monitor0,fd=%d", monitor);
 	argv_add(argv, "-mon");
 	argv_add(argv, "chardev=monitor0,mode=control");
 	argv_add(argv, "-chardev");
-	argv_add(argv, "socket,id=console0,fd=%d", VMM_FD_CONSOLE);
+	argv_add(argv, "socket,id=console0,fd=%d", console);
 	argv_add(argv, "-serial");
 	argv_add(argv, "chardev:console0");
 	if (config->vsock_kernel) {
 		argv_add(argv, "-device");
 		argv_add(argv, "vhost-vsock-pci,id=vsock0,guest-cid=%u,vhostfd=%d", config->cid,
-			VMM_FD_VSOCK);
+			vsock);
 		return;
 	}
 	argv_add(argv, "-chardev");
-	argv_add(argv, "socket,id=vsock0,fd=%d", VMM_FD_VSOCK);
+	argv_add(argv, "socket,id=vsock0,fd=%d", vsock);
 	argv_add(argv, "-device");
 	argv_add(argv, "vhost-user-vsock-pci,id=vsockdev0,chardev=vsock0");
 }
@@ -92,7 +94,7 @@ static void add_devices(struct argv *argv)
 	argv_add(argv, "-device");
 	argv_add(argv, "pvpanic-pci");
 	/* Ports that shares are plugged into while the guest runs. */
-	for (unsigned i = 0; i < VM_ROOT_PORTS; i++) {
+	for (unsigned i = 0; i < VM_SHARES_MAX; i++) {
 		argv_add(argv, "-device");
 		argv_add(argv, "pcie-root-port,id=port%u,bus=pcie.0,chassis=%u,slot=%u", i, i + 1,
 			i);
@@ -116,8 +118,13 @@ static int add_p9(const struct share_config *share, unsigned i, struct argv *arg
 	return 0;
 }
 
-static int add_shares(const struct vm_config *config, struct argv *argv)
+static int add_shares(const struct vmm_setup *setup, struct argv *argv)
 {
+	const struct vm_config *config = setup->config;
+	AUTO_FREE char *dir = quote(setup->dir);
+
+	if (!dir)
+		return -ENOMEM;
 	for (unsigned i = 0; i < config->n_shares; i++) {
 		if (config->shares[i].p9) {
 			if (add_p9(&config->shares[i], i, argv) < 0)
@@ -125,7 +132,7 @@ static int add_shares(const struct vm_config *config, struct argv *argv)
 			continue;
 		}
 		argv_add(argv, "-chardev");
-		argv_add(argv, "socket,id=sharechar%u,fd=%u", i, VMM_FD_SHARE + i);
+		argv_add(argv, "socket,id=sharechar%u,path=%s/" VM_FILE_SHARE, i, dir, i);
 		argv_add(argv, "-device");
 		argv_add(argv,
 			"vhost-user-fs-pci,id=share%u,bus=port%u,chardev=sharechar%u,tag=%s,"
@@ -162,23 +169,20 @@ static int add_boot(const struct vm_config *config, struct argv *argv)
 	return 0;
 }
 
-int qemu_command(const struct vm_config *config, struct argv *ret_argv)
+int qemu_command(
+	const struct vmm_setup *setup, int monitor, int console, int vsock, struct argv *argv)
 {
+	const struct vm_config *config = setup->config;
 	AUTO_FREE char *name = quote(config->name);
 	int r;
 
-	*ret_argv = (struct argv){0};
 	if (!name)
 		return -ENOMEM;
-	add_machine(config, name, ret_argv);
-	add_channels(config, ret_argv);
-	add_devices(ret_argv);
-	r = add_shares(config, ret_argv);
+	add_machine(config, name, argv);
+	add_channels(config, monitor, console, vsock, argv);
+	add_devices(argv);
+	r = add_shares(setup, argv);
 	if (r == 0)
-		r = add_boot(config, ret_argv);
-	if (r == 0 && ret_argv->failed)
-		r = -ENOMEM;
-	if (r < 0)
-		argv_done(ret_argv);
-	return r;
+		r = add_boot(config, argv);
+	return r == 0 && argv->failed ? -ENOMEM : r;
 }

@@ -159,7 +159,7 @@ void qemu_share_deleted(struct vmm *vmm, const char *device)
 {
 	char id[32];
 
-	for (unsigned i = 0; i < VM_ROOT_PORTS; i++) {
+	for (unsigned i = 0; i < VM_SHARES_MAX; i++) {
 		(void)snprintf(id, sizeof(id), "share%u", i);
 		if (strcmp(device, id) != 0)
 			continue;
@@ -208,6 +208,6 @@ void qemu_share_unplug(struct vmm *vmm, unsigned slot, vmm_done_fn fn, void *ctx
 
 void qemu_shares_forget(struct vmm *vmm)
 {
-	for (unsigned i = 0; i < VM_ROOT_PORTS; i++)
+	for (unsigned i = 0; i < VM_SHARES_MAX; i++)
 		loop_timer_del(&vmm->slots[i].timer);
 }

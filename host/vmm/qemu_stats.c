@@ -4,10 +4,6 @@
  * property guest-stats-polling-interval is set, guest-stats is read until its last-update moves,
  * and the interval goes back to 0, so that an idle guest stays idle.
  */
-#include <errno.h>
-#include <stdlib.h>
-
-#include "host/common/fail.h"
 #include "host/common/json_line.h"
 #include "host/vmm/qemu_vmm.h"
 #include "proto/cleanup.h"
@@ -18,20 +14,6 @@
 #define LOOKS_MAX    22 /* last-update counts seconds: it moves within one, if the guest answers */
 
 static void look(struct vmm *vmm);
-
-static void tell(struct vmm *vmm, const struct postern_error *error)
-{
-	struct stats_request *all = vmm->stats;
-
-	vmm->stats = NULL;
-	while (all) {
-		struct stats_request *request = all;
-
-		all = request->next;
-		request->fn(request->ctx, error, error ? NULL : &vmm->stats_values);
-		free(request);
-	}
-}
 
 static void set_interval(struct vmm *vmm, int seconds)
 {
@@ -48,8 +30,8 @@ static void on_balloon(void *ctx, const struct postern_error *error, const json_
 	json_int_t left = json_field_int(result, "actual", (json_int_t)all);
 
 	vmm->stats_values.current_pages = balloon_pages(all, left < 0 ? all : (uint64_t)left);
-	vmm->stats_values.requested_pages = balloon_pages(all, vmm->balloon_left);
-	tell(vmm, error);
+	vmm->stats_values.requested_pages = vmm->balloon_pages;
+	stats_tell(&vmm->stats, error, &vmm->stats_values);
 }
 
 static void end_round(struct vmm *vmm, const struct postern_error *error)
@@ -58,7 +40,7 @@ static void end_round(struct vmm *vmm, const struct postern_error *error)
 	if (vmm->stats_looks > 0)
 		set_interval(vmm, 0);
 	if (error) {
-		tell(vmm, error);
+		stats_tell(&vmm->stats, error, NULL);
 		return;
 	}
 	if (qemu_call(vmm, "query-balloon", NULL, on_balloon, vmm) < 0)
@@ -79,7 +61,9 @@ static void on_stats(void *ctx, const struct postern_error *error, const json_t 
 		end_round(vmm, error);
 		return;
 	}
-	at = balloon_read_stats(result, vmm->config->memory_bytes, &vmm->stats_values);
+	balloon_read_stats(json_object_get(result, "stats"), BALLOON_QEMU,
+		vmm->config->memory_bytes, &vmm->stats_values);
+	at = json_field_int(result, "last-update", 0);
 	if (vmm->stats_looks == 0) {
 		vmm->stats_before = at;
 		set_interval(vmm, 1);
@@ -107,19 +91,8 @@ static void look(struct vmm *vmm)
 
 void qemu_balloon_stats(struct vmm *vmm, vmm_stats_fn fn, void *ctx)
 {
-	struct stats_request *request = malloc(sizeof(*request));
-	struct postern_error error = {0};
-	bool first = !vmm->stats;
-
-	if (!request) {
-		(void)fail_errno(&error, POSTERN_ANSWERED, ENOMEM, "balloon statistics");
-		fn(ctx, &error, NULL);
+	if (!stats_wait(&vmm->stats, fn, ctx))
 		return;
-	}
-	*request = (struct stats_request){.vmm = vmm, .next = vmm->stats, .fn = fn, .ctx = ctx};
-	vmm->stats = request;
-	if (!first)
-		return; /* the round under way answers both */
 	vmm->stats_looks = 0;
 	look(vmm);
 }
@@ -127,10 +100,5 @@ void qemu_balloon_stats(struct vmm *vmm, vmm_stats_fn fn, void *ctx)
 void qemu_stats_forget(struct vmm *vmm)
 {
 	loop_timer_del(&vmm->stats_timer);
-	while (vmm->stats) {
-		struct stats_request *request = vmm->stats;
-
-		vmm->stats = request->next;
-		free(request);
-	}
+	stats_forget(&vmm->stats);
 }

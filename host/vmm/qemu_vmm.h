@@ -5,6 +5,7 @@
 #include "host/common/text.h"
 #include "host/vmm/qemu.h"
 #include "host/vmm/qmp.h"
+#include "host/vmm/stats_wait.h"
 
 #define QEMU_CALL_MS   10000 /* a monitor that takes longer has a problem; the VM goes on */
 #define QEMU_UNPLUG_MS 15000 /* for the guest to let a device go */
@@ -24,13 +25,6 @@ struct slot {
 	void *ctx;
 };
 
-struct stats_request {
-	struct vmm *vmm;
-	struct stats_request *next;
-	vmm_stats_fn fn;
-	void *ctx;
-};
-
 struct operation; /* a command whose answer is the operation's end */
 
 struct vmm {
@@ -42,12 +36,12 @@ struct vmm {
 	vmm_event_fn on_event;
 	void *ctx;
 	bool started;
-	uint64_t balloon_left; /* asked for last, bytes */
+	uint64_t balloon_pages; /* asked for last */
 
 	struct operation *operations; /* under way; owned */
-	struct slot slots[VM_ROOT_PORTS];
+	struct slot slots[VM_SHARES_MAX];
 
-	struct stats_request *stats; /* who waits for balloon statistics */
+	struct stats_wait *stats; /* who waits for balloon statistics */
 	struct loop_timer stats_timer;
 	json_int_t stats_before; /* time of the report before this round */
 	unsigned stats_looks;    /* in this round */

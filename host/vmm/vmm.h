@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A virtual machine monitor as the supervisor sees it: how it is started, and what it does while it
- * runs. A new one is one file and one row of vmm_drivers. Operations end later: their function is
- * called once, from the loop.
+ * runs. A new one is a row of vmm_kinds (what it cannot do), one file, and a row of vmm_drivers.
+ * Operations end later: their function is called once, from the loop, or at once where nothing
+ * could be sent.
  */
 #pragma once
 
@@ -12,15 +13,10 @@
 #include "host/common/argv.h"
 #include "host/common/vm_config.h"
 #include "host/vmm/balloon.h"
+#include "host/vmm/vmm_kind.h"
 #include "proto/loop.h"
 
-/* Descriptors that the VMM is started with, at these numbers. */
-enum vmm_fd {
-	VMM_FD_MONITOR = 3, /* stream to vmm_driver.attach's other end */
-	VMM_FD_CONSOLE = 4, /* stream with the guest's serial port */
-	VMM_FD_VSOCK = 5,   /* vhost-user stream to postern-vsockd, or /dev/vhost-vsock */
-	VMM_FD_SHARE = 6    /* vhost-user streams of the first shares, one after the other */
-};
+#define VMM_FDS 4
 
 struct vmm; /* a running VMM */
 
@@ -30,7 +26,8 @@ typedef void (*vmm_stats_fn)(
 	void *ctx, const struct postern_error *error, const struct balloon_stats *stats);
 
 enum vmm_event {
-	VMM_STARTED,      /* the monitor answers: its command line was good */
+	VMM_STARTED,      /* the guest runs; what the VMM was to connect to, it has connected to */
+	VMM_REFUSED,      /* it does not start the guest; why is the text */
 	VMM_POWERED_DOWN, /* the guest asked for its end */
 	VMM_RESET,
 	VMM_PANICKED,
@@ -39,39 +36,64 @@ enum vmm_event {
 	VMM_LOST,    /* the connection to the VMM has ended */
 };
 
+/* text is escaped. */
 typedef void (*vmm_event_fn)(void *ctx, enum vmm_event event, const char *text);
 
+/* What a VMM is to run, and where. The texts and config are borrowed until close. */
+struct vmm_setup {
+	struct loop *loop;
+	const struct vm_config *config; /* config->shares[i] is in slot i from the start */
+	const char *dir;                /* of the VM: its sockets (vm_files.h) */
+	int console; /* the VMM's end of the guest's serial port; borrowed during open */
+	int vsock;   /* vhost-user stream to postern-vsockd, or /dev/vhost-vsock; as console.
+			-EBADF where the VMM serves VM_FILE_VSOCK itself */
+	vmm_event_fn on_event;
+	void *ctx;
+};
+
+/* How its process is started. */
+struct vmm_process {
+	struct argv argv;
+	int fds[VMM_FDS]; /* its descriptors 3, 4, ...; owned */
+	size_t n_fds;
+};
+
 struct vmm_driver {
-	const char *name;
+	const struct vmm_kind *kind;
 
-	/* The command line for a VM; config->shares[i] is plugged into slot i from the start. 0 or
-	 * -ENOMEM. */
-	int (*command)(const struct vm_config *config, struct argv *ret_argv);
-
-	/* Takes the monitor's stream (owned, also on failure). config is borrowed until detach. */
-	int (*attach)(struct loop *loop, int fd, const struct vm_config *config,
-		vmm_event_fn on_event, void *ctx, struct vmm **ret_vmm);
+	/* Makes what is needed to talk to the VMM, and says how its process is to be started, which
+	 * happens then. *ret_process is vmm_process_done()'s in any case. 0 or -errno with *error.
+	 */
+	int (*open)(const struct vmm_setup *setup, struct vmm **ret_vmm,
+		struct vmm_process *ret_process, struct postern_error *error);
 
 	/* Frees; open operations end without their function being called. NULL is allowed. */
-	void (*detach)(struct vmm *vmm);
+	void (*close)(struct vmm *vmm);
 
-	/* The guest answered: from now on it may reset itself. */
+	/* The guest answered: from now on it may reset itself. May be NULL. */
 	void (*booted)(struct vmm *vmm);
 
 	/* Presses the power button; the guest may ignore it. */
 	void (*powerdown)(struct vmm *vmm, vmm_done_fn fn, void *ctx);
 
-	/* Ends the VMM. */
+	/* Ends the VMM. NULL: SIGTERM does. */
 	void (*quit)(struct vmm *vmm, vmm_done_fn fn, void *ctx);
 
-	/* Leaves the guest `left` bytes of memory (see balloon_value()). */
-	void (*balloon)(struct vmm *vmm, uint64_t left, vmm_done_fn fn, void *ctx);
+	/* Stops the guest's processors, and lets them go on. */
+	void (*pause)(struct vmm *vmm, vmm_done_fn fn, void *ctx);
+	void (*resume)(struct vmm *vmm, vmm_done_fn fn, void *ctx);
 
-	/* Asks the guest for fresh numbers, for about two seconds; shows the old ones then. */
+	/* Writes the paused guest's state into an empty folder. NULL where the kind cannot. */
+	void (*snapshot)(struct vmm *vmm, const char *dir, vmm_done_fn fn, void *ctx);
+
+	/* Has the balloon take so many pages of 4 KiB (see vmm_check_balloon()). */
+	void (*balloon)(struct vmm *vmm, uint64_t pages, vmm_done_fn fn, void *ctx);
+
+	/* Asks the guest for fresh numbers, for two seconds or less; shows the old ones then. */
 	void (*balloon_stats)(struct vmm *vmm, vmm_stats_fn fn, void *ctx);
 
 	/* Plugs the file system device behind the listening socket into a free slot. On failure
-	 * nothing of it is left in the VMM. */
+	 * nothing of it is left in the VMM. Both are NULL where the kind cannot. */
 	void (*share_plug)(struct vmm *vmm, unsigned slot, const char *tag, const char *socket_path,
 		vmm_done_fn fn, void *ctx);
 
@@ -83,3 +105,9 @@ extern const struct vmm_driver *const vmm_drivers[]; /* ends with NULL */
 
 /* The row of a name, or NULL. */
 const struct vmm_driver *vmm_driver_find(const char *name);
+
+/* Gives the process a copy of the descriptor: its number there, or -errno. */
+int vmm_process_add(struct vmm_process *process, int fd);
+
+/* Frees the words and closes the descriptors. */
+void vmm_process_done(struct vmm_process *process);

@@ -128,8 +128,8 @@ class Guest:
         self.how = guest.get("mount")
         self.mounts = {b"/taken": b"other"}
         now = time.monotonic()
-        self.listens_at = now + guest["boot"] if "boot" in guest else None
-        if "hint" in guest:
+        self.listens_at = now + guest["boot"] if guest.get("boot") is not None else None
+        if guest.get("hint") is not None:
             threading.Timer(guest["hint"], self.hint).start()
 
     def hint(self):
@@ -183,7 +183,7 @@ class Guest:
                 code=errors.NOT_FOUND, sys_errno=2, message="no record")))
             return
         elif request.method.endswith(".unmount"):
-            del self.mounts[target]
+            self.mounts.pop(target, None)
         peer.reply(request, reply)
 
 

@@ -9,49 +9,59 @@
 #include <errno.h>
 
 #include "host/vmm/balloon.h"
+#include "host/vmm/vmm_kind.h"
 
 #define MIB ((uint64_t)1 << 20)
 
 static void pages_taken_become_bytes_left(void **state)
 {
-	uint64_t left = 0;
-
 	(void)state;
-	assert_int_equal(balloon_value(256 * MIB, 0, &left, NULL), 0);
-	assert_int_equal(left, 256 * MIB);
-	assert_int_equal(balloon_value(256 * MIB, 16384, &left, NULL), 0);
-	assert_int_equal(left, 192 * MIB);
-	assert_int_equal(balloon_pages(256 * MIB, left), 16384);
+	assert_int_equal(balloon_left(256 * MIB, 0), 256 * MIB);
+	assert_int_equal(balloon_left(256 * MIB, 16384), 192 * MIB);
+	assert_int_equal(balloon_left(256 * MIB, UINT64_MAX), 0);
+	assert_int_equal(balloon_pages(256 * MIB, 192 * MIB), 16384);
 	assert_int_equal(balloon_pages(256 * MIB, 256 * MIB), 0);
 	assert_int_equal(balloon_pages(256 * MIB, UINT64_MAX), 0);
 }
 
 static void guest_is_left_enough_to_live(void **state)
 {
+	const struct vmm_kind *kind = vmm_kind_find("qemu");
 	struct postern_error error = {0};
-	uint64_t left = 1, most = (256 - BALLOON_LEAST_MIB) * MIB / BALLOON_PAGE;
+	uint64_t most = (256 - BALLOON_LEAST_MIB) * MIB / BALLOON_PAGE;
 
 	(void)state;
-	assert_int_equal(balloon_value(256 * MIB, most, &left, NULL), 0);
-	assert_int_equal(left, BALLOON_LEAST_MIB * MIB);
-	left = 1;
-	assert_int_equal(balloon_value(256 * MIB, most + 1, &left, &error), -ERANGE);
+	assert_int_equal(vmm_check_balloon(kind, 256 * MIB, most, NULL), 0);
+	assert_int_equal(vmm_check_balloon(kind, 256 * MIB, most + 1, &error), -ERANGE);
 	assert_int_equal(error.failure, POSTERN_USAGE);
-	assert_int_equal(balloon_value(256 * MIB, UINT64_MAX, &left, NULL), -ERANGE);
-	assert_int_equal(balloon_value(256 * MIB, UINT64_MAX / 4096 + 2, &left, NULL), -ERANGE);
-	assert_int_equal(balloon_value(8 * MIB, 1, &left, NULL), -ERANGE);
-	assert_int_equal(left, 1);
+	assert_int_equal(vmm_check_balloon(kind, 256 * MIB, UINT64_MAX, NULL), -ERANGE);
+	assert_int_equal(vmm_check_balloon(kind, 256 * MIB, UINT64_MAX / 4096 + 2, NULL), -ERANGE);
+	assert_int_equal(vmm_check_balloon(kind, 8 * MIB, 1, NULL), -ERANGE);
 }
 
-static json_int_t read_stats(const char *text, struct balloon_stats *stats)
+static void a_balloon_takes_whole_units(void **state)
+{
+	const struct vmm_kind *kind = vmm_kind_find("firecracker");
+	struct postern_error error = {0};
+
+	(void)state;
+	assert_int_equal(vmm_check_balloon(kind, 256 * MIB, 256, NULL), 0);
+	assert_int_equal(vmm_check_balloon(kind, 256 * MIB, 255, &error), -EINVAL);
+	assert_int_equal(error.failure, POSTERN_USAGE);
+}
+
+static void read_as(enum balloon_names names, const char *text, struct balloon_stats *stats)
 {
 	json_t *object = json_loads(text, 0, NULL);
-	json_int_t at;
 
 	assert_non_null(object);
-	at = balloon_read_stats(object, 256 * MIB, stats);
+	balloon_read_stats(object, names, 256 * MIB, stats);
 	json_decref(object);
-	return at;
+}
+
+static void read_stats(const char *text, struct balloon_stats *stats)
+{
+	read_as(BALLOON_QEMU, text, stats);
 }
 
 static void told_numbers_are_kept(void **state)
@@ -59,11 +69,9 @@ static void told_numbers_are_kept(void **state)
 	struct balloon_stats stats = {0};
 
 	(void)state;
-	assert_int_equal(read_stats("{\"last-update\": 12, \"stats\": {\"stat-free-memory\": 1000, "
-				    "\"stat-total-memory\": 2000, \"stat-major-faults\": 3, "
-				    "\"stat-swap-in\": 0}}",
-				 &stats),
-		12);
+	read_stats("{\"stat-free-memory\": 1000, \"stat-total-memory\": 2000, "
+		   "\"stat-major-faults\": 3, \"stat-swap-in\": 0}",
+		&stats);
 	assert_int_equal(stats.values[BALLOON_FREE], 1000);
 	assert_int_equal(stats.values[BALLOON_TOTAL], 2000);
 	assert_int_equal(stats.values[BALLOON_MAJOR_FAULTS], 3);
@@ -77,20 +85,34 @@ static void what_cannot_be_is_unknown(void **state)
 
 	(void)state;
 	/* More free than there is; more total than the VM has; a negative; no number. */
-	(void)read_stats(
-		"{\"stats\": {\"stat-free-memory\": 3000, \"stat-total-memory\": 2000}}", &stats);
+	read_stats("{\"stat-free-memory\": 3000, \"stat-total-memory\": 2000}", &stats);
 	assert_true(stats.values[BALLOON_FREE] == BALLOON_UNKNOWN);
 	assert_int_equal(stats.values[BALLOON_TOTAL], 2000);
-	(void)read_stats(
-		"{\"stats\": {\"stat-free-memory\": 5, \"stat-total-memory\": 9223372036854775807, "
-		"\"stat-swap-out\": -5, \"stat-disk-caches\": \"many\"}}",
+	read_stats("{\"stat-free-memory\": 5, \"stat-total-memory\": 9223372036854775807, "
+		   "\"stat-swap-out\": -5, \"stat-disk-caches\": \"many\"}",
 		&stats);
 	assert_true(stats.values[BALLOON_TOTAL] == BALLOON_UNKNOWN);
 	assert_int_equal(stats.values[BALLOON_FREE], 5);
 	assert_true(stats.values[BALLOON_SWAP_OUT] == BALLOON_UNKNOWN);
 	assert_true(stats.values[BALLOON_CACHES] == BALLOON_UNKNOWN);
-	assert_int_equal(read_stats("{}", &stats), 0);
+	read_stats("{}", &stats);
 	assert_true(stats.values[BALLOON_FREE] == BALLOON_UNKNOWN);
+}
+
+static void each_vmm_has_its_names(void **state)
+{
+	struct balloon_stats stats = {0};
+
+	(void)state;
+	read_as(BALLOON_FIRECRACKER,
+		"{\"free_memory\": 1, \"total_memory\": 4, \"available_memory\": 2, "
+		"\"disk_caches\": 3, \"swap_in\": 5, \"swap_out\": 6, \"major_faults\": 7, "
+		"\"minor_faults\": 8, \"hugetlb_allocations\": 9, \"hugetlb_failures\": 10}",
+		&stats);
+	for (int i = 0; i < BALLOON_STATS; i++)
+		assert_true(stats.values[i] != BALLOON_UNKNOWN);
+	assert_int_equal(stats.values[BALLOON_AVAILABLE], 2);
+	assert_int_equal(stats.values[BALLOON_HUGETLB_FAIL], 10);
 }
 
 static void json_there_and_back(void **state)
@@ -113,8 +135,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pages_taken_become_bytes_left),
 		cmocka_unit_test(guest_is_left_enough_to_live),
+		cmocka_unit_test(a_balloon_takes_whole_units),
 		cmocka_unit_test(told_numbers_are_kept),
 		cmocka_unit_test(what_cannot_be_is_unknown),
+		cmocka_unit_test(each_vmm_has_its_names),
 		cmocka_unit_test(json_there_and_back),
 	};
 

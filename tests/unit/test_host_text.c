@@ -165,13 +165,26 @@ static const char *after(const struct argv *argv, const char *option)
 	return "";
 }
 
+static bool has_word(const struct argv *argv, const char *word)
+{
+	for (size_t i = 0; i < argv->n; i++)
+		if (strcmp(argv->words[i], word) == 0)
+			return true;
+	return false;
+}
+
 static void qemu_options_cannot_be_smuggled_in(void **state)
 {
 	struct vm_config config = example();
-	struct argv argv;
+	struct share_config share = {.tag = (char *)"data", .source = (char *)"/srv/data"};
+	struct vmm_setup setup = {.config = &config, .dir = "/run/a,path=b"};
+	struct argv argv = {0};
 
 	(void)state;
-	assert_int_equal(qemu_command(&config, &argv), 0);
+	config.shares = &share;
+	config.n_shares = 1;
+	assert_int_equal(qemu_command(&setup, 3, 4, 5, &argv), 0);
+	assert_true(has_word(&argv, "socket,id=sharechar0,path=/run/a,,path=b/share-0.sock"));
 	assert_non_null(
 		strstr(after(&argv, "-drive"), "file=/srv/a,,b,,readonly=off.img,format=raw"));
 	/* These options are no lists: their values stand as they are. */
@@ -212,7 +225,7 @@ static void bad_configs_are_refused(void **state)
 	static const char *const changes[] = {"{\"name\": \"../x\"}", "{\"name\": 5}",
 		"{\"cpus\": 0}", "{\"cpus\": 65}", "{\"cid\": 2}", "{\"cid\": 4294967295}",
 		"{\"cid\": -1}", "{\"memory_bytes\": 100}", "{\"memory_bytes\": 268435457}",
-		"{\"vsockd\": null}", "{\"kernel\": null, \"image\": null}", "{\"kvm\": \"yes\"}",
+		"{\"kernel\": null, \"image\": null}", "{\"kvm\": \"yes\"}",
 		"{\"shares\": [{\"tag\": \"a,b\", \"source\": \"/x\"}]}",
 		"{\"shares\": [{\"tag\": \"a\", \"source\": \"x\"}]}",
 		("{\"shares\": [{\"tag\": \"a\", \"source\": \"/x\"}, "

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Plugging a file system device into a running Cloud Hypervisor, and pulling it:
+ *
+ *   plug     vm.add-fs
+ *   unplug   vm.remove-device, the event "device-removed" once the guest let go
+ *
+ * A plug that is not answered in time has failed, and may be done later: what undoes it is sent
+ * behind it, and waited for by nobody.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "host/common/fail.h"
+#include "host/vmm/cloud_hypervisor.h"
+#include "proto/cleanup.h"
+#include "proto/clock.h"
+
+#define UNPLUG_MS 15000 /* for the guest to let a device go */
+
+static void finish(struct slot *slot, const struct postern_error *error)
+{
+	slot->state = SLOT_IDLE;
+	loop_timer_del(&slot->timer);
+	slot->fn(slot->ctx, error);
+}
+
+static bool begin(struct slot *slot, enum slot_state state, vmm_done_fn fn, void *ctx)
+{
+	struct postern_error error = {0};
+
+	if (slot->state != SLOT_IDLE) {
+		(void)fail(&error, POSTERN_ANSWERED, EBUSY,
+			"the slot is just being plugged or unplugged");
+		fn(ctx, &error);
+		return false;
+	}
+	slot->state = state;
+	slot->fn = fn;
+	slot->ctx = ctx;
+	return true;
+}
+
+static void remove_device(struct slot *slot, vmm_done_fn fn)
+{
+	http_vmm_send(slot->vmm, "PUT", "/vm.remove-device",
+		json_pack("{s:o}", "id", json_sprintf("share%u", slot->index)), API_CALL_MS, fn,
+		slot);
+}
+
+static void on_undone(void *ctx, const struct postern_error *error)
+{
+	(void)ctx;
+	(void)error;
+}
+
+static void on_plugged(void *ctx, const struct postern_error *error)
+{
+	struct slot *slot = ctx;
+
+	if (error && error->failure == POSTERN_TIMED_OUT)
+		remove_device(slot, on_undone);
+	finish(slot, error);
+}
+
+void cloud_hypervisor_share_plug(struct vmm *vmm, unsigned index, const char *tag,
+	const char *socket_path, vmm_done_fn fn, void *ctx)
+{
+	struct slot *slot = &vmm->slots[index];
+
+	if (!begin(slot, SLOT_PLUGGING, fn, ctx))
+		return;
+	slot->gone = false;
+	http_vmm_send(vmm, "PUT", "/vm.add-fs",
+		cloud_hypervisor_share(index, tag, json_string(socket_path)), API_CALL_MS,
+		on_plugged, slot);
+}
+
+void cloud_hypervisor_share_deleted(struct vmm *vmm, const char *device)
+{
+	char id[32];
+
+	for (unsigned i = 0; i < VM_SHARES_MAX; i++) {
+		struct slot *slot = &vmm->slots[i];
+
+		(void)snprintf(id, sizeof(id), "share%u", i);
+		if (strcmp(device, id) != 0)
+			continue;
+		if (slot->state == SLOT_UNPLUGGING)
+			finish(slot, NULL);
+		else if (slot->state == SLOT_IDLE)
+			slot->gone = true; /* the guest followed after its deadline */
+	}
+}
+
+static void on_late(struct loop_timer *timer)
+{
+	struct postern_error error = {0};
+
+	(void)fail(&error, POSTERN_TIMED_OUT, ETIMEDOUT,
+		"the guest did not let the device go; is the share still mounted there?");
+	finish(container_of(timer, struct slot, timer), &error);
+}
+
+static void on_remove_asked(void *ctx, const struct postern_error *error)
+{
+	struct slot *slot = ctx;
+
+	/* The event may be faster than the answer. */
+	if (slot->state != SLOT_UNPLUGGING || !error)
+		return;
+	finish(slot, error->sys_errno == ENOENT ? NULL : error);
+}
+
+void cloud_hypervisor_share_unplug(struct vmm *vmm, unsigned index, vmm_done_fn fn, void *ctx)
+{
+	struct slot *slot = &vmm->slots[index];
+
+	if (!begin(slot, SLOT_UNPLUGGING, fn, ctx))
+		return;
+	if (slot->gone) {
+		finish(slot, NULL);
+		return;
+	}
+	slot->timer.fn = on_late;
+	loop_timer_set(vmm->setup.loop, &slot->timer, monotonic_ns() + UNPLUG_MS * NSEC_PER_MSEC);
+	remove_device(slot, on_remove_asked);
+}
