@@ -93,10 +93,26 @@ bool console_takes_input(const struct console *console)
 	return buffer_len(&console->input) == 0;
 }
 
+/* What the VMM takes without waiting. 0 or -errno. */
+static int send_input(struct console *console)
+{
+	int r = buffer_send(&console->input, console->fd, NULL);
+	ssize_t n;
+
+	if (r != -ENOTSOCK)
+		return r;
+	/* A terminal. */
+	n = write(console->fd, buffer_front(&console->input), buffer_len(&console->input));
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	buffer_consume(&console->input, (size_t)n);
+	return 0;
+}
+
 static void give(struct console *console)
 {
 	/* Whoever ends the connection ends it for reading, too: take() will see. */
-	if (console->fd < 0 || buffer_send(&console->input, console->fd, NULL) < 0)
+	if (console->fd < 0 || send_input(console) < 0)
 		buffer_clear(&console->input);
 	watch(console);
 }

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 import fake_vmm
-from machine import ABSENT, TIMED_OUT
+from machine import ABSENT, ANSWERED, TIMED_OUT
 
 
 @pytest.fixture
@@ -51,6 +51,23 @@ def test_what_another_one_mounted_there_stays(host, launch, tmp_path):
     launch(mount="killed")
     host.run("shares", "add", "web", str(tmp_path), "/taken", code=TIMED_OUT)
     assert launch.events()[2:] == ["mounts.list /taken", "device_del", "chardev-remove"]
+
+
+# ---- Pause ----
+
+def test_a_machine_is_paused_and_goes_on(host, launch):
+    launch()
+    host.run("pause", "web")
+    assert host.info("web")["status"] == "paused"
+    host.run("resume", "web")
+    assert host.info("web")["state"] == "ready" and launch.events() == ["stop", "cont"]
+
+
+def test_qemu_keeps_no_snapshot(host, launch, tmp_path):
+    launch()
+    _, err = host.run("snapshot", "web", f"{tmp_path}/kept", code=ANSWERED)
+    assert "QEMU cannot keep a machine's state in files" in err
+    assert not os.path.exists(f"{tmp_path}/kept") and launch.events() == []
 
 
 # ---- A VMM that does not answer ----

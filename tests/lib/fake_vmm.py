@@ -102,7 +102,7 @@ def qemu(folder, *argv):
     say({"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}}, "capabilities": []}})
     for line in monitor.makefile("r"):
         request = json.loads(line)
-        if request["execute"].startswith(("device_", "chardev-remove")):
+        if request["execute"].startswith(("device_", "chardev-remove", "stop", "cont")):
             note(folder, request["execute"])
         if request["execute"] in guest.get("silent", ()):
             late.append(request)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Launching, watching, changing and losing virtual machines."""
 
+import json
 import os
 import signal
 import socket
@@ -235,6 +236,41 @@ def test_balloon_refuses_what_cannot_be(running, pages):
 
 
 # ---- Shares ----
+
+def test_a_paused_guest_stands_still_and_goes_on(running):
+    before = running.info("web")["boot_id"]
+    running.run("pause", "web")
+    assert running.info("web")["status"] == "paused"
+    running.run("ping", "web", "-t", "1s", code=TIMED_OUT)
+    running.run("resume", "web")
+    running.run("ping", "web")
+    info = running.info("web")
+    assert (info["status"], info["boot_id"]) == ("running", before)
+
+
+def test_qemu_refuses_to_save_our_vsock_device(tmp_path):
+    """Which is why snapshots are refused for QEMU. Should it ever save one, they can be had."""
+    ours, theirs = socket.socketpair()
+    device = subprocess.Popen([f"{BUILD}/postern-vsockd", f"--fd={theirs.fileno()}", f"--uds={tmp_path}/vsock.sock",
+                               "--cid=5"], pass_fds=[theirs.fileno()], stderr=subprocess.DEVNULL)
+    qemu = subprocess.Popen(
+        ["qemu-system-x86_64", "-S", "-nodefaults", "-display", "none", "-m", "64M",
+         "-machine", "q35,accel=tcg,memory-backend=ram0", "-object", "memory-backend-memfd,id=ram0,size=64M,share=on",
+         "-qmp", "stdio", "-chardev", f"socket,id=vsock0,fd={ours.fileno()}",
+         "-device", "vhost-user-vsock-pci,chardev=vsock0"],
+        pass_fds=[ours.fileno()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    ours.close()
+    theirs.close()
+    with device, qemu:
+        for command in ("qmp_capabilities", "migrate"):
+            arguments = {"uri": f"unix:{tmp_path}/state"} if command == "migrate" else {}
+            qemu.stdin.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+        qemu.stdin.close()  # which ends it, too
+        said = qemu.stdout.read()
+        device.kill()
+        qemu.kill()
+    assert "non-migratable device" in said and "vhost-user-vsock" in said
+
 
 def test_share_is_plugged_and_unplugged(running, folder):
     running.run("shares", "add", "web", folder, "/mnt/data")
