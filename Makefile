@@ -12,6 +12,7 @@ PREFIX  ?= /usr
 DESTDIR ?=
 SBIN    := $(PREFIX)/sbin
 LIBEXEC := $(PREFIX)/libexec/postern
+LIBDIR  ?= $(PREFIX)/lib
 DATADIR := $(PREFIX)/share/postern
 
 ifeq ($(V),1)
@@ -34,10 +35,11 @@ WARNINGS += -Wformat-signedness -Wlogical-op -Wduplicated-cond -Wduplicated-bran
 endif
 OPTIMISE ?= -O2 -g
 HARDEN   ?= -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fcf-protection
-CPPFLAGS += -D_GNU_SOURCE -I. -I$(B)/gen -DPOSTERN_VERSION='"$(VERSION)"' \
+CPPFLAGS += -D_GNU_SOURCE -I. -I$(B)/gen -I$(B)/include -DPOSTERN_VERSION='"$(VERSION)"' \
 	$(shell pkg-config --cflags libnl-3.0)
-CFLAGS   += -std=gnu11 $(OPTIMISE) $(WARNINGS) $(HARDEN) -fPIE -fno-strict-aliasing -ffunction-sections \
-	-fdata-sections
+# One object serves programs and the library; what that shows, its headers say.
+MODEL    := -fPIC -fvisibility=hidden -fno-strict-aliasing -ffunction-sections -fdata-sections
+CFLAGS   += -std=gnu11 $(OPTIMISE) $(WARNINGS) $(HARDEN) $(MODEL)
 LDFLAGS  += -Wl,-z,relro,-z,now -Wl,--gc-sections -Wl,--as-needed
 PIE      ?= -pie
 STATIC   ?= -static-pie
@@ -104,7 +106,7 @@ sources  = $(wildcard $(addsuffix /*.c,$(1)))
 
 # What objects are made with: another compiler or optimisation makes them anew, another prefix the one
 # that knows it.
-$(B)/flags: export FLAGS = $(CC) $(VERSION) $(OPTIMISE) $(HARDEN) $(WARNINGS) $(SANITIZE)
+$(B)/flags: export FLAGS = $(CC) $(VERSION) $(OPTIMISE) $(HARDEN) $(MODEL) $(WARNINGS) $(SANITIZE)
 $(B)/places: export FLAGS = $(SBIN) $(LIBEXEC) $(DATADIR)
 $(B)/flags $(B)/places: force
 	$(Q)mkdir -p $(@D)
@@ -186,9 +188,9 @@ postern-vsockd_OBJECTS := $(call objects,$(call sources,host/vsockd))
 
 HOST := postern postern-supervisor postern-vsockd
 
-.PHONY: agent host
+.PHONY: agent host library
 agent: $(AGENT:%=$(B)/%)
-host: $(HOST:%=$(B)/%)
+host: $(HOST:%=$(B)/%) $(if $(SANITIZE),,library)
 
 define program
 $(B)/$(1): $$($(1)_OBJECTS) $$($(1)_ARCHIVES) $(B)/libproto.a $(B)/libmessages.a
@@ -197,6 +199,57 @@ $(B)/$(1): $$($(1)_OBJECTS) $$($(1)_ARCHIVES) $(B)/libproto.a $(B)/libmessages.a
 		$$($(1)_ARCHIVES) $(B)/libproto.a $(B)/libmessages.a $$($(1)_LIBS)
 endef
 $(foreach name,$(AGENT) $(HOST),$(eval $(call program,$(name))))
+
+# ---- libpostern --------------------------------------------------------------------------------
+
+# What a program outside needs: these headers, and what libpostern.map names. A change that breaks who
+# is linked with it is a new number.
+ABI         := 0
+LIB_SO      := libpostern.so.$(ABI)
+LIB_MAP     := host/lib/libpostern.map
+LIB_HEADERS := $(addprefix $(B)/include/postern/,postern.h client.h subscribe.h text.h)
+LIB_OBJECTS := $(call objects,$(call sources,host/lib))
+LIB_PARTS   := $(LIB_OBJECTS) $(B)/libhost.a $(B)/libproto.a $(B)/libmessages.a
+
+library: $(B)/$(LIB_SO) $(B)/libpostern.so $(B)/libpostern.a $(LIB_HEADERS)
+
+$(B)/$(LIB_SO): $(LIB_PARTS) $(LIB_MAP)
+	$(say) LD $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-z,defs -Wl,-soname,$(LIB_SO) -Wl,--version-script=$(LIB_MAP) \
+		-o $@ $(LIB_PARTS) $(postern_LIBS)
+
+$(B)/libpostern.so: $(B)/$(LIB_SO)
+	$(Q)ln -sf $(LIB_SO) $@
+
+# One object, in which all that is not for outside is local: no name of ours meets one of the program's.
+$(B)/libpostern.a: $(LIB_PARTS)
+	$(say) AR $@
+	$(Q)$(CC) -r -nostdlib -o $(B)/libpostern.o $(LIB_PARTS)
+	$(Q)objcopy --localize-hidden $(B)/libpostern.o
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $(B)/libpostern.o
+
+vpath %.h host/lib proto/client
+$(B)/include/postern/%.h: %.h
+	$(Q)mkdir -p $(@D)
+	$(Q)sed 's,#include "proto/client/,#include ",' $< >$@
+
+# Programs of somebody else, as far as they go: they see the headers as they are installed.
+EXAMPLES := $(patsubst host/examples/%.c,$(B)/examples/%,$(wildcard host/examples/*.c))
+.PHONY: examples
+examples: $(EXAMPLES)
+$(B)/examples/%: $(B)/obj/host/examples/%.o $(B)/libpostern.so
+	$(say) LD $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(PIE) -o $@ $< -L$(B) -lpostern -Wl,-rpath,'$$ORIGIN/..'
+$(EXAMPLES:$(B)/examples/%=$(B)/obj/host/examples/%.o): | $(LIB_HEADERS)
+
+# What programs that are built today rely on; the tests compare with it.
+.PHONY: abi
+abi: library
+	abidw --headers-dir $(B)/include/postern --drop-private-types --no-corpus-path --no-comp-dir-path \
+		--no-show-locs --no-elf-needed --no-write-default-sizes --exported-interfaces-only \
+		--out-file tests/abi/libpostern.abi $(B)/$(LIB_SO)
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
@@ -241,7 +294,7 @@ check: $(if $(filter-out unit,$(or $(RUNGS),all)),need-root) setup-test
 	$(Q)$(MAKE) --no-print-directory check-build
 	$(Q)tests/run --build $(B) $(RUNGS)
 
-check-build: guest generic debian openrc unit $(B)/py/.made $(B)/tests/witness $(B)/bench/vsock_server
+check-build: guest generic debian openrc unit examples $(B)/py/.made $(B)/tests/witness $(B)/bench/vsock_server
 
 # What the test guests run besides the agent: static, so that it runs in any of them.
 $(B)/tests/witness: tests/vm/witness.c
@@ -331,7 +384,7 @@ lint-cppcheck: $(GENERATED)
 	$(say) CPPCHECK
 	$(Q)mkdir -p $(B)/cppcheck
 	$(Q)cppcheck --quiet --error-exitcode=1 --enable=warning,portability --cppcheck-build-dir=$(B)/cppcheck \
-		--library=tests/lint/cppcheck.cfg --suppressions-list=tests/lint/cppcheck -D_GNU_SOURCE -D__x86_64__ -I. -I$(B)/gen $(filter %.c,$(SOURCES))
+		--library=tests/lint/cppcheck.cfg --suppressions-list=tests/lint/cppcheck -D_GNU_SOURCE -D__x86_64__ -I. -I$(B)/gen -I$(B)/include $(filter %.c,$(SOURCES))
 
 lint-scripts:
 	$(say) SHELLCHECK
@@ -345,11 +398,12 @@ format:
 	$(Q)clang-format -i $(SOURCES)
 
 # The unit and flow tests with address, leak and undefined-behaviour sanitizers. A session cannot be
-# looked through for leaks: it has no /proc, and nothing may trace it.
+# looked through for leaks: it has no /proc, and nothing may trace it. The library that is shipped has no
+# sanitizers, and is not made here.
 ASAN_OPTIONS := quarantine_size_mb=1:detect_leaks=1:include_if_exists=$(CURDIR)/tests/lint/asan.%b
 asan: need-root setup-test
 	$(Q)$(MAKE) --no-print-directory $(JOBS) SANITIZE=1 all unit build/asan/py/.made
-	$(Q)ASAN_OPTIONS=$(ASAN_OPTIONS) tests/run --build build/asan unit flow
+	$(Q)ASAN_OPTIONS=$(ASAN_OPTIONS) tests/run --build build/asan unit flow --ignore=tests/flow/test_library.py
 
 # ---- installation --------------------------------------------------------------------------------
 
@@ -362,8 +416,8 @@ install_text = $(INSTALL) -d $(DESTDIR)$(2) && for file in $(1); do \
 		-e 's,/usr/share/postern,$(DATADIR),g' $$file >$(DESTDIR)$(2)/$${file\#\#*/} && \
 	chmod 644 $(DESTDIR)$(2)/$${file\#\#*/} || exit 1; done
 
-.PHONY: install install-agent install-host
-install: install-agent install-host
+.PHONY: install install-agent install-host install-library
+install: install-agent install-host install-library
 
 install-agent: agent
 	$(INSTALL) -d $(DESTDIR)$(SBIN) $(DESTDIR)$(LIBEXEC)
@@ -386,6 +440,17 @@ install-host: host
 	$(call install_text,$(wildcard host/cli/*.1),$(MANDIR)/man1)
 	$(call install_text,$(wildcard host/vsockd/*.8),$(MANDIR)/man8)
 
+install-library: library
+	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include/postern
+	$(INSTALL) -m 644 $(B)/$(LIB_SO) $(B)/libpostern.a $(DESTDIR)$(LIBDIR)
+	ln -sf $(LIB_SO) $(DESTDIR)$(LIBDIR)/libpostern.so
+	$(INSTALL) -m 644 $(LIB_HEADERS) $(DESTDIR)$(PREFIX)/include/postern
+	sed -e 's,@PREFIX@,$(PREFIX),' -e 's,@LIBDIR@,$(LIBDIR),' -e 's,@VERSION@,$(VERSION),' \
+		host/lib/libpostern.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/libpostern.pc
+	chmod 644 $(DESTDIR)$(LIBDIR)/pkgconfig/libpostern.pc
+	$(call install_text,$(wildcard proto/*.proto),$(DATADIR)/proto)
+	$(call install_text,$(wildcard host/lib/*.3),$(MANDIR)/man3)
+
 .PHONY: help
 help:
 	@echo 'make                 build everything below build/ (V=1 shows commands)'
@@ -395,7 +460,8 @@ help:
 	@echo 'make bench           figures, in build/bench/'
 	@echo 'make lint            clang build, formatter and checkers'
 	@echo 'make format          lay the C files out as .clang-format says'
-	@echo 'make install         DESTDIR= PREFIX=/usr; install-agent, install-host for one side'
+	@echo 'make install         DESTDIR= PREFIX=/usr; install-agent, install-host, install-library for a part'
+	@echo 'make abi             what libpostern is, for the tests to compare with'
 	@echo 'make setup-build     packages for building; setup-run, setup-test for more'
 	@echo 'make clean'
 

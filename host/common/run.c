@@ -4,17 +4,22 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "proto/cleanup.h"
+
+/* As a shell has them. */
+#define NOT_STARTED     127
+#define ENDED_BY_SIGNAL 128
 
 static char *find_in(const char *folders, const char *name)
 {
@@ -39,20 +44,58 @@ char *find_program(const char *name)
 	return found ? found : find_in("/usr/sbin:/sbin:/usr/bin:/bin", name);
 }
 
-static int start(const char *program, const char *const argv[], pid_t *ret_pid)
+static void forget_signals(void)
 {
-	posix_spawn_file_actions_t actions;
-	int r = posix_spawn_file_actions_init(&actions);
+	sigset_t none;
 
-	if (r != 0)
-		return -r;
-	for (int fd = 0; r == 0 && fd <= 2; fd++)
-		r = posix_spawn_file_actions_addopen(
-			&actions, fd, "/dev/null", fd == 0 ? O_RDONLY : O_WRONLY, 0);
-	if (r == 0)
-		r = posix_spawn(ret_pid, program, &actions, NULL, (char *const *)argv, environ);
-	(void)posix_spawn_file_actions_destroy(&actions);
-	return -r;
+	for (int number = 1; number < NSIG; number++)
+		(void)signal(number, SIG_DFL);
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+pid_t run_apart(void)
+{
+	/* fork() is this with SIGCHLD as the signal that tells of the end, and with the handlers of
+	 * pthread_atfork(), which are not for us. */
+	pid_t pid = (pid_t)syscall(SYS_clone, 0L, 0L, 0L, 0L, 0L);
+
+	if (pid == 0)
+		forget_signals();
+	return pid;
+}
+
+static _Noreturn void become(const char *program, const char *const argv[])
+{
+	int in = open("/dev/null", O_RDONLY), out = open("/dev/null", O_WRONLY);
+
+	if (in >= 0 && out >= 0 && dup2(in, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 &&
+		dup2(out, STDERR_FILENO) >= 0 &&
+		syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
+		(void)execv(program, (char *const *)argv);
+	_exit(NOT_STARTED);
+}
+
+/* A program that was exec'd sends SIGCHLD again: one in between takes it, and the status with it.
+ */
+static _Noreturn void stand_between(const char *program, const char *const argv[])
+{
+	pid_t self = getpid(), pid = _Fork();
+	int status;
+
+	if (pid == 0) {
+		/* Whoever is killed for being late takes it along. */
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() == self)
+			become(program, argv);
+		_exit(NOT_STARTED);
+	}
+	while (pid > 0 && waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			_exit(NOT_STARTED);
+	if (pid < 0)
+		_exit(NOT_STARTED);
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : ENDED_BY_SIGNAL + WTERMSIG(status));
 }
 
 static int wait_for(pid_t pid, int timeout_ms, int *ret_status)
@@ -67,7 +110,7 @@ static int wait_for(pid_t pid, int timeout_ms, int *ret_status)
 		while (r < 0 && errno == EINTR);
 	if (r <= 0)
 		(void)kill(pid, SIGKILL); /* not reaped yet: the number is still its own */
-	while (waitpid(pid, ret_status, 0) < 0)
+	while (waitpid(pid, ret_status, __WALL) < 0)
 		if (errno != EINTR)
 			return -errno;
 	return r > 0 ? 0 : -ETIMEDOUT;
@@ -76,24 +119,26 @@ static int wait_for(pid_t pid, int timeout_ms, int *ret_status)
 int run_program(const char *const argv[], int timeout_ms, char *problem, size_t size)
 {
 	AUTO_FREE char *program = find_program(argv[0]);
-	int status = 0, r;
-	pid_t pid = 0;
+	int status = 0, code, r;
+	pid_t pid;
 
 	if (!program) {
 		(void)snprintf(problem, size, "the program %s is not installed", argv[0]);
 		return -ENOENT;
 	}
-	r = start(program, argv, &pid);
-	if (r == 0)
-		r = wait_for(pid, timeout_ms, &status);
+	pid = run_apart();
+	if (pid == 0)
+		stand_between(program, argv);
+	r = pid < 0 ? -errno : wait_for(pid, timeout_ms, &status);
 	if (r < 0) {
 		(void)snprintf(problem, size, "%s: %s", program, strerror(-r));
 		return r;
 	}
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+	code = WIFEXITED(status) ? WEXITSTATUS(status) : ENDED_BY_SIGNAL + WTERMSIG(status);
+	if (code != 0) {
 		(void)snprintf(problem, size, "%s failed (%s %d)", program,
-			WIFEXITED(status) ? "exit code" : "signal",
-			WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+			code > ENDED_BY_SIGNAL ? "signal" : "exit code",
+			code > ENDED_BY_SIGNAL ? code - ENDED_BY_SIGNAL : code);
 		return -EIO;
 	}
 	return 0;

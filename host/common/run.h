@@ -3,6 +3,15 @@
 #pragma once
 
 #include <stddef.h>
+#include <sys/types.h>
+
+/*
+ * fork() for a library: the child is nobody's business but ours. Its end sends no SIGCHLD, no
+ * wait() of the program finds it (waitpid() with __WALL does), and it begins without the program's
+ * signal mask and dispositions. Until exec() or _exit() it may only do what is safe in a program
+ * with threads. Returns as fork() does.
+ */
+pid_t run_apart(void);
 
 /*
  * Runs argv[0] (found in PATH, or in the sbin folders that an ordinary user's PATH lacks) and waits

@@ -25,18 +25,16 @@ int unix_listen(const char *path, int backlog)
 	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_un address;
 	int r = fill_address(path, &address);
-	mode_t mask;
 
 	if (r < 0)
 		return r;
 	if (fd < 0)
 		return -errno;
 	(void)unlink(path);
-	mask = umask(0177);
-	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		r = -errno;
-	(void)umask(mask);
-	if (r == 0 && listen(fd, backlog) < 0)
+	/* The file gets the socket's mode without what the umask takes away (Linux, unix_bind());
+	 * the umask itself is the whole program's, and not ours to change. */
+	if (fchmod(fd, 0600) < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+		listen(fd, backlog) < 0)
 		r = -errno;
 	return r < 0 ? r : take_fd(&fd);
 }

@@ -2,10 +2,25 @@
 /*
  * libpostern: virtual machines with Postern's agent, from the host.
  *
- * This header has the machines: launch, list, stop, balloon, the host's half of shares. Calls to
- * the agent inside are client.h's; postern_vm_address() gives the address for it. All functions
- * here block. They return 0 or -errno and fill *error (NULL is allowed), whose failure tells
- * refused, absent, timed out and broken protocol apart.
+ * This header has the machines: launch, list, stop, balloon, the host's half of shares, streams and
+ * the console. client.h has the calls to the agent inside, in an event loop or blocking;
+ * subscribe.h its events; text.h what makes its text fit for a terminal. This one includes them
+ * all.
+ *
+ *   returns     0 or -errno (some: a count, or 1), and *error filled (NULL is allowed), whose
+ * failure tells refused, absent, timed out and broken protocol apart. What is named ret_ is set
+ *               only on success, where nothing else is said
+ *   ownership   strings and structures that are passed in are the caller's, and copied where they
+ * are needed later; what comes out belongs to what its comment says. "The caller frees" means
+ * free() blocking    functions of this header block, as long as their comment says, unless it says
+ *               that they do not
+ *   threads     the library has no state of its own: functions may be called by any thread at any
+ *               time, but no two at once with the same client, listener or watch. It starts no
+ *               thread
+ *   signals     none is caught, sent, blocked or changed: broken connections raise no SIGPIPE, and
+ * the processes that postern_launch() starts no SIGCHLD. Nor are the current folder, the umask, the
+ * environment or the locale growth      structures that the caller fills in are all zero first:
+ * what is reserved stays so
  *
  * A machine belongs to the user who launched it; root does not see other users' machines.
  */
@@ -17,10 +32,16 @@
 
 #include "proto/client/client.h"
 #include "proto/client/subscribe.h"
+#include "proto/client/text.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+#pragma GCC visibility push(default)
+
+/* The version of the library that runs: "0.1.0". */
+const char *postern_version(void);
 
 /* ---- Launch ---- */
 
@@ -37,11 +58,13 @@ struct postern_share {
 	bool read_only;     /* enforced on the host */
 	bool persistent;    /* plugged again when a VM of this name is launched again */
 	bool p9; /* 9p in place of virtiofs: needs no virtiofsd, but only launch has it */
+	uint64_t reserved[4]; /* zero */
 };
 
 struct postern_add {
-	const char *source; /* file or folder of the host; programs come with their libraries */
-	const char *target; /* absolute path in the small guest's initramfs */
+	const char *source;   /* file or folder of the host; programs come with their libraries */
+	const char *target;   /* absolute path in the small guest's initramfs */
+	uint64_t reserved[2]; /* zero */
 };
 
 /* Zero means the default, throughout. */
@@ -74,15 +97,17 @@ struct postern_launch {
 	 * "emulating", "starting", "booting", "ready". May be NULL. */
 	void (*progress)(void *ctx, const char *state);
 	void *ctx;
+	uint64_t reserved[16]; /* zero */
 };
 
 struct postern_vm; /* what is known of a machine at one moment */
 
 /*
- * Starts a machine and waits until its agent has answered a hello. *ret_vm (ret_vm may be NULL) is
- * what is known of it then; postern_vm_free() frees it. On failure nothing is left running, and
- * *ret_vm is the record of a machine that was started and failed (its JSON has "console", the last
- * lines of its console), or NULL.
+ * Starts a machine and waits until its agent has answered a hello: for launch->timeout_ms, and
+ * before that for what has to be packed and tried, a minute at most each. *ret_vm (ret_vm may be
+ * NULL) is what is known of it then; postern_vm_free() frees it. On failure nothing is left
+ * running, and *ret_vm is the record of a machine that was started and failed (its JSON has
+ * "console", the last lines of its console), or NULL.
  */
 int postern_launch(const struct postern_launch *launch, struct postern_vm **ret_vm,
 	struct postern_error *error);
@@ -100,26 +125,44 @@ enum postern_vm_status {
 	POSTERN_VM_PAUSED
 };
 
-/* "Running", "VMM Unexpectedly Terminated", ... */
+/* For people: "Running", "VMM Unexpectedly Terminated", ... Static. */
 const char *postern_vm_status_name(enum postern_vm_status status);
 
 /* The machines of this user, by name, ended ones included. *ret_vms is an array of *ret_n that
- * postern_vms_free() frees. */
+ * postern_vms_free() frees. Each that runs is asked, for at most 2 s. 0, or -errno with *error. */
 int postern_list(struct postern_vm ***ret_vms, size_t *ret_n, struct postern_error *error);
+
+/* Frees the array and its machines. */
 void postern_vms_free(struct postern_vm **vms, size_t n);
 
-/* One machine. -ENOENT with failure ABSENT where there is none of this name. */
+/* One machine, which postern_vm_free() frees; one that runs is asked, for at most 2 s. 0; -ENOENT
+ * with failure ABSENT where there is none of this name, or another -errno, with *error. */
 int postern_vm_info(const char *name, struct postern_vm **ret_vm, struct postern_error *error);
+
+/* NULL is allowed. */
 void postern_vm_free(struct postern_vm *vm);
 
-/* Strings live as long as the machine's structure, and are free of control characters. */
+/* Its name. This and the next strings live as long as the machine's structure, and are free of
+ * control characters; none of these functions blocks. */
 const char *postern_vm_name(const struct postern_vm *vm);
+
+/* How it was when it was looked at. */
 enum postern_vm_status postern_vm_status(const struct postern_vm *vm);
-uint64_t postern_vm_uptime_ms(const struct postern_vm *vm); /* UINT64_MAX: not known */
+
+/* How long it has been running, or ran; UINT64_MAX: not known. */
+uint64_t postern_vm_uptime_ms(const struct postern_vm *vm);
+
+/* The address that its guest has on the vsock. */
 uint32_t postern_vm_cid(const struct postern_vm *vm);
-const char *postern_vm_reason(const struct postern_vm *vm); /* of its end; NULL: it runs */
+
+/* Why it ended, a sentence; NULL: it runs. */
+const char *postern_vm_reason(const struct postern_vm *vm);
+
+/* How many problems it goes on with. */
 size_t postern_vm_problems(const struct postern_vm *vm);
-const char *postern_vm_problem(const struct postern_vm *vm, size_t i); /* "channel lost: ..." */
+
+/* One of them, "channel lost: the VM must be restarted"; NULL behind the last. */
+const char *postern_vm_problem(const struct postern_vm *vm, size_t i);
 
 /* All that is known, as JSON text. The caller frees; NULL: out of memory. */
 char *postern_vm_json(const struct postern_vm *vm);
@@ -138,6 +181,7 @@ struct postern_stop {
 	bool force;            /* at once, without asking anybody inside */
 	uint32_t agent_ms;     /* for a guest whose agent said yes; 0: 10 s */
 	uint32_t powerdown_ms; /* after the power button; 0: 5 s */
+	uint64_t reserved[4];  /* zero */
 };
 
 /*
@@ -159,10 +203,13 @@ int postern_resume(const char *name, struct postern_error *error);
  */
 int postern_snapshot(const char *name, const char *dir, struct postern_error *error);
 
-/* Drops the record of an ended machine. */
+/* Drops the record of an ended machine. 0; -EBUSY where it runs; -ENOENT where there is none, or
+ * another -errno, with *error. */
 int postern_forget(const char *name, struct postern_error *error);
 
-/* The balloon takes `pages` of 4 KiB from the guest. */
+/* Has the balloon take `pages` of 4 KiB from the guest, 0 to give all back. Returns when the VMM
+ * knows, not when the guest has done it; at most 10 s. 0; -ENOENT where no such machine runs;
+ * -EREMOTEIO where the VMM or its supervisor refused, or another -errno, with *error. */
 int postern_balloon(const char *name, uint64_t pages, struct postern_error *error);
 
 #define POSTERN_STAT_UNKNOWN UINT64_MAX
@@ -175,31 +222,34 @@ struct postern_stat {
 
 #define POSTERN_BALLOON_STATS 12
 
-/* All statistics in the order in which they are shown; the guest is asked for fresh ones. */
+/* All statistics in the order in which they are shown; the guest is asked for fresh ones, for about
+ * two seconds. 0 or -errno with *error, as postern_balloon(). */
 int postern_balloon_stats(const char *name, struct postern_stat ret_stats[POSTERN_BALLOON_STATS],
 	struct postern_error *error);
 
 /*
  * The host's half of a share: starts virtiofsd and plugs its device. The guest then finds the tag
- * and can mount it. ret_tag has room for 37 bytes. On failure nothing of it is left.
+ * and can mount it. ret_tag has room for 37 bytes. On failure nothing of it is left. 0 or -errno
+ * with *error, as postern_balloon().
  */
 int postern_share_plug(const char *name, const struct postern_share *share, char ret_tag[37],
 	struct postern_error *error);
 
-/* Unplugs the device (the guest must have unmounted it) and ends its virtiofsd. */
+/* Unplugs the device (the guest must have unmounted it) and ends its virtiofsd. 0 or -errno with
+ * *error, as postern_balloon(). */
 int postern_share_unplug(const char *name, const char *tag, struct postern_error *error);
 
 /*
  * Both halves of a share as one: plugs it, then has the agent mount it at share->target (virtiofs),
  * waiting for the device at most wait_ms (0: 10 s). If the second half fails, or is not answered,
- * both are undone; *error tells of what could not be.
+ * both are undone; *error tells of what could not be. 0 or -errno with *error.
  */
 int postern_share_add(const char *name, const struct postern_share *share, uint32_t wait_ms,
 	char ret_tag[37], struct postern_error *error);
 
 /*
  * Has the agent unmount the share at this target (or of this tag), then unplugs it. Where the agent
- * refuses (a file is in use) nothing changes, unless lazy is set.
+ * refuses (a file is in use) nothing changes, unless lazy is set. 0 or -errno with *error.
  */
 int postern_share_remove(
 	const char *name, const char *target_or_tag, bool lazy, struct postern_error *error);
@@ -238,14 +288,14 @@ struct postern_listener;
 int postern_listener_open(const char *name, uint32_t port, struct postern_listener **ret_listener,
 	struct postern_error *error);
 
-/* For an event loop: can be read when a connection waits. */
+/* For an event loop: can be read when a connection waits. Borrowed. */
 int postern_listener_fd(const struct postern_listener *listener);
 
 /* The next connection, a non-blocking stream that the caller owns; -EAGAIN where none waits, or
- * another -errno of accept(). */
+ * another -errno of accept(). Does not block. */
 int postern_listener_accept(struct postern_listener *listener);
 
-/* NULL is allowed. */
+/* Ends it; a connection that waits finds nobody. NULL is allowed. */
 void postern_listener_close(struct postern_listener *listener);
 
 /* ---- Watch ---- */
@@ -263,6 +313,7 @@ struct postern_vm_event {
 	const char *payload; /* JSON text of an object, as above */
 	uint64_t time_ns;    /* since 1970 */
 	bool snapshot;       /* it was so when the watch began */
+	uint64_t reserved[4];
 };
 
 struct postern_vm_watch;
@@ -271,10 +322,12 @@ struct postern_vm_watch;
  * -ENOENT where no such machine runs, or -errno with *error. postern_vm_watch_close() frees. */
 int postern_vm_watch_open(const char *name, bool snapshot, struct postern_vm_watch **ret_watch,
 	struct postern_error *error);
+
+/* NULL is allowed. */
 void postern_vm_watch_close(struct postern_vm_watch *watch);
 
-/* For an event loop: can be read when there is something new. Ask for events until there is none
- * first, and each time. */
+/* For an event loop: can be read when there is something new; borrowed. Ask for events until there
+ * is none first, and each time. */
 int postern_vm_watch_fd(const struct postern_vm_watch *watch);
 
 /* The next event, valid until the next call: 1. 0: none came within timeout_ms (0: none is here,
@@ -282,6 +335,38 @@ int postern_vm_watch_fd(const struct postern_vm_watch *watch);
  * it was killed; or -errno with *error. */
 int postern_vm_watch_next(struct postern_vm_watch *watch, int timeout_ms,
 	struct postern_vm_event *ret_event, struct postern_error *error);
+
+/* ---- JSON ----
+ *
+ * Methods, topics and their fields have the names of the .proto files. 64-bit numbers are JSON
+ * integers, enumerations their names, absent fields are left out; bytes are a string where they are
+ * UTF-8 without NUL, else {"base64": "..."}. Text that comes out is one line of ASCII without
+ * control characters, so that a terminal may see it. None of these functions blocks but
+ * postern_json_call().
+ */
+
+/* Parameters for postern_call_start(): json (an object; NULL: an empty one) as the method's
+ * message, packed. The caller frees *ret_params. 0; -EINVAL where there is no such method or no
+ * such field, with *error; -ENOMEM. */
+int postern_json_params(const char *method, const char *json, uint8_t **ret_params, size_t *ret_len,
+	struct postern_error *error);
+
+/* A method's result, or the payload of a topic, as JSON. The caller frees *ret_json. 0; -EINVAL for
+ * a name that is none; -EBADMSG for bytes that are not its message, with *error; -ENOMEM. */
+int postern_json_result(const char *method_or_topic, const uint8_t *result, size_t len,
+	char **ret_json, struct postern_error *error);
+
+/* One call to its end, as postern_call(), with JSON both ways; the arrays of an answer in parts are
+ * joined. The caller frees *ret_json. 0, or -errno with *error, as postern_call() and the two
+ * above. */
+int postern_json_call(struct postern_client *client, const char *method, const char *json,
+	uint32_t timeout_ms, char **ret_json, struct postern_error *error);
+
+/* All that an error tells, the agent's details among it: who holds a mount that is busy. The caller
+ * frees; NULL: out of memory. */
+char *postern_json_error(const struct postern_error *error);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

@@ -3,12 +3,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "host/common/fail.h"
 #include "host/common/file.h"
+#include "host/common/run.h"
 #include "host/common/unix_socket.h"
 #include "host/common/vm_files.h"
 #include "host/lib/tools.h"
@@ -25,13 +28,15 @@ static _Noreturn void become(
 
 	(void)setsid();
 	/* The grandchild is nobody's: no zombie stays with a caller that never waits. */
-	pid = fork();
+	pid = _Fork();
 	if (pid > 0)
 		_exit(0);
 	if (pid == 0 && null_fd >= 0 && dup2(null_fd, STDIN_FILENO) >= 0 &&
 		dup2(log_fd, STDOUT_FILENO) >= 0 && dup2(log_fd, STDERR_FILENO) >= 0 &&
 		dup2(lock_fd, SUPERVISOR_FD_LOCK) >= 0 &&
-		dup2(control_fd, SUPERVISOR_FD_CONTROL) >= 0)
+		dup2(control_fd, SUPERVISOR_FD_CONTROL) >= 0 &&
+		/* What the caller has open is not the machine's. */
+		syscall(SYS_close_range, SUPERVISOR_FD_CONTROL + 1, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
 		(void)execv(argv[0], argv);
 	r = errno;
 	(void)!write(report_fd, &r, sizeof(r));
@@ -60,14 +65,14 @@ static int start(char *const argv[], const struct registry_entry *entry, int con
 	report_fd = aside(report_write);
 	if (report_fd < 0)
 		return report_fd;
-	pid = fork();
+	pid = run_apart();
 	if (pid < 0)
 		return -errno;
 	if (pid == 0)
 		become(argv, lock_fd, control_fd, log_fd, report_fd);
 	fd_closep(&report_write);
 	fd_closep(&report_fd);
-	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+	while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
 		;
 	return read(report_read, &r, sizeof(r)) == (ssize_t)sizeof(r) ? -r : 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "host/lib/tools.h"
 
+#include <dlfcn.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -19,14 +20,26 @@ static char *if_runs(char *path)
 	return NULL;
 }
 
+/* The shared library, where this is in one. */
+static bool find_library(char path[PATH_MAX])
+{
+	Dl_info info;
+
+	return dladdr(__extension__(void *) find_library, &info) != 0 && info.dli_fname &&
+	       strstr(info.dli_fname, "/libpostern.so") && realpath(info.dli_fname, path);
+}
+
 char *tool_self_dir(void)
 {
 	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	ssize_t n;
 
-	if (n <= 0)
-		return NULL;
-	self[n] = '\0';
+	if (!find_library(self)) {
+		n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+		if (n <= 0)
+			return NULL;
+		self[n] = '\0';
+	}
 	*strrchr(self, '/') = '\0';
 	return strdup(self);
 }

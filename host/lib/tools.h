@@ -2,12 +2,13 @@
 /* Where the other programs and the guest's files are. The caller frees what it gets. */
 #pragma once
 
-/* The folder of the running program. NULL: not known. */
+/* The folder of libpostern.so, or where this is in no library that of the running program. NULL:
+ * not known. */
 char *tool_self_dir(void);
 
-/* A program of ours (postern-supervisor, posternd): in $POSTERN_LIBEXEC_DIR, beside the running
- * program (a build tree), in ../libexec/postern or ../sbin from there, or where it was to be
- * installed. NULL: nowhere. */
+/* A program of ours (postern-supervisor, posternd): in $POSTERN_LIBEXEC_DIR, in
+ * tool_self_dir() (a build tree), in ../libexec/postern or ../sbin from there, or where it was to
+ * be installed. NULL: nowhere. */
 char *tool_own(const char *name);
 
 /* virtiofsd; $POSTERN_VIRTIOFSD wins. */

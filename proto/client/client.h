@@ -10,7 +10,8 @@
  * an id that was never used ends the connection (a late or second one is dropped), and text is
  * handed over as it came (use postern_escape() before a terminal sees it).
  *
- * A client belongs to one thread at a time.
+ * A client belongs to one thread at a time; different clients may be used by different threads at
+ * once.
  */
 #pragma once
 
@@ -21,6 +22,8 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+#pragma GCC visibility push(default)
 
 /* How a call went wrong. The command line's exit codes are these numbers. */
 enum postern_failure {
@@ -52,6 +55,7 @@ struct postern_error {
 	 * structure: postern_error_clear() frees it. */
 	uint8_t *packed;
 	size_t packed_len;
+	uint64_t reserved[4];
 };
 
 /* Frees what the error owns and empties it. NULL is allowed. */
@@ -59,11 +63,13 @@ void postern_error_clear(struct postern_error *error);
 
 struct postern_client;
 
+/* Zero means the default, throughout. */
 struct postern_options {
 	const char *name;       /* of this program, told in the hello; NULL: "libpostern" */
 	uint32_t max_frame;     /* highest frame accepted, bytes; 0: 4 MiB; at most 16 MiB */
 	uint32_t connect_ms;    /* for connect and hello together; 0: 5000 */
 	uint32_t call_grace_ms; /* waited beyond a call's own timeout before giving up; 0: 2000 */
+	uint64_t reserved[4];   /* zero */
 };
 
 /* What the hello told. Strings are escaped and live as long as the client. */
@@ -99,14 +105,16 @@ int postern_client_start(const char *address, const struct postern_options *opti
 int postern_client_start_fd(int fd, const struct postern_options *options,
 	struct postern_client **ret_client, struct postern_error *error);
 
-/* Closes; open calls end without their function being called. NULL is allowed. */
+/* Closes; open calls end without their function being called. NULL is allowed. Does not block. */
 void postern_client_close(struct postern_client *client);
 
-/* For an event loop: the descriptor (borrowed; it may change until the client is ready), the poll()
- * events it waits for, and the time to dispatch at the latest (CLOCK_MONOTONIC ns, UINT64_MAX:
- * never). */
+/* For an event loop: the descriptor, borrowed. It may change until the client is ready. */
 int postern_client_fd(const struct postern_client *client);
+
+/* The poll() events that the client waits for: ask again after each dispatch and each call. */
 short postern_client_events(const struct postern_client *client);
+
+/* When to dispatch at the latest: CLOCK_MONOTONIC in ns, UINT64_MAX: never. */
 uint64_t postern_client_deadline(const struct postern_client *client);
 
 /* Does what can be done without blocking and calls the functions of what happened. Returns 0, or
@@ -128,7 +136,8 @@ const struct postern_peer *postern_client_peer(const struct postern_client *clie
 int postern_call_start(struct postern_client *client, const char *method, const uint8_t *params,
 	size_t len, uint32_t timeout_ms, postern_reply_fn fn, void *ctx, uint64_t *ret_id);
 
-/* Asks the agent to end a call. Its function is still called, with the result or an error. */
+/* Asks the agent to end a call; nothing where it has ended already. Its function is still called,
+ * with the result or an error. 0, or -errno as postern_call_start() does. Does not block. */
 int postern_call_cancel(struct postern_client *client, uint64_t id);
 
 /* ---- Blocking ---- */
@@ -149,6 +158,8 @@ int postern_call(struct postern_client *client, const char *method, const uint8_
  * 0 after something was dispatched or the time is over; -errno when the connection has ended. */
 int postern_client_wait(
 	struct postern_client *client, int timeout_ms, int fd, struct postern_error *error);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

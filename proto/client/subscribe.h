@@ -11,6 +11,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default)
+
 /* A place in the order of the guest's events. */
 struct postern_cursor {
 	uint64_t epoch; /* another one: the agent's watcher began anew, and nothing can be replayed
@@ -55,6 +57,7 @@ struct postern_subscribe {
 	uint32_t interval_ms; /* between load events, at least 1000; 0: the sampler's */
 	struct postern_threshold threshold;
 	const struct postern_cursor *after; /* go on behind this event; not with snapshot */
+	uint64_t reserved[4];               /* zero */
 };
 
 struct postern_subscription {
@@ -83,6 +86,8 @@ int postern_unsubscribe(struct postern_client *client, uint64_t id);
 int postern_subscribe(struct postern_client *client, const struct postern_subscribe *options,
 	postern_notify_fn fn, void *ctx, struct postern_subscription *ret_subscription,
 	struct postern_error *error);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

@@ -5,6 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#pragma GCC visibility push(default)
+
 /*
  * Writes text[0..len) into out (size bytes, NUL-terminated, cut at a whole character) so that it
  * can be printed: printable UTF-8 stays; control characters, C1 bytes, invalid bytes, the backslash
@@ -16,5 +22,12 @@ size_t postern_escape(const void *text, size_t len, char *out, size_t size);
 /* The same into new memory; the caller frees. NULL: out of memory. */
 char *postern_escape_dup(const void *text, size_t len);
 
-/* Columns that escaped text takes on a terminal (wcwidth of each character). */
+/* Columns that escaped text takes on a terminal: wcwidth() of each character, in the caller's
+ * locale. */
 size_t postern_columns(const char *text);
+
+#pragma GCC visibility pop
+
+#ifdef __cplusplus
+}
+#endif

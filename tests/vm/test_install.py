@@ -2,6 +2,7 @@
 """What `make install` puts where, for two prefixes, and that the installed programs find each other there:
 beside them is no build folder."""
 
+import glob
 import os
 import subprocess
 
@@ -28,6 +29,11 @@ HOST = {"PREFIX/bin": ["postern"],
         "PREFIX/share/postern/guest/etc/postern/policy.d": ["50-default.policy"],
         "PREFIX/share/man/man1": ["postern.1"],
         "PREFIX/share/man/man8": ["postern-vsockd.8"]}
+LIBRARY = {"PREFIX/lib": ["libpostern.a", "libpostern.so", "libpostern.so.0"],
+           "PREFIX/lib/pkgconfig": ["libpostern.pc"],
+           "PREFIX/include/postern": ["client.h", "postern.h", "subscribe.h", "text.h"],
+           "PREFIX/share/postern/proto": [os.path.basename(path) for path in glob.glob(f"{ROOT}/proto/*.proto")],
+           "PREFIX/share/man/man3": ["libpostern.3"]}
 
 
 def files_below(tree):
@@ -64,11 +70,13 @@ def tree(make, tmp_path_factory):
 
 
 def test_each_file_has_its_place(make, tree, prefix, tmp_path):
-    assert files_below(tree) == expected(prefix, AGENT, HOST)
+    assert files_below(tree) == expected(prefix, AGENT, HOST, LIBRARY)
     make("install-agent", tmp_path / "agent")
     assert files_below(str(tmp_path / "agent")) == expected(prefix, AGENT)
     make("install-host", tmp_path / "host")
     assert files_below(str(tmp_path / "host")) == expected(prefix, HOST)
+    make("install-library", tmp_path / "library")
+    assert files_below(str(tmp_path / "library")) == expected(prefix, LIBRARY)
     for file in files_below(tree):
         mode = os.stat(tree + file).st_mode & 0o7777
         assert mode == (0o755 if os.path.dirname(file).endswith(("bin", "libexec/postern")) else 0o644), file
