@@ -50,13 +50,15 @@ enum inner_kind {
 	INNER_FORGET,  /* no facts; the job has ended, and nobody will attach to it */
 	/* worker -> broker */
 	INNER_DONE,     /* all of the answer is written; arg, of INNER_RESTORE: enum restored, of a
-			 * row that GRANTS: which grants it used, a bit each; aux: as in INNER_RUN */
+			 * row that GRANTS: 1 when it serves a channel; aux: as in INNER_RUN */
 	INNER_TOUCH,    /* arg: device number of the file system that is touched next; 0: none;
 			 * aux: 1 to write */
 	INNER_CHANGING, /* what a row that changes something does begins now */
 	INNER_HUNG,     /* arg: device number; aux: pid of a child of the reader that hangs on it */
 	INNER_WANT_KMOD, /* answered by INNER_KMOD */
 	INNER_NOTIFY,    /* arg: topic; fd: memfd with the packed notification for the watcher */
+	INNER_GRANTED,   /* arg: which of its grants the answer has that it is about to give, a bit
+			  * each;   aux: as in INNER_RUN */
 	INNER_COUNT,     /* id: number of a channel; arg: bytes from the caller, aux: bytes to it */
 	INNER_CLOSED,    /* the same, and the channel is closed */
 	INNER_HERE,      /* arg: its pid; fd: its pidfd: of a process that somebody else started */

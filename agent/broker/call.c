@@ -255,13 +255,12 @@ void call_worker_message(struct child *child, const struct inner_message *messag
 		if (child->role == ROLE_WORKER && message->arg == 0)
 			break; /* its exit ends the call */
 		if (child->role == ROLE_WORKER) {
-			channel_keep(child, message->arg);
 			channel_release(child);
 			call_free(call);
 			break;
 		}
 		if (child->role == ROLE_JOB) {
-			channel_keep(child, message->arg);
+			channel_keep(child, call->number, 0);
 			job_settle(child);
 			call_free(call);
 			break;
@@ -284,7 +283,7 @@ void call_worker_message(struct child *child, const struct inner_message *messag
 
 void call_done(struct child *child, const struct inner_message *message)
 {
-	channel_keep(child, message->arg);
+	channel_keep(child, message->aux, 0);
 	LIST_EACH(&child->broker->calls, node)
 	{
 		struct call *call = container_of(node, struct call, node);

@@ -56,8 +56,8 @@ static int add_facts(struct call *call, struct worker_facts *facts)
 		facts->job = job->facts.number;
 	for (unsigned int i = 0;
 		r == 0 && i < GRANTS_MAX && method_rows[call->method].flags & GRANTS; i++)
-		r = channel_grant(call->child, &call->identity, call->method, facts->job, i,
-			&facts->grants[i]);
+		r = channel_grant(call->child, &call->identity, call->method, facts->job,
+			call->number, i, &facts->grants[i]);
 	return r;
 }
 
@@ -66,7 +66,7 @@ static void give_back(struct call *call)
 {
 	struct child *child = take_ptr(call->child);
 
-	channel_keep(child, 0);
+	channel_keep(child, call->number, 0);
 	if (where_of(call) == JOB)
 		return;
 	child->owner = NULL;

@@ -42,7 +42,7 @@ static void on_unused(struct loop_timer *timer)
 }
 
 int channel_grant(struct child *child, const struct identity *identity, enum method method,
-	uint64_t job, unsigned int place, struct grant *ret_grant)
+	uint64_t job, uint64_t call, unsigned int place, struct grant *ret_grant)
 {
 	struct broker *broker = child->broker;
 	struct channel *channel;
@@ -57,6 +57,7 @@ int channel_grant(struct child *child, const struct identity *identity, enum met
 		.child = child,
 		.method = method,
 		.job = job,
+		.call = call,
 		.place = place,
 		.granted_ns = monotonic_ns(),
 		.timer.fn = on_unused};
@@ -72,7 +73,7 @@ int channel_grant(struct child *child, const struct identity *identity, enum met
 	return 0;
 }
 
-void channel_keep(struct child *child, uint64_t used)
+void channel_keep(struct child *child, uint64_t call, uint64_t used)
 {
 	struct broker *broker = child->broker;
 
@@ -80,7 +81,7 @@ void channel_keep(struct child *child, uint64_t used)
 	{
 		struct channel *channel = container_of(node, struct channel, node);
 
-		if (channel->child != child || channel->kept)
+		if (channel->child != child || channel->call != call || channel->kept)
 			continue;
 		channel->kept = used >> channel->place & 1;
 		if (!channel->kept)

@@ -16,7 +16,8 @@ struct channel {
 	struct child *child;      /* who serves it */
 	enum method method;       /* which granted it */
 	uint64_t job;             /* whose stream it is; 0: none */
-	unsigned int place;       /* among the grants of its answer */
+	uint64_t call;            /* the broker's number of the call whose answer grants it */
+	unsigned int place;       /* among the grants of that */
 	bool kept;                /* the answer has it */
 	bool open; /* perhaps before we know that: the caller may be faster than our child */
 	uint64_t granted_ns; /* CLOCK_MONOTONIC */
@@ -24,14 +25,14 @@ struct channel {
 	struct loop_timer timer; /* armed from the answer to the token's use */
 };
 
-/* Grants a channel that is served by the child, at a place of the answer at hand. 0; -EUSERS when
+/* Grants a channel that is served by the child, at a place of a call's answer. 0; -EUSERS when
  * there are too many; -ENOMEM, or -errno of getrandom(). */
 int channel_grant(struct child *child, const struct identity *identity, enum method method,
-	uint64_t job, unsigned int place, struct grant *ret_grant);
+	uint64_t job, uint64_t call, unsigned int place, struct grant *ret_grant);
 
-/* The answer is written; of the grants it was given, it used those at the places whose bits are
- * set: their time begins, the others are taken back. */
-void channel_keep(struct child *child, uint64_t used);
+/* The answer is about to be written, or there is none (0); of the grants it was given, it used
+ * those at the places whose bits are set: their time begins, the others are taken back. */
+void channel_keep(struct child *child, uint64_t call, uint64_t used);
 
 /* A connection that began with a channel's preamble: hands the socket (owned) to whom it belongs,
  * or closes it. token[0..TOKEN_SIZE). */

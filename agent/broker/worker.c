@@ -24,6 +24,9 @@ bool worker_serve(struct child *worker, const struct inner_message *message, con
 		if (n_fds == 1)
 			watcher_emit(worker->broker, message->arg, fds[0]);
 		return true;
+	case INNER_GRANTED:
+		channel_keep(worker, message->aux, message->arg);
+		return true;
 	case INNER_COUNT:
 	case INNER_CLOSED:
 		channel_count(worker, message);

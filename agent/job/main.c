@@ -29,6 +29,11 @@ static struct job_process job;
 
 static int emit(struct call *call, bool last)
 {
+	struct inner_message granted = {.kind = INNER_GRANTED, .arg = job.used, .aux = job.call};
+
+	/* Before the caller can use or look for them. */
+	if (last && job.used != 0)
+		(void)inner_send(job.broker, &granted, NULL, NULL, 0);
 	return remote_reply(job.reply, call->out, last);
 }
 
@@ -62,6 +67,7 @@ static int answer(const struct inner_message *message, int fds[INNER_FDS_MAX], s
 		return -EBADMSG;
 	job.reply = take_fd(&fds[0]);
 	job.used = 0;
+	job.call = message->aux;
 	r = remote_body(&job.arena, fds[3], &body, &len);
 	r = r < 0 ? dispatch_error(&call, r) : dispatch(&call, body, len);
 	job.reply = fd_close(job.reply);
@@ -76,7 +82,6 @@ static int run(const struct inner_message *message, int fds[INNER_FDS_MAX], size
 
 	if (r < 0 && r != -EPIPE)
 		return r;
-	done.arg = job.used;
 	explicit_bzero(job.facts.grants, sizeof(job.facts.grants));
 	r = inner_send(job.broker, &done, NULL, NULL, 0);
 	if (r == 0 && !job.started)

@@ -212,7 +212,7 @@ void request_ended(struct session *session, uint64_t serial, uint32_t why)
 		[ENDED_CANCELLED] = {POSTERN__V1__CODE__CANCELLED, "cancelled by the caller"},
 		[ENDED_DENIED] = {POSTERN__V1__CODE__PERMISSION_DENIED, "denied by the policy"},
 		[ENDED_BUSY] = {POSTERN__V1__CODE__RESOURCE_EXHAUSTED,
-			"too many requests are under way; try again"},
+			"too many requests, jobs or channels are under way; try again"},
 		[ENDED_NO_WORKER] = {POSTERN__V1__CODE__RESOURCE_EXHAUSTED,
 			"no process could be started for this"},
 		[ENDED_NO_JOB] = {POSTERN__V1__CODE__NOT_FOUND,

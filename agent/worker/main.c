@@ -31,6 +31,11 @@ static struct worker worker = {.broker = INNER_FD, .reply = -EBADF, .quarantine 
 
 static int emit(struct call *call, bool last)
 {
+	struct inner_message granted = {.kind = INNER_GRANTED, .arg = 1, .aux = worker.call};
+
+	/* Before the caller can use or look for it. */
+	if (last && worker.channel.number != 0)
+		(void)inner_send(worker.broker, &granted, NULL, NULL, 0);
 	return remote_reply(worker.reply, call->out, last);
 }
 
@@ -69,6 +74,7 @@ static int run(const struct inner_message *message, int fds[INNER_FDS_MAX], size
 	 * answer then, since it takes one of this size at once (pipe(7)). */
 	if (handlers[call.method].settle && call.max_frame > SETTLED_FRAME_MAX)
 		call.max_frame = SETTLED_FRAME_MAX;
+	worker.call = message->aux;
 	worker.reply = take_fd(&fds[0]);
 	worker.quarantine = take_fd(&fds[2]);
 	worker_read_quarantine(&worker);

@@ -23,6 +23,7 @@ struct worker_channel {
 struct worker {
 	struct confinement confinement;
 	int broker;             /* descriptor 3 */
+	uint64_t call;          /* the broker's number of the request at hand */
 	int reply;              /* owned; pipe to the session, of the request at hand */
 	int quarantine;         /* owned; struct quarantine */
 	struct quarantine hung; /* as it was when the request at hand began */

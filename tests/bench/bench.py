@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Figures of Postern in a real guest; tests/bench/README.md says how each is measured.
 
-usage: bench.py [--build DIR] [--rounds N] [PART...]     parts: speed memory boot vsockd (default: all)
+usage: bench.py [--build DIR] [--rounds N] [PART...]     parts: speed channels memory boot vsockd (default:
+                                                      all)
 """
 
 import argparse
@@ -16,7 +17,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, f"{HERE}/../lib"]
 
-PARTS = ("speed", "memory", "boot", "vsockd")
+PARTS = ("speed", "channels", "memory", "boot", "vsockd")
 IDLE_SECONDS = 30
 READINGS = 5  # of memory, and minutes of wake-ups
 WAKEUP_SECONDS = 60
@@ -222,6 +223,13 @@ def in_the_systemd_guest(results, host, parts, rounds):
             measure_wakeups(results, vm.vsock)
     if "speed" in parts:
         measure_speed(results, vm.vsock, rounds)
+    if "channels" in parts:
+        for number in range(rounds):
+            say(f"channels, round {number + 1} of {rounds}")
+            channels.measure_exec(results, vm)
+            channels.measure_keys(results, vm)
+            channels.measure_copy(results, vm)
+        channels.measure_copy_memory(results, vm)
     if "memory" in parts:
         if "speed" in parts:
             measure_idle(results, vm.vsock, "used")
@@ -290,7 +298,8 @@ def main():
         parser.error(f"the parts are {', '.join(PARTS)}")
     os.environ["POSTERN_BUILD"] = options.build = os.path.abspath(options.build)
 
-    global debian, guest, wire
+    global channels, debian, guest, wire
+    import channels
     import debian
     import guest
     import wire
@@ -305,7 +314,7 @@ def main():
             measure_boot(results, host)
         if "vsockd" in parts:
             measure_vsockd(results, host, say)
-        if "speed" in parts or "memory" in parts:
+        if {"speed", "channels", "memory"} & set(parts):
             in_the_systemd_guest(results, host, parts, options.rounds)
     finally:
         host.close()

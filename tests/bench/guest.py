@@ -11,7 +11,7 @@ from streams import hybrid_stream
 from wire import BUILD
 
 BENCH = f"{os.path.abspath(BUILD)}/bench"
-ECHO_PORT, QGA_PORT, MEMORY_PORT = 1001, 1234, 1100
+ECHO_PORT, SINK_PORT, SOURCE_PORT, QGA_PORT, MEMORY_PORT = 1001, 1002, 1003, 1234, 1100
 CID = 3
 
 UNIT = """[Unit]
@@ -26,19 +26,22 @@ RestartSec=1
 WantedBy=multi-user.target
 """
 UNITS = {
-    "bench-echo": f"/usr/bin/vsock_server {ECHO_PORT} 1002 1003",
+    "bench-echo": f"/usr/bin/vsock_server {ECHO_PORT} {SINK_PORT} {SOURCE_PORT}",
     "bench-qga": f"/usr/sbin/qemu-ga -m vsock-listen -p {CID}:{QGA_PORT}",
     "bench-memory": f"/usr/bin/memory {MEMORY_PORT} postern qemu-ga",
 }
 # It answers when the boot is over: until then modules are loaded and file systems mounted, which wakes
 # whoever watches them.
 AFTER = {"bench-memory": "multi-user.target"}
-PROGRAMS = ("vsock_server", "memory")
+PROGRAMS = ("vsock_server", "memory", "forkexec")
+POLICY = "allow host exec.* copy.*\n"
 
 
 def add_to(tree):
     for program in PROGRAMS:
         shutil.copy(f"{BENCH}/{program}", f"{tree}/usr/bin/{program}")
+    with open(f"{tree}/etc/postern/policy.d/60-bench.policy", "w") as policy:
+        policy.write(POLICY)
     for name, command in UNITS.items():
         with open(f"{tree}/etc/systemd/system/{name}.service", "w") as unit:
             unit.write(UNIT.format(command=command, after=AFTER.get(name, "")))
