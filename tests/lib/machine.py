@@ -113,7 +113,7 @@ class Host:
 
     def close(self):
         for vm in self.json("list")["guests"]:
-            if vm["status"] in ("starting", "running", "stopping", "unavailable"):
+            if vm["status"] in ("starting", "running", "paused", "stopping", "unavailable"):
                 self.run("stop", "-f", vm["name"])
         self.until_nothing_runs()
         logs = self.logs()
