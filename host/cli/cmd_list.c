@@ -65,6 +65,7 @@ static int print_table(struct postern_vm **vms, size_t n)
 static void print_devices(const json_t *details)
 {
 	const json_t *shares = json_object_get(details, "shares"), *share;
+	const json_t *disks = json_object_get(details, "disks"), *disk;
 	size_t i;
 
 	json_array_foreach(shares, i, share)
@@ -74,6 +75,12 @@ static void print_devices(const json_t *details)
 			json_field_string(share, "target", "?"),
 			json_field_bool(share, "read_only", false) ? ", read-only" : "",
 			strcmp(json_field_string(share, "state", ""), "dead") == 0 ? ", dead" : "");
+	}
+	json_array_foreach(disks, i, disk)
+	{
+		show_line("%-20s%s: %s%s", i == 0 ? "Plugged disks:" : "",
+			json_field_string(disk, "id", ""), json_field_string(disk, "path", ""),
+			json_field_bool(disk, "read_only", false) ? ", read-only" : "");
 	}
 }
 

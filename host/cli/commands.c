@@ -28,6 +28,8 @@
 	X(shares_list) \
 	X(shares_add) \
 	X(shares_remove) \
+	X(disks_add) \
+	X(disks_remove) \
 	X(load) \
 	X(modules_list) \
 	X(modules_info) \

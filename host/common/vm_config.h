@@ -12,6 +12,7 @@
 #include "proto/client/client.h"
 
 #define VM_SHARES_MAX 8 /* shares that can be plugged at a time */
+#define VM_DISKS_MAX  4 /* disks that can be, besides the one from the start */
 #define VM_CPUS_MAX   64
 
 struct share_config {

@@ -16,6 +16,7 @@
 #include "host/common/vm_files.h"
 #include "host/lib/accel.h"
 #include "host/lib/control_client.h"
+#include "host/lib/disk.h"
 #include "host/lib/guest.h"
 #include "host/lib/registry.h"
 #include "host/lib/restore.h"
@@ -38,24 +39,6 @@ static void progress(const struct postern_launch *launch, const char *state)
 {
 	if (launch->progress)
 		launch->progress(launch->ctx, state);
-}
-
-/* "QFI\xfb" is where every qcow2 file begins (QEMU, docs/interop/qcow2.txt). */
-static int look_at_image(
-	const struct postern_launch *launch, struct vm_config *config, struct postern_error *error)
-{
-	AUTO_CLOSE int fd = open(launch->image, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	char magic[4] = {0};
-	struct stat st;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return fail_errno(error, POSTERN_USAGE, errno, "%s", launch->image);
-	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-		return fail(error, POSTERN_USAGE, EINVAL, "%s is no disk image", launch->image);
-	config->image_qcow2 = read(fd, magic, 4) == 4 && memcmp(magic, "QFI\xfb", 4) == 0;
-	config->image_read_only = launch->image_read_only;
-	config->image = realpath(launch->image, NULL);
-	return config->image ? 0 : fail_errno(error, POSTERN_USAGE, errno, "%s", launch->image);
 }
 
 static int find_kind(const struct postern_launch *launch, const struct vmm_kind **ret_kind,
@@ -137,7 +120,7 @@ static int fill_config(const struct postern_launch *launch, const struct vmm_kin
 	int r = fill_programs(launch, kind, config, error);
 
 	if (r == 0 && launch->image)
-		r = look_at_image(launch, config, error);
+		r = disk_look(launch->image, &config->image, &config->image_qcow2, error);
 	if (r == 0)
 		r = fill_shares(launch, config, error);
 	if (r < 0)
@@ -151,6 +134,7 @@ static int fill_config(const struct postern_launch *launch, const struct vmm_kin
 				launch->cmdline_add ? launch->cmdline_add : "");
 	config->memory_bytes = launch->memory_bytes ? launch->memory_bytes : MEMORY_DEFAULT;
 	config->cpus = launch->cpus ? launch->cpus : 1;
+	config->image_read_only = launch->image_read_only;
 	config->vsock_kernel = launch->vsock_kernel;
 	config->cid = launch->cid;
 	if (config->memory_bytes < (UINT64_C(32) << 20) || config->memory_bytes % 4096 != 0)

@@ -254,6 +254,16 @@ int postern_share_add(const char *name, const struct postern_share *share, uint3
 int postern_share_remove(
 	const char *name, const char *target_or_tag, bool lazy, struct postern_error *error);
 
+/*
+ * Plugs a disk image (raw or qcow2) into a running machine. ret_id is what it is called from now
+ * on, and its serial number in the guest. Not every VMM can (-EOPNOTSUPP).
+ */
+int postern_disk_plug(const char *name, const char *image, bool read_only, char ret_id[16],
+	struct postern_error *error);
+
+/* Pulls it; who has it mounted in the guest loses it. */
+int postern_disk_unplug(const char *name, const char *id, struct postern_error *error);
+
 /* ---- Streams ---- */
 
 /*

@@ -197,5 +197,7 @@ const struct control_command machine_commands[] = {
 	{"console", console},
 	{"share-add", share_add_command},
 	{"share-remove", share_remove_command},
+	{"disk-add", disk_add_command},
+	{"disk-remove", disk_remove_command},
 	{0},
 };

@@ -33,6 +33,7 @@ static void answer_open(struct machine *machine, uint64_t after_ms)
 			request_fail(machine->shares[i].request, &gone, NULL);
 			machine->shares[i].request = NULL;
 		}
+	disks_end(machine, &gone);
 	if (machine->pausing)
 		request_fail(machine->pausing, &gone, NULL);
 	machine->pausing = NULL;

@@ -52,6 +52,16 @@ struct share {
 	struct request *request; /* to be answered when the operation under way ends */
 };
 
+/* A slot of the VMM for disks, and what is in it. */
+struct disk {
+	struct machine *machine;
+	unsigned slot;
+	enum share_state state;
+	char *path; /* owned */
+	bool read_only;
+	struct request *request; /* to be answered when the operation under way ends */
+};
+
 /* A snapshot that is being made. */
 struct snapshot {
 	char dir[SNAPSHOT_DIR_MAX];
@@ -97,6 +107,7 @@ struct machine {
 	struct request *pausing; /* the one that has it paused, resumed or saved */
 	struct snapshot snapshot;
 	struct share shares[VM_SHARES_MAX];
+	struct disk disks[VM_DISKS_MAX];
 	struct stop stop;
 	struct request *waiting_start, *waiting_ready; /* for the VMM, for the agent */
 
@@ -159,6 +170,20 @@ void share_event(struct share *share, const char *what);
 /* Commands of the control socket. */
 void share_add_command(void *ctx, struct request *request, const json_t *arguments);
 void share_remove_command(void *ctx, struct request *request, const json_t *arguments);
+
+/* The disks that are plugged, as a list; a new reference. */
+json_t *disks_status(const struct machine *machine);
+
+void disks_init(struct machine *machine);
+
+/* Answers who waits for one, and forgets all. */
+void disks_end(struct machine *machine, const struct postern_error *error);
+
+/* True where one is plugged, or just being so. */
+bool disks_any(const struct machine *machine);
+
+void disk_add_command(void *ctx, struct request *request, const json_t *arguments);
+void disk_remove_command(void *ctx, struct request *request, const json_t *arguments);
 
 void pause_command(void *ctx, struct request *request, const json_t *arguments);
 void resume_command(void *ctx, struct request *request, const json_t *arguments);

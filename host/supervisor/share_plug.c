@@ -129,6 +129,7 @@ void share_add_command(void *ctx, struct request *request, const json_t *argumen
 	struct postern_error error = {0};
 	char path[PATH_MAX];
 	struct share *share = start_new(machine, arguments, path, &error);
+	struct vmm_device device;
 
 	if (!share) {
 		request_fail(request, &error, NULL);
@@ -136,8 +137,8 @@ void share_add_command(void *ctx, struct request *request, const json_t *argumen
 	}
 	share->state = SHARE_PLUGGING;
 	share->request = request;
-	machine->driver->share_plug(
-		machine->vmm, share->slot, share->config.tag, path, on_plugged, share);
+	device = (struct vmm_device){.tag = share->config.tag, .socket = path};
+	machine->driver->plug(machine->vmm, share->slot, &device, on_plugged, share);
 }
 
 static void on_unplugged(void *ctx, const struct postern_error *error)
@@ -194,5 +195,5 @@ void share_remove_command(void *ctx, struct request *request, const json_t *argu
 	}
 	share->state = SHARE_UNPLUGGING;
 	share->request = request;
-	machine->driver->share_unplug(machine->vmm, share->slot, on_unplugged, share);
+	machine->driver->unplug(machine->vmm, share->slot, on_unplugged, share);
 }

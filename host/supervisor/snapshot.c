@@ -213,6 +213,9 @@ static int check(struct machine *machine, const char *dir, struct postern_error 
 			return fail(error, POSTERN_ANSWERED, EBUSY,
 				"a machine with shares cannot be saved: remove %s first",
 				machine->shares[i].config.tag);
+	if (disks_any(machine))
+		return fail(error, POSTERN_ANSWERED, EBUSY,
+			"a machine with plugged disks cannot be saved: remove them first");
 	if (dir[0] != '/' || strlen(dir) >= sizeof(machine->snapshot.dir))
 		return fail(error, POSTERN_USAGE, EINVAL,
 			"a snapshot's folder is an absolute path, of at most %zu bytes",

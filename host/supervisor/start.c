@@ -186,6 +186,7 @@ int machine_start(struct machine *machine, int listener)
 		machine->shares[i].machine = machine;
 		machine->shares[i].slot = i;
 	}
+	disks_init(machine);
 	r = control_open(&machine->control, &machine->loop, listener, machine_commands, machine);
 	if (r < 0)
 		(void)fail_errno(&machine->end, POSTERN_ANSWERED, -r, "control socket");

@@ -119,6 +119,7 @@ json_t *machine_status(const struct machine *machine)
 	(void)json_object_set_new(
 		status, "console_readers", json_integer((json_int_t)machine->console.n_readers));
 	(void)json_object_set_new(status, "shares", shares(machine));
+	(void)json_object_set_new(status, "disks", disks_status(machine));
 	(void)json_object_set_new(status, "problems", problems(machine));
 	return status;
 }

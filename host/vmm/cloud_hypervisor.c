@@ -56,7 +56,7 @@ static void on_event(void *ctx, const json_t *event)
 	else if (is_event(event, "vm", "restored"))
 		cloud_hypervisor_forget_restore(vmm);
 	else if (is_event(event, "vm", "device-removed"))
-		cloud_hypervisor_share_deleted(
+		cloud_hypervisor_device_removed(
 			vmm, json_field_string(json_object_get(event, "properties"), "id", ""));
 }
 
@@ -204,6 +204,6 @@ const struct vmm_driver cloud_hypervisor_driver = {
 	.snapshot = snapshot,
 	.balloon = balloon,
 	.balloon_stats = balloon_stats,
-	.share_plug = cloud_hypervisor_share_plug,
-	.share_unplug = cloud_hypervisor_share_unplug,
+	.plug = cloud_hypervisor_plug,
+	.unplug = cloud_hypervisor_unplug,
 };

@@ -22,9 +22,12 @@ void cloud_hypervisor_forget_restore(const struct vmm *vmm);
 /* One file system device, as it is plugged. */
 json_t *cloud_hypervisor_share(unsigned slot, const char *tag, json_t *socket);
 
-void cloud_hypervisor_share_plug(struct vmm *vmm, unsigned slot, const char *tag,
-	const char *socket_path, vmm_done_fn fn, void *ctx);
-void cloud_hypervisor_share_unplug(struct vmm *vmm, unsigned slot, vmm_done_fn fn, void *ctx);
+/* One disk. */
+json_t *cloud_hypervisor_disk(unsigned slot, const char *path, bool read_only, bool qcow2);
+
+void cloud_hypervisor_plug(
+	struct vmm *vmm, unsigned slot, const struct vmm_device *device, vmm_done_fn fn, void *ctx);
+void cloud_hypervisor_unplug(struct vmm *vmm, unsigned slot, vmm_done_fn fn, void *ctx);
 
 /* The event "device-removed". */
-void cloud_hypervisor_share_deleted(struct vmm *vmm, const char *device);
+void cloud_hypervisor_device_removed(struct vmm *vmm, const char *device);

@@ -22,8 +22,10 @@ static const char *const linked[] = {"state.json", "memory-ranges"};
 
 json_t *cloud_hypervisor_share(unsigned slot, const char *tag, json_t *socket)
 {
-	return json_pack("{s:o, s:s, s:o, s:i, s:i}", "id", json_sprintf("share%u", slot), "tag",
-		tag, "socket", socket, "num_queues", 1, "queue_size", CLOUD_HYPERVISOR_QUEUE);
+	char id[16];
+
+	return json_pack("{s:s, s:s, s:o, s:i, s:i}", "id", vmm_slot_name(slot, id), "tag", tag,
+		"socket", socket, "num_queues", 1, "queue_size", CLOUD_HYPERVISOR_QUEUE);
 }
 
 static int add_shares(const struct vmm *vmm, json_t *machine)
@@ -42,14 +44,26 @@ static int add_shares(const struct vmm *vmm, json_t *machine)
 	return r;
 }
 
+static json_t *disk(const char *id, const char *path, bool read_only, bool qcow2)
+{
+	return json_pack("{s:s, s:s, s:b, s:s, s:s}", "id", id, "path", path, "readonly", read_only,
+		"image_type", qcow2 ? "Qcow2" : "Raw", "serial", id);
+}
+
+json_t *cloud_hypervisor_disk(unsigned slot, const char *path, bool read_only, bool qcow2)
+{
+	char id[16];
+
+	return disk(vmm_slot_name(slot, id), path, read_only, qcow2);
+}
+
 static int add_image(const struct vm_config *config, json_t *machine)
 {
 	if (!config->image)
 		return 0;
 	return json_object_set_new(machine, "disks",
-		json_pack("[{s:s, s:s, s:b, s:s}]", "id", "disk0", "path", config->image,
-			"readonly", config->image_read_only, "image_type",
-			config->image_qcow2 ? "Qcow2" : "Raw"));
+		json_pack("[o]", disk("disk0", config->image, config->image_read_only,
+					 config->image_qcow2)));
 }
 
 /* Memory is shared for the sake of virtiofsd. Its terminal is the guest's serial port. */

@@ -36,7 +36,7 @@ int http_vmm_new(const struct vmm_setup *setup, const char *base, struct vmm **r
 	if (!vmm)
 		return fail_errno(error, POSTERN_ANSWERED, ENOMEM, "%s", peer.title);
 	vmm->setup = *setup;
-	for (unsigned i = 0; i < VM_SHARES_MAX; i++) {
+	for (unsigned i = 0; i < VMM_SLOTS; i++) {
 		vmm->slots[i].vmm = vmm;
 		vmm->slots[i].index = i;
 	}
@@ -62,7 +62,7 @@ void http_vmm_free(struct vmm *vmm)
 	(void)unlink(path);
 	event_stream_close(&vmm->events);
 	loop_timer_del(&vmm->stats_timer);
-	for (unsigned i = 0; i < VM_SHARES_MAX; i++)
+	for (unsigned i = 0; i < VMM_SLOTS; i++)
 		loop_timer_del(&vmm->slots[i].timer);
 	stats_forget(&vmm->stats);
 	http_close(vmm->http);

@@ -20,7 +20,7 @@ struct start_step {
 
 enum slot_state { SLOT_IDLE, SLOT_PLUGGING, SLOT_UNPLUGGING };
 
-/* One operation on one share's device. */
+/* One operation on one slot. */
 struct slot {
 	struct vmm *vmm;
 	unsigned index;
@@ -41,7 +41,7 @@ struct vmm {
 	struct loop_timer stats_timer;
 
 	struct event_stream events; /* Cloud Hypervisor's */
-	struct slot slots[VM_SHARES_MAX];
+	struct slot slots[VMM_SLOTS];
 };
 
 /* A VMM that serves its interface at VM_FILE_API, below the path base (static). 0, or -errno with

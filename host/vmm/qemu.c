@@ -69,7 +69,7 @@ static void on_event(void *ctx, const char *name, const json_t *data)
 	struct vmm *vmm = ctx;
 
 	if (strcmp(name, "DEVICE_DELETED") == 0)
-		qemu_share_deleted(vmm, json_field_string(data, "device", ""));
+		qemu_device_deleted(vmm, json_field_string(data, "device", ""));
 	else if (strcmp(name, "SHUTDOWN") == 0)
 		vmm->on_event(vmm->ctx, VMM_POWERED_DOWN, json_field_string(data, "reason", ""));
 	else if (strcmp(name, "RESET") == 0)
@@ -247,7 +247,7 @@ static void do_close(struct vmm *vmm)
 		return;
 	loop_io_del(&vmm->io);
 	loop_timer_del(&vmm->deadline);
-	qemu_shares_forget(vmm);
+	qemu_slots_forget(vmm);
 	qemu_stats_forget(vmm);
 	qmp_close(vmm->qmp);
 	while (vmm->operations) {
@@ -270,6 +270,6 @@ const struct vmm_driver qemu_driver = {
 	.resume = resume,
 	.balloon = balloon,
 	.balloon_stats = qemu_balloon_stats,
-	.share_plug = qemu_share_plug,
-	.share_unplug = qemu_share_unplug,
+	.plug = qemu_plug,
+	.unplug = qemu_unplug,
 };

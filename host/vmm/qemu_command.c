@@ -93,8 +93,8 @@ static void add_devices(struct argv *argv)
 	argv_add(argv, "virtio-rng-pci,rng=rng0");
 	argv_add(argv, "-device");
 	argv_add(argv, "pvpanic-pci");
-	/* Ports that shares are plugged into while the guest runs. */
-	for (unsigned i = 0; i < VM_SHARES_MAX; i++) {
+	/* Ports that shares and disks are plugged into while the guest runs. */
+	for (unsigned i = 0; i < VMM_SLOTS; i++) {
 		argv_add(argv, "-device");
 		argv_add(argv, "pcie-root-port,id=port%u,bus=pcie.0,chassis=%u,slot=%u", i, i + 1,
 			i);
@@ -132,10 +132,10 @@ static int add_shares(const struct vmm_setup *setup, struct argv *argv)
 			continue;
 		}
 		argv_add(argv, "-chardev");
-		argv_add(argv, "socket,id=sharechar%u,path=%s/" VM_FILE_SHARE, i, dir, i);
+		argv_add(argv, "socket,id=share%u-backend,path=%s/" VM_FILE_SHARE, i, dir, i);
 		argv_add(argv, "-device");
 		argv_add(argv,
-			"vhost-user-fs-pci,id=share%u,bus=port%u,chardev=sharechar%u,tag=%s,"
+			"vhost-user-fs-pci,id=share%u,bus=port%u,chardev=share%u-backend,tag=%s,"
 			"queue-size=%u",
 			i, i, i, config->shares[i].tag, QEMU_SHARE_QUEUE);
 	}

@@ -2,7 +2,6 @@
 /* A running QEMU: what the driver's files share. */
 #pragma once
 
-#include "host/common/text.h"
 #include "host/vmm/qemu.h"
 #include "host/vmm/qmp.h"
 #include "host/vmm/stats_wait.h"
@@ -12,13 +11,13 @@
 
 enum slot_state { SLOT_IDLE, SLOT_PLUGGING, SLOT_UNPLUGGING };
 
-/* One operation on one root port. */
+/* One operation on one slot, which is a root port. */
 struct slot {
 	struct vmm *vmm;
 	unsigned index;
 	enum slot_state state;
-	char tag[SHARE_TAG_MAX + 1];
-	bool undoing; /* a plug was late once: what it left goes when the guest lets it */
+	json_t *device; /* what is added once its back-end stands */
+	bool undoing;   /* a plug was late once: what it left goes when the guest lets it */
 	struct postern_error error; /* of a plug that is being undone */
 	struct loop_timer timer;
 	vmm_done_fn fn;
@@ -39,7 +38,7 @@ struct vmm {
 	uint64_t balloon_pages; /* asked for last */
 
 	struct operation *operations; /* under way; owned */
-	struct slot slots[VM_SHARES_MAX];
+	struct slot slots[VMM_SLOTS];
 
 	struct stats_wait *stats; /* who waits for balloon statistics */
 	struct loop_timer stats_timer;
@@ -57,14 +56,14 @@ int qemu_fail(struct postern_error *error, int r, const char *command);
 /* Re-arms the loop for the monitor; needed after each qmp_call(). */
 void qemu_watch(struct vmm *vmm);
 
-void qemu_share_plug(struct vmm *vmm, unsigned slot, const char *tag, const char *socket_path,
-	vmm_done_fn fn, void *ctx);
-void qemu_share_unplug(struct vmm *vmm, unsigned slot, vmm_done_fn fn, void *ctx);
+void qemu_plug(
+	struct vmm *vmm, unsigned slot, const struct vmm_device *device, vmm_done_fn fn, void *ctx);
+void qemu_unplug(struct vmm *vmm, unsigned slot, vmm_done_fn fn, void *ctx);
 
 /* The event DEVICE_DELETED for a device id. */
-void qemu_share_deleted(struct vmm *vmm, const char *device);
+void qemu_device_deleted(struct vmm *vmm, const char *device);
 
-void qemu_shares_forget(struct vmm *vmm);
+void qemu_slots_forget(struct vmm *vmm);
 
 void qemu_balloon_stats(struct vmm *vmm, vmm_stats_fn fn, void *ctx);
 void qemu_stats_forget(struct vmm *vmm);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "host/vmm/cloud_hypervisor.h"
@@ -21,6 +22,12 @@ const struct vmm_driver *vmm_driver_find(const char *name)
 		if (strcmp(vmm_drivers[i]->kind->name, name) == 0)
 			return vmm_drivers[i];
 	return NULL;
+}
+
+const char *vmm_slot_name(unsigned slot, char name[16])
+{
+	(void)snprintf(name, 16, "%s%u", slot < VM_SHARES_MAX ? "share" : "disk", slot % 100);
+	return name;
 }
 
 int vmm_process_add(struct vmm_process *process, int fd)

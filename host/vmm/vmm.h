@@ -16,7 +16,8 @@
 #include "host/vmm/vmm_kind.h"
 #include "proto/loop.h"
 
-#define VMM_FDS 4
+#define VMM_FDS   4
+#define VMM_SLOTS (VM_SHARES_MAX + VM_DISKS_MAX) /* for shares, and behind these for disks */
 
 struct vmm; /* a running VMM */
 
@@ -50,6 +51,17 @@ struct vmm_setup {
 	vmm_event_fn on_event;
 	void *ctx;
 };
+
+/* What is plugged into a slot while the guest runs. */
+struct vmm_device {
+	const char *tag, *socket; /* a share, and where its virtiofsd listens */
+	const char *disk;         /* a disk's image, in a slot for disks */
+	bool disk_read_only, disk_qcow2;
+};
+
+/* The name that VMM and guest (a disk's serial number) have for what is in a slot: "share0",
+ * "disk8". At least 16 bytes; returns name. */
+const char *vmm_slot_name(unsigned slot, char name[16]);
 
 /* How its process is started. */
 struct vmm_process {
@@ -92,13 +104,13 @@ struct vmm_driver {
 	/* Asks the guest for fresh numbers, for two seconds or less; shows the old ones then. */
 	void (*balloon_stats)(struct vmm *vmm, vmm_stats_fn fn, void *ctx);
 
-	/* Plugs the file system device behind the listening socket into a free slot. On failure
-	 * nothing of it is left in the VMM. Both are NULL where the kind cannot. */
-	void (*share_plug)(struct vmm *vmm, unsigned slot, const char *tag, const char *socket_path,
+	/* Plugs the device (borrowed) into a free slot. On failure nothing of it is left in the
+	 * VMM. Both are NULL where the kind can neither share folders nor plug disks. */
+	void (*plug)(struct vmm *vmm, unsigned slot, const struct vmm_device *device,
 		vmm_done_fn fn, void *ctx);
 
 	/* Unplugs; the guest has to let go, within a deadline. */
-	void (*share_unplug)(struct vmm *vmm, unsigned slot, vmm_done_fn fn, void *ctx);
+	void (*unplug)(struct vmm *vmm, unsigned slot, vmm_done_fn fn, void *ctx);
 };
 
 extern const struct vmm_driver *const vmm_drivers[]; /* ends with NULL */

@@ -35,6 +35,7 @@ static const char *const abilities[VMM_ABILITIES] = {
 	[VMM_QCOW2] = "use a disk of the format qcow2",
 	[VMM_SHARES] = "share folders (virtiofs)",
 	[VMM_P9] = "share folders as 9p",
+	[VMM_DISKS] = "plug disks into a running machine",
 	[VMM_VSOCK_KERNEL] = "use the kernel's vhost-vsock",
 	[VMM_SNAPSHOT] = "keep a machine's state in files",
 };
@@ -68,6 +69,7 @@ const struct vmm_kind vmm_kinds[VMM_KINDS] = {
 				[VMM_QCOW2] = "its disks are raw",
 				[VMM_SHARES] = "it has no such device",
 				[VMM_P9] = "it has no such device",
+				[VMM_DISKS] = "its disks are there from the start",
 				[VMM_VSOCK_KERNEL] = OWN_VSOCK},
 			.unit = 1U << 20,
 			.cpus_max = 32,

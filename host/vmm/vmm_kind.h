@@ -17,6 +17,7 @@ enum vmm_ability {
 	VMM_QCOW2,        /* disks of this format */
 	VMM_SHARES,       /* virtiofs, from the start and plugged later */
 	VMM_P9,           /* 9p devices */
+	VMM_DISKS,        /* disks plugged while it runs */
 	VMM_VSOCK_KERNEL, /* the host kernel's vhost-vsock */
 	VMM_SNAPSHOT,     /* keep a machine in files, and start it from them */
 	VMM_ABILITIES

@@ -53,6 +53,17 @@ def test_what_another_one_mounted_there_stays(host, launch, tmp_path):
     assert launch.events()[2:] == ["mounts.list /taken", "device_del", "chardev-remove"]
 
 
+# ---- A disk ----
+
+def test_a_disk_is_plugged_and_pulled(host, launch, tmp_path):
+    launch()
+    (tmp_path / "disk").write_bytes(bytes(512))
+    disk = host.json("disks", "add", "web", f"{tmp_path}/disk")["id"]
+    assert [plugged["id"] for plugged in host.info("web")["disks"]] == [disk]
+    host.run("disks", "remove", "web", disk)
+    assert launch.events() == ["device_add", "device_del"] and host.info("web")["disks"] == []
+
+
 # ---- Pause ----
 
 def test_a_machine_is_paused_and_goes_on(host, launch):

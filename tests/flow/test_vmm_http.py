@@ -105,7 +105,8 @@ def test_what_cloud_hypervisor_is_told(host, launch, tmp_path):
     assert config["memory"] == {"size": 128 * MIB, "shared": True}
     assert config["payload"] == {"kernel": f"{tmp_path}/vmlinux", "initramfs": f"{tmp_path}/vmlinux",
                                  "cmdline": "console=ttyS0"}
-    assert config["disks"] == [{"id": "disk0", "path": f"{tmp_path}/disk", "readonly": False, "image_type": "Qcow2"}]
+    assert config["disks"] == [{"id": "disk0", "path": f"{tmp_path}/disk", "readonly": False, "image_type": "Qcow2",
+                                "serial": "disk0"}]
     assert config["fs"] == [{"id": "share0", "tag": share["tag"], "socket": host.file("web", "share-0.sock"),
                              "num_queues": 1, "queue_size": 1024}]
     assert config["vsock"] == {"cid": host.info("web")["cid"], "socket": host.file("web", "vsock.sock")}
@@ -251,6 +252,37 @@ def test_a_share_that_is_refused_leaves_nothing(host, launch, tmp_path):
     host.until(lambda: "sleep" not in host.children("web"))
 
 
+# ---- Disks ----
+
+def test_a_disk_is_plugged_and_pulled(host, launch, tmp_path):
+    launch("cloud-hypervisor")
+    launch.forget()
+    (tmp_path / "raw").write_bytes(bytes(512))
+    (tmp_path / "qcow2").write_bytes(b"QFI\xfb")
+    first = host.json("disks", "add", "web", f"{tmp_path}/raw", "--read-only")["id"]
+    second = host.json("disks", "add", "web", f"{tmp_path}/qcow2")["id"]
+    assert [(disk["id"], disk["path"], disk["read_only"], disk["state"]) for disk in host.info("web")["disks"]] == [
+        (first, f"{tmp_path}/raw", True, "plugged"), (second, f"{tmp_path}/qcow2", False, "plugged")]
+    assert f"{first}: {tmp_path}/raw, read-only" in host.run("list", "web")[0]
+    _, err = host.run("snapshot", "web", f"{tmp_path}/kept", code=ANSWERED)
+    assert "plugged disks cannot be saved" in err
+    host.run("disks", "remove", "web", first)
+    host.run("disks", "remove", "web", first, code=ABSENT)
+    assert launch.requests() == [
+        ("PUT", "/vm.add-disk", {"id": first, "path": f"{tmp_path}/raw", "readonly": True, "image_type": "Raw",
+                                 "serial": first}),
+        ("PUT", "/vm.add-disk", {"id": second, "path": f"{tmp_path}/qcow2", "readonly": False, "image_type": "Qcow2",
+                                 "serial": second}),
+        ("PUT", "/vm.remove-device", {"id": first})]
+    assert [disk["id"] for disk in host.info("web")["disks"]] == [second]
+    for _ in range(3):
+        host.run("disks", "add", "web", f"{tmp_path}/raw")
+    _, err = host.run("disks", "add", "web", f"{tmp_path}/raw", code=ANSWERED)
+    assert "all 4 places" in err
+    _, err = host.run("disks", "add", "web", str(tmp_path), code=USAGE)
+    assert "no disk image" in err
+
+
 # ---- Snapshots ----
 
 def test_a_machine_is_saved_and_goes_on(host, launch, vmm, tmp_path):
@@ -384,6 +416,9 @@ def test_a_running_machine_says_what_it_cannot(host, launch, tmp_path):
     launch("firecracker")
     _, err = host.run("shares", "add", "web", str(tmp_path), "/mnt/data", code=ANSWERED)
     assert "Firecracker cannot share folders (virtiofs)" in err
+    (tmp_path / "disk").write_bytes(bytes(512))
+    _, err = host.run("disks", "add", "web", f"{tmp_path}/disk", code=ANSWERED)
+    assert "Firecracker cannot plug disks into a running machine" in err
 
 
 # ---- Everything that the descriptions say can go wrong ----
@@ -405,6 +440,7 @@ USED = {
         "later": {"PUT /vm.pause": ["pause", "web"], "PUT /vm.snapshot": ["snapshot", "web", "KEPT"],
                   "PUT /vm.resize": ["balloon", "web", "16M"], "GET /vm.info": ["balloon-stats", "web"],
                   "PUT /vm.add-fs": ["shares", "add", "web", "/tmp", "/mnt/data"],
+                  "PUT /vm.add-disk": ["disks", "add", "web", "DISK"],
                   "PUT /vm.remove-device": ["shares", "remove", "web", "/mnt/here"],
                   # A stop goes on without them.
                   "PUT /vm.power-button": None, "PUT /vmm.shutdown": None},
@@ -425,6 +461,7 @@ def test_the_operations_that_are_used(host, launch, vmm, tmp_path):
         host.run("shares", "remove", "web", "/mnt/data")
         host.run("shares", "add", "web", str(tmp_path), "/mnt/data")
         host.run("shares", "remove", "web", "/mnt/data")
+        host.run("disks", "remove", "web", host.json("disks", "add", "web", f"{tmp_path}/disk")["id"])
     host.run("balloon", "web", "16M")
     host.run("balloon-stats", "web")
     host.run("pause", "web")
@@ -484,6 +521,7 @@ def test_each_failure_of_a_restore_is_told(host, launch, vmm, tmp_path):
 def test_each_failure_of_a_running_machine_is_told(host, launch, vmm, tmp_path):
     share = ["--share", f"{tmp_path}:/mnt/here"] if vmm == "cloud-hypervisor" else []
     launch(vmm, *share)
+    (tmp_path / "disk").write_bytes(bytes(512))
     if vmm == "cloud-hypervisor":
         launch(vmm, name="bare")
     for operation, status in failures(vmm, "later"):
@@ -491,7 +529,7 @@ def test_each_failure_of_a_running_machine_is_told(host, launch, vmm, tmp_path):
         # A device that nobody knows is gone, and that was wanted (tested above).
         if words is None or (operation, status) == ("PUT /vm.remove-device", 404):
             continue
-        words = [str(tmp_path / "kept") if word == "KEPT" else word for word in words]
+        words = [{"KEPT": f"{tmp_path}/kept", "DISK": f"{tmp_path}/disk"}.get(word, word) for word in words]
         if words[0] == "snapshot" and share:
             words[1] = "bare"
         script(launch.folder, **{operation: refusal(vmm, status)})

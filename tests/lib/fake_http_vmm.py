@@ -297,14 +297,22 @@ class CloudHypervisor(Vmm):
         shares.append(share)
         return {"id": share["id"], "bdf": "0000:00:07.0"}
 
+    def vm_add_disk(self, **disk):
+        disks = self.config.setdefault("disks", [])
+        if any(other["id"] == disk["id"] for other in disks):
+            raise Refused(409, "a device with the same identifier already exists")
+        disks.append(disk)
+        return {"id": disk["id"], "bdf": "0000:00:08.0"}
+
     def vm_remove_device(self, id):
-        if not any(share["id"] == id for share in self.config.get("fs", ())):
+        if not any(device["id"] == id for kind in ("fs", "disks") for device in self.config.get(kind, ())):
             raise Refused(404, f"no device {id}")
         if not self.how.get("keeps"):
             threading.Timer(0.05, self.ejected, (id,)).start()
 
     def ejected(self, device):
-        self.config["fs"] = [share for share in self.config["fs"] if share["id"] != device]
+        for kind in ("fs", "disks"):
+            self.config[kind] = [other for other in self.config.get(kind, ()) if other["id"] != device]
         note(self.folder, "ejected", device)
         self.event("vm", "device-removed", id=device, bdf="0000:00:07.0")
 

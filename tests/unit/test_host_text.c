@@ -184,7 +184,7 @@ static void qemu_options_cannot_be_smuggled_in(void **state)
 	config.shares = &share;
 	config.n_shares = 1;
 	assert_int_equal(qemu_command(&setup, 3, 4, 5, &argv), 0);
-	assert_true(has_word(&argv, "socket,id=sharechar0,path=/run/a,,path=b/share-0.sock"));
+	assert_true(has_word(&argv, "socket,id=share0-backend,path=/run/a,,path=b/share-0.sock"));
 	assert_non_null(
 		strstr(after(&argv, "-drive"), "file=/srv/a,,b,,readonly=off.img,format=raw"));
 	/* These options are no lists: their values stand as they are. */

@@ -72,8 +72,8 @@ UNIT(a_driver_can_what_its_kind_says)
 		const char *const *cannot = driver->kind->cannot;
 
 		assert_int_equal(!cannot[VMM_SNAPSHOT], driver->snapshot != NULL);
-		assert_int_equal(!cannot[VMM_SHARES], driver->share_plug != NULL);
-		assert_int_equal(!cannot[VMM_SHARES], driver->share_unplug != NULL);
+		assert_int_equal(!cannot[VMM_SHARES] || !cannot[VMM_DISKS], driver->plug != NULL);
+		assert_int_equal(!cannot[VMM_SHARES] || !cannot[VMM_DISKS], driver->unplug != NULL);
 		assert_non_null(driver->powerdown);
 		assert_non_null(driver->pause);
 		assert_non_null(driver->resume);

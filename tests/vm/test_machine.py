@@ -252,6 +252,27 @@ def test_a_paused_guest_stands_still_and_goes_on(running):
     assert (info["status"], info["boot_id"]) == ("running", before)
 
 
+def test_a_disk_is_plugged_and_pulled(host, tmp_path):
+    web = host.launch("web")
+    path = tmp_path / "a,disk"
+    path.write_bytes(b"from the host".ljust(4096, b"\0"))
+
+    def serial():
+        try:
+            return web.witness("read", "/sys/block/vda/serial").strip()
+        except OSError:
+            return None
+
+    for _ in range(2):  # its place can be taken again
+        disk = host.json("disks", "add", "web", str(path), "--read-only")["id"]
+        host.until(lambda: serial() == disk)
+        assert web.witness("read", "/dev/vda") == "from the host"
+        with pytest.raises(OSError):
+            web.witness("write", "/dev/vda", "x")
+        host.run("disks", "remove", "web", disk)
+        assert serial() is None and host.info("web")["disks"] == []
+
+
 def test_qemu_refuses_to_save_our_vsock_device(tmp_path):
     """Which is why snapshots are refused for QEMU. Should it ever save one, they can be had."""
     ours, theirs = socket.socketpair()

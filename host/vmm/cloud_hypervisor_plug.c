@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Plugging a file system device into a running Cloud Hypervisor, and pulling it:
+ * Plugging a device into a running Cloud Hypervisor, and pulling it:
  *
- *   plug     vm.add-fs
+ *   plug     vm.add-fs or vm.add-disk
  *   unplug   vm.remove-device, the event "device-removed" once the guest let go
  *
  * A plug that is not answered in time has failed, and may be done later: what undoes it is sent
  * behind it, and waited for by nobody.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "host/common/fail.h"
@@ -44,9 +43,10 @@ static bool begin(struct slot *slot, enum slot_state state, vmm_done_fn fn, void
 
 static void remove_device(struct slot *slot, vmm_done_fn fn)
 {
+	char id[16];
+
 	http_vmm_send(slot->vmm, "PUT", "/vm.remove-device",
-		json_pack("{s:o}", "id", json_sprintf("share%u", slot->index)), API_CALL_MS, fn,
-		slot);
+		json_pack("{s:s}", "id", vmm_slot_name(slot->index, id)), API_CALL_MS, fn, slot);
 }
 
 static void on_undone(void *ctx, const struct postern_error *error)
@@ -64,28 +64,33 @@ static void on_plugged(void *ctx, const struct postern_error *error)
 	finish(slot, error);
 }
 
-void cloud_hypervisor_share_plug(struct vmm *vmm, unsigned index, const char *tag,
-	const char *socket_path, vmm_done_fn fn, void *ctx)
+void cloud_hypervisor_plug(
+	struct vmm *vmm, unsigned index, const struct vmm_device *device, vmm_done_fn fn, void *ctx)
 {
 	struct slot *slot = &vmm->slots[index];
 
 	if (!begin(slot, SLOT_PLUGGING, fn, ctx))
 		return;
 	slot->gone = false;
-	http_vmm_send(vmm, "PUT", "/vm.add-fs",
-		cloud_hypervisor_share(index, tag, json_string(socket_path)), API_CALL_MS,
-		on_plugged, slot);
+	if (device->disk)
+		http_vmm_send(vmm, "PUT", "/vm.add-disk",
+			cloud_hypervisor_disk(
+				index, device->disk, device->disk_read_only, device->disk_qcow2),
+			API_CALL_MS, on_plugged, slot);
+	else
+		http_vmm_send(vmm, "PUT", "/vm.add-fs",
+			cloud_hypervisor_share(index, device->tag, json_string(device->socket)),
+			API_CALL_MS, on_plugged, slot);
 }
 
-void cloud_hypervisor_share_deleted(struct vmm *vmm, const char *device)
+void cloud_hypervisor_device_removed(struct vmm *vmm, const char *device)
 {
-	char id[32];
+	char id[16];
 
-	for (unsigned i = 0; i < VM_SHARES_MAX; i++) {
+	for (unsigned i = 0; i < VMM_SLOTS; i++) {
 		struct slot *slot = &vmm->slots[i];
 
-		(void)snprintf(id, sizeof(id), "share%u", i);
-		if (strcmp(device, id) != 0)
+		if (strcmp(device, vmm_slot_name(i, id)) != 0)
 			continue;
 		if (slot->state == SLOT_UNPLUGGING)
 			finish(slot, NULL);
@@ -99,7 +104,7 @@ static void on_late(struct loop_timer *timer)
 	struct postern_error error = {0};
 
 	(void)fail(&error, POSTERN_TIMED_OUT, ETIMEDOUT,
-		"the guest did not let the device go; is the share still mounted there?");
+		"the guest did not let the device go; is it still mounted there?");
 	finish(container_of(timer, struct slot, timer), &error);
 }
 
@@ -113,7 +118,7 @@ static void on_remove_asked(void *ctx, const struct postern_error *error)
 	finish(slot, error->sys_errno == ENOENT ? NULL : error);
 }
 
-void cloud_hypervisor_share_unplug(struct vmm *vmm, unsigned index, vmm_done_fn fn, void *ctx)
+void cloud_hypervisor_unplug(struct vmm *vmm, unsigned index, vmm_done_fn fn, void *ctx)
 {
 	struct slot *slot = &vmm->slots[index];
 

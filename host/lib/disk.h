@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+
+#include "proto/client/client.h"
+
+/* Looks at a disk image, a file or a block device: its absolute path (the caller frees), and
+ * whether it is qcow2; else it is raw. 0 or -errno with *error. */
+int disk_look(const char *image, char **ret_path, bool *ret_qcow2, struct postern_error *error);
