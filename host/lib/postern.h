@@ -192,14 +192,18 @@ struct postern_stop {
 int postern_stop(const char *name, const struct postern_stop *stop, char ret_how[16],
 	uint64_t *ret_ms, struct postern_error *error);
 
-/* Stops the machine's processors, and lets them go on. Nothing happens where that is so already. */
+/* Stops the machine's processors; nothing happens where they stand already. Blocks for 15 s at
+ * most. 0; -ENOENT where no such machine runs, or another -errno, with *error. */
 int postern_pause(const char *name, struct postern_error *error);
+
+/* Lets a paused machine go on; as postern_pause(). */
 int postern_resume(const char *name, struct postern_error *error);
 
 /*
  * Keeps the machine's memory and devices (not its disks) in a new folder, for launch's `restore`.
- * The machine is paused meanwhile. Not every VMM can (-EOPNOTSUPP), and none with shares (-EBUSY).
- * On failure there is no folder.
+ * The machine is paused meanwhile. Blocks until all is written, for 11 minutes at most. 0;
+ * -EOPNOTSUPP for a VMM that cannot; -EBUSY with shares or plugged disks; or another -errno, with
+ * *error: there is no folder then.
  */
 int postern_snapshot(const char *name, const char *dir, struct postern_error *error);
 
@@ -255,13 +259,15 @@ int postern_share_remove(
 	const char *name, const char *target_or_tag, bool lazy, struct postern_error *error);
 
 /*
- * Plugs a disk image (raw or qcow2) into a running machine. ret_id is what it is called from now
- * on, and its serial number in the guest. Not every VMM can (-EOPNOTSUPP).
+ * Plugs a disk image (raw or qcow2) into a running machine. ret_id[0..16) is what it is called from
+ * now on, and its serial number in the guest. Blocks for 25 s at most. 0; -EOPNOTSUPP for a VMM
+ * that cannot; -ENOSPC with four; or another -errno, with *error.
  */
 int postern_disk_plug(const char *name, const char *image, bool read_only, char ret_id[16],
 	struct postern_error *error);
 
-/* Pulls it; who has it mounted in the guest loses it. */
+/* Pulls it; who has it mounted in the guest loses it. Blocks for 30 s at most. 0; -ENOENT where
+ * there is no such disk, or another -errno, with *error. */
 int postern_disk_unplug(const char *name, const char *id, struct postern_error *error);
 
 /* ---- Streams ---- */
