@@ -36,6 +36,7 @@ enum inner_kind {
 		    * as the row needs */
 	INNER_WANT_EVENTS,
 	/* broker -> worker; struct worker_facts */
+	INNER_NEW,     /* no facts; fd: the pair's end for a process of its own, which is forked */
 	INNER_RUN,     /* id: that of the answer; method, deadline, arg: max_frame, aux: number of
 			* the call, which INNER_DONE repeats; fds: reply, verdicts, quarantine, body
 			* unless empty */

@@ -271,8 +271,8 @@ void child_drop(struct child *child)
 		broker->spare_session = NULL;
 	if (broker->spare_worker == child)
 		broker->spare_worker = NULL;
-	if (broker->spare_job == child)
-		broker->spare_job = NULL;
+	if (broker->job_host == child)
+		broker->job_host = NULL;
 	for (size_t i = 0; i < IDLE_READERS; i++)
 		if (broker->idle_reader[i] == child)
 			broker->idle_reader[i] = NULL;

@@ -2,15 +2,19 @@
 #include "agent/broker/job.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "agent/broker/ask.h"
 #include "agent/broker/call.h"
 #include "agent/broker/channel.h"
 #include "agent/broker/child.h"
 #include "agent/broker/session.h"
+#include "agent/broker/spare.h"
 #include "agent/broker/unit_socket.h"
 #include "agent/broker/worker.h"
 #include "proto/cleanup.h"
@@ -60,12 +64,33 @@ static int start_here(struct broker *broker, int why_no_unit, struct child **ret
 	return why_no_unit;
 }
 
-int job_process_start(struct broker *broker, struct child **ret_child)
+int job_host_start(struct broker *broker, struct child **ret_child)
 {
 	int fd = -EBADF, r = unit_connect(JOB_SOCKET, &fd);
 
 	return r < 0 ? start_here(broker, r, ret_child)
 		     : child_adopt(broker, ROLE_JOB, fd, ret_child);
+}
+
+int job_process_start(struct broker *broker, struct child **ret_child)
+{
+	struct inner_message message = {.kind = INNER_NEW};
+	AUTO_CLOSE int ours = -EBADF;
+	AUTO_CLOSE int theirs = -EBADF;
+	int pair[2], r = 0;
+
+	if (!broker->job_host)
+		r = job_host_start(broker, &broker->job_host);
+	if (r < 0)
+		return r;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	ours = pair[0];
+	theirs = pair[1];
+	if (fcntl(ours, F_SETFL, O_NONBLOCK) < 0)
+		return -errno;
+	r = child_send(broker->job_host, &message, NULL, &theirs, 1);
+	return r < 0 ? r : child_adopt(broker, ROLE_JOB, take_fd(&ours), ret_child);
 }
 
 /* The oldest record makes room for a new job. */
@@ -164,9 +189,12 @@ void job_child_gone(struct child *child)
 
 static void on_exit_(struct child *child)
 {
+	struct broker *broker = child->broker;
+
 	call_child_gone(child);
 	job_child_gone(child);
 	child_free(child);
+	spare_trim(broker);
 }
 
 static void on_message(struct child *child, const struct inner_message *message, const void *body,
@@ -282,6 +310,14 @@ size_t job_list(const struct broker *broker, const struct identity *identity,
 		facts[n++].attached = job->child ? (uint8_t)channel_open_of(job->child) : 0;
 	}
 	return n;
+}
+
+bool job_any_lives(const struct broker *broker)
+{
+	LIST_EACH(&broker->jobs, node)
+	if (container_of(node, struct job, node)->child)
+		return true;
+	return false;
 }
 
 void job_session_gone(struct session *session)

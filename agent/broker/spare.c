@@ -24,7 +24,7 @@ static struct child **find_ready(struct broker *broker, enum role role)
 	if (role == ROLE_WORKER)
 		return broker->spare_worker ? &broker->spare_worker : NULL;
 	if (role == ROLE_JOB)
-		return broker->spare_job ? &broker->spare_job : NULL;
+		return NULL; /* always forked anew */
 	for (size_t i = 0; i < IDLE_READERS; i++)
 		if (broker->idle_reader[i])
 			return &broker->idle_reader[i];
@@ -36,12 +36,6 @@ bool spare_is_ready(struct broker *broker, enum role role)
 	return find_ready(broker, role) != NULL;
 }
 
-static int start(struct broker *broker, enum role role, struct child **ret_child)
-{
-	return role == ROLE_JOB ? job_process_start(broker, ret_child)
-				: child_start(broker, role, ret_child);
-}
-
 int spare_take(struct broker *broker, enum role role, struct child **ret_child)
 {
 	struct child **ready = find_ready(broker, role);
@@ -49,8 +43,10 @@ int spare_take(struct broker *broker, enum role role, struct child **ret_child)
 
 	if (ready)
 		*ret_child = take_ptr(*ready);
+	else if (role == ROLE_JOB)
+		r = job_process_start(broker, ret_child);
 	else
-		r = start(broker, role, ret_child);
+		r = child_start(broker, role, ret_child);
 	if (r == 0)
 		(*ret_child)->spare = false;
 	spare_refill(broker);
@@ -80,8 +76,8 @@ static struct child **find_empty(struct broker *broker, enum role *ret_role)
 	if (!broker->spare_worker && broker->sessions_n > 0)
 		return &broker->spare_worker;
 	*ret_role = ROLE_JOB;
-	if (!broker->spare_job && may_start_job(broker))
-		return &broker->spare_job;
+	if (!broker->job_host && may_start_job(broker))
+		return &broker->job_host;
 	return NULL;
 }
 
@@ -91,6 +87,7 @@ static void on_refill(struct loop_timer *timer)
 	uint64_t now = monotonic_ns();
 	enum role role;
 	struct child **empty = find_empty(broker, &role);
+	int r;
 
 	if (!empty || broker->stopping) {
 		broker->refill_by = 0;
@@ -100,8 +97,8 @@ static void on_refill(struct loop_timer *timer)
 		loop_timer_set(&broker->loop, timer, broker->refill_by);
 		return;
 	}
-	broker->refill_from = now + (start(broker, role, empty) == 0 ? REFILL_MS : REFILL_FAIL_MS) *
-					    NSEC_PER_MSEC;
+	r = role == ROLE_JOB ? job_host_start(broker, empty) : child_start(broker, role, empty);
+	broker->refill_from = now + (r == 0 ? REFILL_MS : REFILL_FAIL_MS) * NSEC_PER_MSEC;
 	broker->refill_by = 0;
 	spare_refill(broker);
 }
@@ -174,7 +171,7 @@ void spare_trim(struct broker *broker)
 		return;
 	if (broker->spare_worker)
 		let_go(take_ptr(broker->spare_worker));
-	if (broker->spare_job)
-		let_go(take_ptr(broker->spare_job));
+	if (broker->job_host && !job_any_lives(broker))
+		let_go(take_ptr(broker->job_host));
 	let_readers_go(broker);
 }

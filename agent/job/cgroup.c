@@ -17,7 +17,7 @@
 #include "proto/cleanup.h"
 
 #define ROOT         "/sys/fs/cgroup"
-#define UNIT         "postern-job@" /* of a unit of our own, all of which is ours */
+#define LEAF         "/postern-agent" /* in a unit of our own, all of which is ours */
 #define FOLDER_MAX   320
 #define REMOVE_TRIES 50
 #define REMOVE_NS    10000000
@@ -98,15 +98,28 @@ static void path_of(uint64_t number, char *path, size_t size)
 	(void)snprintf(path, size, "%s/job-%" PRIu64 "-%d", folder, number, getpid());
 }
 
-/* In a unit of our own: its group. A group that hands controllers down holds no process itself, so
- * we move into one below it (cgroups(7)). */
-static int enter_unit(const char *own)
+/* Our own group, as /proc has it. False where there is no cgroup v2. */
+static bool own_group(char line[256])
 {
-	char path[FOLDER_MAX + 16];
+	AUTO_FILE FILE *file = fopen("/proc/self/cgroup", "re");
 
-	(void)snprintf(folder, sizeof(folder), ROOT "%s", own);
-	(void)snprintf(path, sizeof(path), "%s/agent", folder);
-	if (mkdir(path, 0755) < 0)
+	while (file && fgets(line, 256, file))
+		if (strncmp(line, "0::/", 4) == 0) {
+			line[strcspn(line, "\n")] = '\0';
+			memmove(line, line + 3, strlen(line + 3) + 1);
+			return true;
+		}
+	return false;
+}
+
+int cgroup_enter_leaf(void)
+{
+	char own[256], path[FOLDER_MAX + 16];
+
+	if (!own_group(own))
+		return -EOPNOTSUPP;
+	(void)snprintf(path, sizeof(path), ROOT "%s" LEAF, own);
+	if (mkdir(path, 0755) < 0 && errno != EEXIST)
 		return -errno;
 	return put(path, "cgroup.procs", "0");
 }
@@ -114,16 +127,14 @@ static int enter_unit(const char *own)
 /* Where groups are made: in our own unit, else in a folder beside those of others. */
 static int find_folder(void)
 {
-	AUTO_FILE FILE *file = fopen("/proc/self/cgroup", "re");
-	char line[256] = "";
-	const char *name;
+	char own[256];
+	size_t len = own_group(own) ? strlen(own) : 0;
 
-	while (file && fgets(line, sizeof(line), file) && strncmp(line, "0::", 3) != 0)
-		;
-	line[strcspn(line, "\n")] = '\0';
-	name = strrchr(line, '/');
-	if (name && strncmp(name + 1, UNIT, strlen(UNIT)) == 0)
-		return enter_unit(line + 3);
+	if (len > strlen(LEAF) && strcmp(own + len - strlen(LEAF), LEAF) == 0) {
+		own[len - strlen(LEAF)] = '\0';
+		(void)snprintf(folder, sizeof(folder), ROOT "%s", own);
+		return 0;
+	}
 	below_root = true;
 	(void)snprintf(folder, sizeof(folder), ROOT "/postern");
 	return mkdir(folder, 0755) < 0 && errno != EEXIST ? -errno : 0;

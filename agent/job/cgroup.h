@@ -11,6 +11,10 @@ struct cgroup_limits {
 	uint32_t cpu_percent; /* hundredths of one processor; 0: no limit */
 };
 
+/* In a unit of our own: moves into a group below its own. One that hands controllers down holds no
+ * process itself (cgroups(7)). 0 or -errno. */
+int cgroup_enter_leaf(void);
+
 /* Makes the group of a job's number. 0 with its cgroup.procs and cgroup.kill opened for writing
  * (owned; *ret_kill is -EBADF before Linux 5.14), -EOPNOTSUPP where no cgroup v2 is mounted or a
  * controller for a limit is missing, or -errno. */
