@@ -82,11 +82,15 @@ static void on_writable(struct loop_io *io, uint32_t events)
 
 void input_move(struct input *input)
 {
-	for (;;) {
+	bool more = true;
+
+	while (more) {
 		if (is_empty(&input->piece) && input_wants(input))
 			take(input);
 		if (is_empty(&input->piece))
 			break;
+		/* The loop wakes us for what is left, unless it tells changes only. */
+		more = input->piece.end == PIECE_SIZE || input->port->hung;
 		give(input);
 		if (!is_empty(&input->piece))
 			break;

@@ -24,7 +24,7 @@ static void name_temporary(struct part *part)
 
 	if (n >= (int)sizeof(part->temporary))
 		(void)snprintf(part->temporary, sizeof(part->temporary), ".%016" PRIx64 SUFFIX,
-			(uint64_t)XXH3_64bits(part->name, strlen(part->name)));
+			(uint64_t)XXH64(part->name, strlen(part->name), 0));
 }
 
 static int create(struct part *part)

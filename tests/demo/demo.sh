@@ -167,11 +167,41 @@ run postern balloon-stats $VM
 step "The guest's vsock sockets, and whose they are."
 run postern ports $VM
 
+step "Programs and files are not for the host, unless the guest's policy says so."
+refused 3 postern exec $VM -- busybox uname -a
+
 step "The guest is asked to go down, and nothing is left behind."
 run postern stop $VM
 happened "vm.state *ended"
 stop_events
 run postern list
+
+step "Another guest has one line of policy more."
+echo "allow host exec.* copy.*" >"$work/exec.policy"
+run cat "$work/exec.policy"
+run postern launch $VM --add "$(command -v busybox)":/usr/bin/busybox \
+	--add "$work/exec.policy":/etc/postern/policy.d/60-exec.policy
+
+step "A program: its input and output are ours, and so is its exit code."
+echo 'from the host' | refused 3 postern exec $VM -- busybox sh -c 'busybox tr a-z A-Z; exit 3'
+
+step "A shell, here in a pipe; at a terminal it has one of the guest's."
+show "echo 'busybox id; busybox tty' | postern vsh $VM -- busybox sh"
+echo 'busybox id; busybox tty' | postern vsh $VM -- busybox sh
+
+step "A program that goes on without us, and what became of it."
+run postern exec $VM --detach -- busybox sh -c 'echo done; exit 5'
+refused 5 postern jobs attach $VM 3
+run postern jobs list $VM
+
+step "A folder goes into the guest, and comes back. Nothing but what was sent may be there."
+mkdir "$work/tree"
+busybox seq 1 100000 >"$work/tree/numbers"
+ln -s numbers "$work/tree/link"
+run postern cp -r "$work/tree" $VM:/tmp
+run postern cp -r $VM:/tmp/tree "$work/back"
+run diff -r "$work/tree" "$work/back"
+run postern stop $VM
 
 printf '\n'
 if [ $failed = 0 ]; then
