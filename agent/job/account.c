@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/cleanup.h"
+
 #define ENTRY_MAX 65536 /* bytes of one entry; groups can be large */
 
 /* A whole decimal number below 2^32-1, which stands for "none" (chown(2)). */
@@ -40,16 +42,27 @@ static int add_groups(struct account *account)
 	return 0;
 }
 
-static int from_entry(struct arena *arena, const struct passwd *entry, struct account *ret)
+static int take_entry(struct arena *arena, const struct passwd *entry, struct account *ret)
 {
 	ret->uid = entry->pw_uid;
 	ret->gid = entry->pw_gid;
 	ret->name = arena_strdup(arena, entry->pw_name);
 	ret->home = arena_strdup(arena, entry->pw_dir[0] ? entry->pw_dir : "/");
 	ret->shell = arena_strdup(arena, entry->pw_shell[0] ? entry->pw_shell : "/bin/sh");
-	if (!ret->name || !ret->home || !ret->shell)
-		return -ENOMEM;
-	return add_groups(ret);
+	return ret->name && ret->home && ret->shell ? 0 : -ENOMEM;
+}
+
+int account_root(struct arena *arena, struct account *ret)
+{
+	static char name[] = "root", home[] = "/root", shell[] = "/bin/sh";
+	const struct passwd none = {.pw_name = name, .pw_dir = home, .pw_shell = shell};
+	AUTO_FILE FILE *file = fopen("/etc/passwd", "re");
+	const struct passwd *entry = NULL;
+
+	*ret = (struct account){.groups = {0}, .groups_n = 1};
+	while (file && (entry = fgetpwent(file)) && entry->pw_uid != 0)
+		;
+	return take_entry(arena, entry ? entry : &none, ret);
 }
 
 int account_find(struct arena *arena, const char *user, struct account *ret)
@@ -67,7 +80,7 @@ int account_find(struct arena *arena, const char *user, struct account *ret)
 	if (!found && numeric)
 		error = getpwuid_r(number, &entry, buffer, ENTRY_MAX, &found);
 	if (found)
-		return from_entry(arena, found, ret);
+		return take_entry(arena, found, ret) ?: add_groups(ret);
 	if (!numeric)
 		return why(error);
 	ret->uid = number;

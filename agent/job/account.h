@@ -18,6 +18,10 @@ struct account {
 	const char *shell; /* "/bin/sh" where there is none */
 };
 
+/* Root, with its own group alone, by the guest's own file: whoever runs a program as nobody in
+ * particular need not wait for a name service. 0 or -ENOMEM. */
+int account_root(struct arena *arena, struct account *ret);
+
 /* The user of this name or number (a number without an entry is taken as it is); texts live in the
  * arena. 0; -ENOENT: there is none; -ENOMEM, or -errno of the name service. May block for it. */
 int account_find(struct arena *arena, const char *user, struct account *ret);

@@ -37,12 +37,6 @@ static int emit(struct call *call, bool last)
 	return remote_reply(job.reply, call->out, last);
 }
 
-/* Between the checks and the start of the program. */
-static int prepare(struct call *call)
-{
-	return method_rows[call->method].where == NEW_JOB ? job_raise() : 0;
-}
-
 /* Answers one request. 0 or -errno; -EPIPE: the caller is gone, what was asked for is done. */
 static int answer(const struct inner_message *message, int fds[INNER_FDS_MAX], size_t n_fds)
 {
@@ -53,8 +47,7 @@ static int answer(const struct inner_message *message, int fds[INNER_FDS_MAX], s
 		.verdicts = &job.verdicts,
 		.program = &job,
 		.out = &job.out,
-		.emit = emit,
-		.prepare = prepare};
+		.emit = emit};
 	uint8_t *body = NULL;
 	size_t len = 0;
 	int r;

@@ -142,11 +142,12 @@ static int make_argv(
 static int find_user(
 	struct call *call, const Postern__V1__ExecStartRequest *request, struct account *account)
 {
-	const char *name = "0";
+	const char *name;
 	int r;
 
-	if (request->has_user)
-		name = call_string(call, true, &request->user, NAME_MAX_, "user");
+	if (!request->has_user)
+		return account_root(call->arena, account);
+	name = call_string(call, true, &request->user, NAME_MAX_, "user");
 	if (!name)
 		return -EINVAL;
 	r = account_find(call->arena, name, account);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* XXH64: what was read on one side is what was written on the other. It is no proof against somebody who
- * wants two files to look alike, and need not be: they are the sender. (XXH3 is faster where there are
- * vector instructions, but six times slower in a guest whose processor is emulated.) */
+/* XXH64: what was read on one side is what was written on the other. It is no proof against
+ * somebody who wants two files to look alike, and need not be: they are the sender. (XXH3 is faster
+ * where there are vector instructions, but six times slower in a guest whose processor is
+ * emulated.) */
 #pragma once
 
 #include <stddef.h>

@@ -12,6 +12,7 @@
 #include "agent/job/spec.h"
 #include "agent/methods/job/grant.h"
 #include "agent/methods/prototypes.h"
+#include "agent/sandbox/confine.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 
@@ -180,6 +181,11 @@ static int start(struct call *call, const Postern__V1__ExecStartRequest *request
 	enum program_step step;
 	int r;
 
+	/* All is checked and looked up: from here on the rights are needed that the program gets.
+	 */
+	r = job_raise();
+	if (r < 0)
+		return r;
 	r = spec->program.terminal ? open_terminal(job, spec, request->terminal, ends)
 				   : open_pipes(job, spec, ends);
 	if (r < 0)
