@@ -40,7 +40,7 @@ int postern_disk_plug(const char *name, const char *image, bool read_only, char 
 	AUTO_FREE char *path = NULL;
 	AUTO_JSON json_t *result = NULL;
 	json_t *arguments;
-	bool qcow2;
+	bool qcow2 = false;
 	int r = disk_look(image, &path, &qcow2, error);
 
 	if (r < 0)

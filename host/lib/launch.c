@@ -41,15 +41,6 @@ static void progress(const struct postern_launch *launch, const char *state)
 		launch->progress(launch->ctx, state);
 }
 
-static int find_kind(const struct postern_launch *launch, const struct vmm_kind **ret_kind,
-	struct postern_error *error)
-{
-	*ret_kind = vmm_kind_find(launch->vmm ? launch->vmm : VMM_DEFAULT);
-	return *ret_kind ? 0
-			 : fail(error, POSTERN_USAGE, EINVAL, "there is no driver for the VMM %s",
-				   launch->vmm);
-}
-
 static char *copy(const char *text)
 {
 	return text ? strdup(text) : NULL;
@@ -194,7 +185,7 @@ static int wait_until_up(const struct postern_launch *launch, const struct regis
 }
 
 /* The guest's half of the shares asked for; the whole launch fails with one. Persistent ones of an
- * earlier VM come behind them: the guest remembers these itself. */
+ * earlier VM come behind them: the guest remembers these itself; a restored one has none. */
 static int mount_shares(const struct postern_launch *launch, const char *name,
 	const struct vm_config *config, struct postern_error *error)
 {
@@ -203,7 +194,7 @@ static int mount_shares(const struct postern_launch *launch, const char *name,
 	uint64_t ms;
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < launch->n_shares; i++)
+	for (size_t i = 0; r == 0 && i < launch->n_shares && i < config->n_shares; i++)
 		if (config->shares[i].target)
 			r = share_mount(name, &config->shares[i], 0, error);
 	if (r < 0)
@@ -238,30 +229,38 @@ static int launch_entry(const struct postern_launch *launch, const struct vmm_ki
 	return r;
 }
 
+static int new_config(const struct postern_launch *launch, const struct vmm_kind *kind,
+	struct vm_config *config, struct postern_error *error)
+{
+	struct guest guest = {0};
+	int r = guest_prepare(launch, &guest, error);
+
+	if (r == 0)
+		r = fill_config(launch, kind, &guest, config, error);
+	if (r == 0)
+		r = accel_choose(launch, kind, &guest, config, error);
+	guest_done(&guest);
+	return r;
+}
+
 /* A new machine, or one that goes on from a snapshot. */
 static int make_config(const struct postern_launch *launch, const struct vmm_kind **ret_kind,
 	struct vm_config *config, struct postern_error *error)
 {
-	struct guest guest = {0};
+	const struct vmm_kind *kind = vmm_kind_find(launch->vmm ? launch->vmm : VMM_DEFAULT);
 	int r;
 
-	if (launch->restore) {
-		r = restore_config(launch, ret_kind, config, error);
-	} else {
-		r = find_kind(launch, ret_kind, error);
-		if (r == 0)
-			r = guest_prepare(launch, &guest, error);
-		if (r == 0)
-			r = fill_config(launch, *ret_kind, &guest, config, error);
-		if (r == 0)
-			r = accel_choose(launch, *ret_kind, &guest, config, error);
-		guest_done(&guest);
-	}
+	if (!kind)
+		return fail(error, POSTERN_USAGE, EINVAL, "there is no driver for the VMM %s",
+			launch->vmm);
+	r = launch->restore ? restore_config(launch, &kind, config, error)
+			    : new_config(launch, kind, config, error);
 	if (r < 0)
 		return r;
 	config->ready_ms = launch->timeout_ms ? launch->timeout_ms : TIMEOUT_DEFAULT;
 	config->keep_silent = launch->detach;
-	return vmm_check(*ret_kind, config, error);
+	*ret_kind = kind;
+	return vmm_check(kind, config, error);
 }
 
 int postern_launch(const struct postern_launch *launch, struct postern_vm **ret_vm,
@@ -269,7 +268,7 @@ int postern_launch(const struct postern_launch *launch, struct postern_vm **ret_
 {
 	struct vm_config config = {0};
 	struct registry_entry entry = {.dir_fd = -EBADF, .lock_fd = -EBADF};
-	const struct vmm_kind *kind = NULL;
+	const struct vmm_kind *kind = &vmm_kinds[VMM_QEMU];
 	int r = registry_check_name(launch->name, error);
 
 	if (ret_vm)

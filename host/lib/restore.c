@@ -58,10 +58,13 @@ int restore_config(const struct postern_launch *launch, const struct vmm_kind **
 	if (r < 0)
 		return r;
 	kind = vmm_kind_find(config.driver);
-	if (!kind)
+	if (!kind) {
 		r = fail(error, POSTERN_USAGE, EINVAL, "%s: there is no driver for the VMM %s", dir,
 			config.driver);
-	else if (launch->vmm && strcmp(launch->vmm, kind->name) != 0)
+		vm_config_done(&config);
+		return r;
+	}
+	if (launch->vmm && strcmp(launch->vmm, kind->name) != 0)
 		r = fail(error, POSTERN_USAGE, EINVAL, "%s is a snapshot of %s, not of %s", dir,
 			kind->name, launch->vmm);
 	else

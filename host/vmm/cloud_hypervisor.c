@@ -166,7 +166,7 @@ static void snapshot(struct vmm *vmm, const char *dir, vmm_done_fn fn, void *ctx
 static void balloon(struct vmm *vmm, uint64_t pages, vmm_done_fn fn, void *ctx)
 {
 	http_vmm_send(vmm, "PUT", "/vm.resize",
-		json_pack("{s:I}", "desired_balloon", (json_int_t)(pages * BALLOON_PAGE)),
+		json_pack("{s:I}", "desired_balloon", (json_int_t)pages * BALLOON_PAGE),
 		API_CALL_MS, fn, ctx);
 }
 

@@ -25,9 +25,9 @@ json_t *cloud_hypervisor_share(unsigned slot, const char *tag, json_t *socket);
 /* One disk. */
 json_t *cloud_hypervisor_disk(unsigned slot, const char *path, bool read_only, bool qcow2);
 
-void cloud_hypervisor_plug(
-	struct vmm *vmm, unsigned slot, const struct vmm_device *device, vmm_done_fn fn, void *ctx);
-void cloud_hypervisor_unplug(struct vmm *vmm, unsigned slot, vmm_done_fn fn, void *ctx);
+void cloud_hypervisor_plug(struct vmm *vmm, unsigned index, const struct vmm_device *device,
+	vmm_done_fn fn, void *ctx);
+void cloud_hypervisor_unplug(struct vmm *vmm, unsigned index, vmm_done_fn fn, void *ctx);
 
 /* The event "device-removed". */
 void cloud_hypervisor_device_removed(struct vmm *vmm, const char *device);

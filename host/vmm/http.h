@@ -71,4 +71,4 @@ void http_close(struct http *http);
 
 /* Makes a request. Until the VMM has answered for the first time, a socket where nobody listens yet
  * is tried again, for the request's time. */
-void http_call(struct http *http, const struct http_request *request);
+void http_call(struct http *http, const struct http_request *asked);

@@ -56,9 +56,9 @@ int qemu_fail(struct postern_error *error, int r, const char *command);
 /* Re-arms the loop for the monitor; needed after each qmp_call(). */
 void qemu_watch(struct vmm *vmm);
 
-void qemu_plug(
-	struct vmm *vmm, unsigned slot, const struct vmm_device *device, vmm_done_fn fn, void *ctx);
-void qemu_unplug(struct vmm *vmm, unsigned slot, vmm_done_fn fn, void *ctx);
+void qemu_plug(struct vmm *vmm, unsigned index, const struct vmm_device *device, vmm_done_fn fn,
+	void *ctx);
+void qemu_unplug(struct vmm *vmm, unsigned index, vmm_done_fn fn, void *ctx);
 
 /* The event DEVICE_DELETED for a device id. */
 void qemu_device_deleted(struct vmm *vmm, const char *device);

@@ -24,9 +24,10 @@
 #define ELF_KERNEL false
 #endif
 
-#define NEEDS_KVM   "it needs hardware virtualisation (/dev/kvm)"
-#define OWN_VSOCK   "its vsock device is its own"
-#define NO_FIRMWARE "it comes without a firmware: give it a kernel (--kernel)"
+#define NEEDS_KVM    "it needs hardware virtualisation (/dev/kvm)"
+#define OWN_VSOCK    "its vsock device is its own"
+#define OTHERS_STATE "its vsock device is a process of its own, whose state QEMU refuses to save"
+#define NO_FIRMWARE  "it comes without a firmware: give it a kernel (--kernel)"
 
 /* What a VMM cannot do, as the end of a sentence. */
 static const char *const abilities[VMM_ABILITIES] = {
@@ -52,9 +53,7 @@ const struct vmm_kind vmm_kinds[VMM_KINDS] = {
 			.title = "QEMU",
 			.program = QEMU,
 			.variable = "POSTERN_QEMU",
-			.cannot = {[VMM_SNAPSHOT] = "its vsock device is a process of its own, "
-						    "whose state QEMU "
-						    "refuses to save"},
+			.cannot = {[VMM_SNAPSHOT] = OTHERS_STATE},
 			.unit = BALLOON_PAGE,
 			.cpus_max = VM_CPUS_MAX,
 		},
