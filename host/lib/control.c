@@ -91,8 +91,10 @@ int postern_stop(const char *name, const struct postern_stop *stop, char ret_how
 		json_pack("{s:s, s:i, s:i}", "how", how, "agent_ms", (int)agent_ms, "powerdown_ms",
 			(int)powerdown_ms),
 		(int)(agent_ms + powerdown_ms + END_MS), &result, error);
-	if ((r == -ENOENT || r == -ECONNREFUSED || r == -ECONNRESET) && strcmp(how, "agent") == 0)
-		r = 0; /* the guest was faster than we */
+	/* The guest was faster than we. */
+	if (strcmp(how, "agent") == 0 &&
+		(r == -ENOENT || r == -ECONNREFUSED || r == -ECONNRESET || r == -EPIPE))
+		r = 0;
 	if (r < 0)
 		return r;
 	(void)snprintf(ret_how, 16, "%.15s", json_field_string(result, "how", how));
