@@ -114,7 +114,8 @@ void machine_vmm_event(void *ctx, enum vmm_event event, const char *text)
 			boot_begin(machine);
 		break;
 	case VMM_REFUSED:
-		(void)fail(&machine->end, POSTERN_ANSWERED, 0, "%s", text);
+		if (machine->state == MACHINE_STARTING)
+			(void)fail(&machine->end, POSTERN_ANSWERED, 0, "%s", text);
 		if (process_running(&machine->vmm_process))
 			process_signal(&machine->vmm_process, SIGKILL);
 		else
