@@ -437,6 +437,7 @@ install-host: host
 	$(INSTALL) $(B)/postern $(DESTDIR)$(PREFIX)/bin
 	$(INSTALL) $(B)/postern-supervisor $(B)/postern-vsockd $(DESTDIR)$(LIBEXEC)
 	$(call install_text,packaging/policy/50-default.policy,$(DATADIR)/guest/etc/postern/policy.d)
+	$(call install_text,packaging/tmpfiles.d/postern-host.conf,$(PREFIX)/lib/tmpfiles.d)
 	$(call install_text,$(wildcard host/cli/*.1),$(MANDIR)/man1)
 	$(call install_text,$(wildcard host/vsockd/*.8),$(MANDIR)/man8)
 

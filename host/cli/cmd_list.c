@@ -93,6 +93,8 @@ static int print_details(const struct postern_vm *vm)
 	char uptime[32], size[24];
 
 	(void)printf("%-20s%s\n", "Guest name:", postern_vm_name(vm));
+	if (postern_vm_env(vm)[0])
+		(void)printf("%-20s%s\n", "Environment:", postern_vm_env(vm));
 	(void)printf("%-20s%s\n", "Guest status:", postern_vm_status_name(postern_vm_status(vm)));
 	(void)printf(
 		"%-20s%s\n\n", "Guest uptime:", format_uptime(postern_vm_uptime_ms(vm), uptime));
@@ -131,23 +133,127 @@ static int list_one(struct cli *cli)
 	return r;
 }
 
+static json_t *all_to_json(struct postern_vm **vms, size_t n)
+{
+	json_t *guests = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		(void)json_array_append_new(guests, to_json(vms[i]));
+	return guests;
+}
+
+static bool is_over(const struct postern_vm *vm)
+{
+	enum postern_vm_status status = postern_vm_status(vm);
+
+	return status == POSTERN_VM_STOPPED || status == POSTERN_VM_FAILED ||
+	       status == POSTERN_VM_TERMINATED;
+}
+
+static void print_env(size_t number, const char *env, struct postern_vm **vms, size_t n)
+{
+	size_t shown = 0;
+
+	(void)printf("env:%-4zu          %s\n", number, env[0] ? env : "default");
+	for (size_t i = 0; i < n; i++)
+		if (!is_over(vms[i])) {
+			(void)printf(" guest:%-4u       %s\n", postern_vm_cid(vms[i]),
+				postern_vm_name(vms[i]));
+			shown++;
+		}
+	if (shown == 0)
+		(void)puts(" no guest instances");
+}
+
+/* Every environment with what runs there. */
+static int list_envs(struct cli *cli)
+{
+	AUTO_JSON json_t *all = json_array();
+	struct postern_error error = {0};
+	char **envs = NULL;
+	size_t n_envs = 0;
+	int r = postern_envs(&envs, &n_envs, &error);
+
+	for (size_t i = 0; r == 0 && i < n_envs; i++) {
+		struct postern_vm **vms = NULL;
+		size_t n = 0;
+
+		r = postern_list(envs[i], &vms, &n, &error);
+		if (r == 0 && cli->json)
+			(void)json_array_append_new(all, json_pack("{s:s, s:o}", "env", envs[i],
+								 "guests", all_to_json(vms, n)));
+		/* The one without a name is there always; it is shown where something is in it. */
+		else if (r == 0 && (n > 0 || envs[i][0]))
+			print_env(i, envs[i], vms, n);
+		if (r == 0 && !cli->json && n_envs == 1 && n == 0)
+			(void)puts("no environments");
+		postern_vms_free(vms, n);
+	}
+	postern_envs_free(envs, n_envs);
+	if (r < 0)
+		return cli_fail(cli, &error);
+	return cli->json ? cli_json(json_pack("{s:O}", "environments", all)) : POSTERN_DONE;
+}
+
+static int list_cids(struct cli *cli)
+{
+	static const struct table_head heads[] = {{"CID", TABLE_RIGHT}, {"Guest", TABLE_LEFT},
+		{"User", TABLE_LEFT}, {"Lease", TABLE_LEFT}, {0}};
+	struct postern_error error = {0};
+	AUTO_FREE char *text = NULL;
+	AUTO_JSON json_t *leases = NULL;
+	const json_t *lease;
+	struct table table;
+	size_t i;
+
+	if (postern_leases_json(&text, &error) < 0)
+		return cli_fail(cli, &error);
+	leases = json_loads(text, 0, NULL);
+	if (cli->json)
+		return cli_json(json_incref(leases));
+	table_init(&table, heads);
+	json_array_foreach(json_object_get(leases, "leases"), i, lease)
+	{
+		const char *user = json_field_string(lease, "user", NULL);
+
+		table_cell(&table, "%lld", (long long)json_field_int(lease, "cid", 0));
+		table_cell(&table, "%s", json_field_string(lease, "name", ""));
+		if (user)
+			table_cell(&table, "%s", user);
+		else
+			table_cell(&table, "%lld", (long long)json_field_int(lease, "uid", 0));
+		table_cell(&table, "%s", json_field_bool(lease, "held", false) ? "held" : "stale");
+	}
+	table_print(&table, stdout);
+	return POSTERN_DONE;
+}
+
+static const struct cli_option options[] = {
+	{"all-envs", 'a', NULL, "what runs in every environment"},
+	{"cids", 'c', NULL, "which CIDs are leased, and whether their machine lives"},
+	{0},
+};
+
 static int run(struct cli *cli)
 {
+	bool envs = cli_flag(cli, "all-envs"), cids = cli_flag(cli, "cids");
 	struct postern_error error = {0};
 	struct postern_vm **vms = NULL;
 	size_t n;
 	int r;
 
+	if (envs + cids + cli->n_words > 1)
+		return cli_usage(cli, "a VM, --all-envs and --cids exclude each other");
+	if (envs)
+		return list_envs(cli);
+	if (cids)
+		return list_cids(cli);
 	if (cli->n_words > 0)
 		return list_one(cli);
-	if (postern_list(&vms, &n, &error) < 0)
+	if (postern_list(NULL, &vms, &n, &error) < 0)
 		return cli_fail(cli, &error);
 	if (cli->json) {
-		json_t *guests = json_array();
-
-		for (size_t i = 0; i < n; i++)
-			(void)json_array_append_new(guests, to_json(vms[i]));
-		r = cli_json(json_pack("{s:o}", "guests", guests));
+		r = cli_json(json_pack("{s:o}", "guests", all_to_json(vms, n)));
 	} else {
 		r = print_table(vms, n);
 	}
@@ -160,5 +266,6 @@ const struct command cmd_list = {
 	.arguments = "[VM]",
 	.summary = "Show the virtual machines and how they are, or one of them in detail",
 	.most = 1,
+	.options = options,
 	.run = run,
 };

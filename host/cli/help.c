@@ -8,6 +8,7 @@
 static const char footer[] =
 	"VM is the name of a machine, or where commands talk to its agent an address:\n"
 	"vsock:CID[:PORT], unix:PATH[:PORT], local:\n"
+	"ENV/VM, or --env ENV (else $POSTERN_ENV), is one of another environment.\n"
 	"\n"
 	"Every command knows --help and --json. Exit codes: 0 done, 1 the agent or the VMM\n"
 	"answered with an error, 2 usage, 3 refused, 4 absent, 5 timed out, 6 the other side\n"
@@ -25,7 +26,7 @@ int help_all(FILE *out, const char *first)
 		if (first && (strncmp(command->name, first, len) != 0 || command->name[len] != ' '))
 			continue;
 		if (n++ == 0)
-			(void)fputs("usage: postern COMMAND ...\n\n", out);
+			(void)fputs("usage: postern [--env NAME] COMMAND ...\n\n", out);
 		width = fprintf(out, "  %s %s", command->name, command->arguments);
 		(void)fprintf(out, "%s%*s%s\n", width >= COLUMN ? "\n" : "",
 			width >= COLUMN ? COLUMN : COLUMN - width, "", command->summary);

@@ -147,11 +147,31 @@ static int no_command(int argc, char **argv)
 	return cli_usage(&cli, "there is no command %s", word);
 }
 
+/* "--env NAME" before the command: where it looks for machines. Returns the words that it took. */
+static int take_env(int argc, char **argv)
+{
+	const char *name = NULL;
+	int words = 0;
+
+	if (argc > 1 && strncmp(argv[1], "--env=", 6) == 0) {
+		name = argv[1] + 6;
+		words = 1;
+	} else if (argc > 2 && strcmp(argv[1], "--env") == 0) {
+		name = argv[2];
+		words = 2;
+	}
+	if (name)
+		(void)setenv("POSTERN_ENV", name, 1);
+	return words;
+}
+
 int cli_run(int argc, char **argv)
 {
 	const struct command *command;
-	int words;
+	int words = take_env(argc, argv);
 
+	argc -= words;
+	argv += words;
 	opterr = 0;
 	if (argc < 2)
 		return help_all(stderr, NULL), POSTERN_USAGE;

@@ -35,6 +35,7 @@ static const struct field {
 	{"kvm", FLAG, offsetof(struct vm_config, kvm)},
 	{"vsock_kernel", FLAG, offsetof(struct vm_config, vsock_kernel)},
 	{"cid", NUMBER32, offsetof(struct vm_config, cid)},
+	{"lease", TEXT, offsetof(struct vm_config, lease)},
 	{"ready_ms", NUMBER32, offsetof(struct vm_config, ready_ms)},
 	{"keep_silent", FLAG, offsetof(struct vm_config, keep_silent)},
 };

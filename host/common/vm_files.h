@@ -16,3 +16,5 @@
 /* Descriptors that a supervisor is started with. */
 #define SUPERVISOR_FD_LOCK    3 /* holds the lock of VM_FILE_LOCK */
 #define SUPERVISOR_FD_CONTROL 4 /* listens at VM_FILE_CONTROL */
+#define SUPERVISOR_FD_LEASE   5 /* holds the lease of the CID */
+#define SUPERVISOR_FD_VHOST   6 /* /dev/vhost-vsock with the CID set, where the kernel's is used */

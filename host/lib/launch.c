@@ -144,9 +144,11 @@ static int write_config(
 	AUTO_JSON json_t *object = NULL;
 	int r;
 
-	config->cid = entry->cid;
+	config->cid = entry->lease.cid;
+	free(config->lease); /* of a snapshot's machine */
+	config->lease = strdup(entry->lease.path);
 	config->name = strdup(entry->name);
-	object = config->name ? vm_config_to_json(config) : NULL;
+	object = config->name && config->lease ? vm_config_to_json(config) : NULL;
 	r = object ? file_replace_json(entry->dir_fd, VM_FILE_CONFIG, object) : -ENOMEM;
 	return r < 0 ? fail_errno(error, POSTERN_ANSWERED, -r, "%s", entry->dir) : 0;
 }
@@ -206,7 +208,7 @@ static int launch_entry(const struct postern_launch *launch, const struct vmm_ki
 	struct registry_entry *entry, struct vm_config *config, struct postern_vm **ret_vm,
 	struct postern_error *error)
 {
-	char name[64];
+	const char *name = entry->full;
 	int r = launch->restore ? 0 : fill_kept_shares(entry, config, error);
 
 	if (r == 0)
@@ -215,9 +217,9 @@ static int launch_entry(const struct postern_launch *launch, const struct vmm_ki
 		r = write_config(entry, config, error);
 	if (r == 0)
 		r = supervisor_spawn(entry, error);
-	(void)snprintf(name, sizeof(name), "%s", entry->name);
-	/* From here on the supervisor alone holds the lock. */
+	/* From here on the supervisor alone holds the lock and the lease. */
 	entry->lock_fd = fd_close(entry->lock_fd);
+	lease_done(&entry->lease);
 	if (r == 0)
 		r = wait_until_up(launch, entry, config->ready_ms, error);
 	if (r == 0 && !launch->detach)
@@ -267,7 +269,7 @@ int postern_launch(const struct postern_launch *launch, struct postern_vm **ret_
 	struct postern_error *error)
 {
 	struct vm_config config = {0};
-	struct registry_entry entry = {.dir_fd = -EBADF, .lock_fd = -EBADF};
+	struct registry_entry entry = REGISTRY_NO_ENTRY;
 	const struct vmm_kind *kind = &vmm_kinds[VMM_QEMU];
 	int r = registry_check_name(launch->name, error);
 
@@ -278,7 +280,7 @@ int postern_launch(const struct postern_launch *launch, struct postern_vm **ret_
 		r = make_config(launch, &kind, &config, error);
 	if (r == 0) {
 		progress(launch, "starting");
-		r = registry_claim(launch->name, config.cid, &entry, error);
+		r = registry_claim(launch->name, config.cid, config.vsock_kernel, &entry, error);
 	}
 	if (r == 0)
 		r = launch_entry(launch, kind, &entry, &config, ret_vm, error);

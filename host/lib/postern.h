@@ -22,7 +22,10 @@
  * environment or the locale growth      structures that the caller fills in are all zero first:
  * what is reserved stays so
  *
- * A machine belongs to the user who launched it; root does not see other users' machines.
+ * A machine belongs to the user who launched it; root does not see other users' machines. Its name
+ * is "NAME", or "ENV/NAME" in an environment: a set of machines with names of its own. "/NAME" is
+ * in the one that has no name, as "NAME" is where $POSTERN_ENV is not set, which else is its
+ * environment.
  */
 #pragma once
 
@@ -69,7 +72,8 @@ struct postern_add {
 
 /* Zero means the default, throughout. */
 struct postern_launch {
-	const char *name;    /* [a-z0-9][a-z0-9._-]{0,62}; NULL: the first free of vm1, vm2, ... */
+	const char *name; /* [a-z0-9][a-z0-9._-]{0,62}, as above; NULL, or nothing behind the slash:
+			     the first free of vm1, vm2, ... */
 	const char *kernel;  /* NULL: the small guest's, else the newest of /boot */
 	const char *modules; /* its .../lib/modules/RELEASE; NULL: what belongs to the kernel */
 	const char *initrd;  /* NULL: the small guest's, unless there is an image */
@@ -83,7 +87,7 @@ struct postern_launch {
 	const char *vmm;         /* "qemu", "firecracker" or "cloud-hypervisor"; NULL: QEMU */
 	enum postern_accel accel;
 	bool vsock_kernel; /* vhost-vsock of the host's kernel in place of postern-vsockd */
-	uint32_t cid;      /* 0: a free one */
+	uint32_t cid;      /* leased for as long as it runs; 0: a free one */
 	const struct postern_share *shares;
 	size_t n_shares;
 	const struct postern_add *adds;
@@ -128,12 +132,28 @@ enum postern_vm_status {
 /* For people: "Running", "VMM Unexpectedly Terminated", ... Static. */
 const char *postern_vm_status_name(enum postern_vm_status status);
 
-/* The machines of this user, by name, ended ones included. *ret_vms is an array of *ret_n that
- * postern_vms_free() frees. Each that runs is asked, for at most 2 s. 0, or -errno with *error. */
-int postern_list(struct postern_vm ***ret_vms, size_t *ret_n, struct postern_error *error);
+/* The machines of an environment ("": the one without a name; NULL: $POSTERN_ENV, or that one) of
+ * this user, by name, ended ones included. *ret_vms is an array of *ret_n that postern_vms_free()
+ * frees. Each that runs is asked, for at most 2 s. 0, or -errno with *error. */
+int postern_list(
+	const char *env, struct postern_vm ***ret_vms, size_t *ret_n, struct postern_error *error);
 
 /* Frees the array and its machines. */
 void postern_vms_free(struct postern_vm **vms, size_t n);
+
+/* The environments of this user, by name, the first of which is "". *ret_envs is an array of *ret_n
+ * that postern_envs_free() frees. An environment begins with its first machine and goes when the
+ * last one is forgotten. 0, or -errno with *error. Does not block. */
+int postern_envs(char ***ret_envs, size_t *ret_n, struct postern_error *error);
+
+/* Frees the array and its names. */
+void postern_envs_free(char **envs, size_t n);
+
+/* Which CIDs are leased, by machines of whom, as JSON text: {"leases": [{"cid", "name", "user",
+ * "uid", "held"}]}, where "held": false is a lease whose machine was killed. Those of all users of
+ * the host, where they share /run/postern-cids, else this user's. The caller frees. 0, or -errno
+ * with *error. Does not block. */
+int postern_leases_json(char **ret_json, struct postern_error *error);
 
 /* One machine, which postern_vm_free() frees; one that runs is asked, for at most 2 s. 0; -ENOENT
  * with failure ABSENT where there is none of this name, or another -errno, with *error. */
@@ -145,6 +165,9 @@ void postern_vm_free(struct postern_vm *vm);
 /* Its name. This and the next strings live as long as the machine's structure, and are free of
  * control characters; none of these functions blocks. */
 const char *postern_vm_name(const struct postern_vm *vm);
+
+/* Its environment; "": the one without a name. */
+const char *postern_vm_env(const struct postern_vm *vm);
 
 /* How it was when it was looked at. */
 enum postern_vm_status postern_vm_status(const struct postern_vm *vm);

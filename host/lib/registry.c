@@ -13,15 +13,14 @@
 #include "host/common/fail.h"
 #include "host/common/file.h"
 #include "host/common/json_line.h"
+#include "host/common/lock.h"
 #include "host/common/remove.h"
 #include "host/common/text.h"
 #include "host/common/vm_files.h"
+#include "host/lib/environment.h"
 #include "proto/cleanup.h"
 
-#define CID_FIRST     3
-#define NAMES_TRIED   10000
-#define SOCKET_SUFFIX "/" VM_FILE_VSOCK "_4294967295" /* the longest that must fit sun_path */
-#define SUN_PATH_MAX  107
+#define NAMES_TRIED 10000
 
 static int no_such(const char *name, struct postern_error *error)
 {
@@ -30,72 +29,33 @@ static int no_such(const char *name, struct postern_error *error)
 		vm_name_valid(name) ? name : "of such a name");
 }
 
-static int find_root(char root[PATH_MAX], struct postern_error *error)
-{
-	const char *own = getenv("POSTERN_RUNTIME_DIR"), *xdg = getenv("XDG_RUNTIME_DIR");
-	int n;
-
-	if (own && own[0] == '/')
-		n = snprintf(root, PATH_MAX, "%s", own);
-	else if (geteuid() == 0)
-		n = snprintf(root, PATH_MAX, "/run/postern-host");
-	else if (xdg && xdg[0] == '/')
-		n = snprintf(root, PATH_MAX, "%s/postern", xdg);
-	else
-		return fail(error, POSTERN_USAGE, ENOENT,
-			"no folder for running VMs: XDG_RUNTIME_DIR and POSTERN_RUNTIME_DIR are "
-			"unset");
-	if (n >= PATH_MAX || (size_t)n + strlen(SOCKET_SUFFIX) + 2 > SUN_PATH_MAX)
-		return fail(error, POSTERN_USAGE, ENAMETOOLONG,
-			"%s is too long for the names of sockets in it", root);
-	return 0;
-}
-
-int registry_root(char ret_root[PATH_MAX], struct postern_error *error)
-{
-	struct stat st;
-	int r = find_root(ret_root, error);
-
-	if (r < 0)
-		return r;
-	r = make_dirs(ret_root);
-	if (r == 0 && lstat(ret_root, &st) < 0)
-		r = -errno;
-	if (r != 0)
-		return fail_errno(error, POSTERN_ANSWERED, -r, "%s", ret_root);
-	/* Others could plant a VM there, or reach into ours. */
-	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077) != 0)
-		return fail(error, POSTERN_REFUSED, EPERM,
-			"%s must be a folder of ours that nobody else can enter (mode 0700)",
-			ret_root);
-	return 0;
-}
-
-static int set_lock(int fd, int command)
-{
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-
-	return fcntl(fd, command, &lock) < 0 ? -errno : 0;
-}
-
 bool registry_is_live(int dir_fd)
 {
 	AUTO_CLOSE int fd = openat(dir_fd, VM_FILE_LOCK, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
-	return fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+	return fd >= 0 && lock_is_held(fd);
 }
 
-/* Held until it is closed. */
-static int lock_root(const char *root, struct postern_error *error)
+/* Held until it is closed. The root is made where it is missing. */
+static int lock_root(const char *env, char root[PATH_MAX], struct postern_error *error)
 {
-	AUTO_FREE char *path = text_format("%s/.lock", root);
-	AUTO_CLOSE int fd = -EBADF;
-	int r;
+	for (;;) {
+		AUTO_FREE char *path = NULL;
+		AUTO_CLOSE int fd = -EBADF;
+		struct stat st;
+		int r = env_root(env, true, root, error);
 
-	fd = path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
-	r = fd < 0 ? -errno : set_lock(fd, F_OFD_SETLKW);
-	return r < 0 ? fail_errno(error, POSTERN_ANSWERED, -r, "%s/.lock", root) : take_fd(&fd);
+		if (r < 0)
+			return r;
+		path = text_format("%s/.lock", root);
+		fd = path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
+		r = fd < 0 ? -errno : lock_take(fd, true);
+		/* An environment may go with its last VM while we wait. */
+		if (r == -ENOENT || (r == 0 && fstat(fd, &st) == 0 && st.st_nlink == 0))
+			continue;
+		return r < 0 ? fail_errno(error, POSTERN_ANSWERED, -r, "%s/.lock", root)
+			     : take_fd(&fd);
+	}
 }
 
 static int open_dir(const char *root, const char *name)
@@ -114,53 +74,74 @@ static int is_entry(const struct dirent *entry)
 	return vm_name_valid(entry->d_name);
 }
 
-int registry_names(char ***ret_names, size_t *ret_n, struct postern_error *error)
+static int is_env(const struct dirent *entry)
 {
-	char root[PATH_MAX];
-	struct dirent **found;
-	char **names;
-	int n, r = registry_root(root, error);
+	return entry->d_name[0] == ENV_MARK && vm_name_valid(entry->d_name + 1);
+}
 
-	if (r < 0)
-		return r;
-	n = scandir(root, &found, is_entry, alphasort);
-	if (n < 0)
-		return fail_errno(error, POSTERN_ANSWERED, errno, "%s", root);
-	names = calloc((size_t)n + 1, sizeof(*names));
+/* The names in a folder, without their first `skip` bytes, behind `first` (NULL: nothing). */
+static int list_names(const char *folder, int (*filter)(const struct dirent *), size_t skip,
+	const char *first, char ***ret_names, size_t *ret_n, struct postern_error *error)
+{
+	struct dirent **found = NULL;
+	int n = scandir(folder, &found, filter, alphasort), r = 0;
+	size_t count = 0;
+	char **names;
+
+	if (n < 0 && errno != ENOENT)
+		return fail_errno(error, POSTERN_ANSWERED, errno, "%s", folder);
+	names = calloc((size_t)(n > 0 ? n : 0) + 2, sizeof(*names));
+	if (names && first)
+		names[count++] = strdup(first);
 	for (int i = 0; i < n; i++) {
 		if (names)
-			names[i] = strdup(found[i]->d_name);
-		if (!names || !names[i])
-			r = -ENOMEM;
+			names[count++] = strdup(found[i]->d_name + skip);
 		free(found[i]);
 	}
 	free(found);
-	if (r < 0) {
-		if (names)
-			registry_names_free(names, (size_t)n);
-		return fail_errno(error, POSTERN_ANSWERED, -r, "%s", root);
+	for (size_t i = 0; i < count; i++)
+		r = names[i] ? r : -ENOMEM;
+	if (!names || r < 0) {
+		registry_names_free(names, count);
+		return fail_errno(error, POSTERN_ANSWERED, ENOMEM, "%s", folder);
 	}
 	*ret_names = names;
-	*ret_n = (size_t)n;
+	*ret_n = count;
 	return 0;
+}
+
+int registry_names(const char *env, char ***ret_names, size_t *ret_n, struct postern_error *error)
+{
+	char root[PATH_MAX];
+	int r = env_root(env ? env : env_default(), false, root, error);
+
+	if (r < 0)
+		return r;
+	return list_names(root, is_entry, 0, NULL, ret_names, ret_n, error);
+}
+
+int registry_envs(char ***ret_envs, size_t *ret_n, struct postern_error *error)
+{
+	char base[PATH_MAX];
+	int r = env_root("", false, base, error);
+
+	if (r < 0)
+		return r;
+	return list_names(base, is_env, 1, "", ret_envs, ret_n, error);
 }
 
 void registry_names_free(char **names, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; names && i < n; i++)
 		free(names[i]);
 	free(names);
 }
 
-int registry_open(const char *name, char ret_dir[PATH_MAX], int *ret_dir_fd, bool *ret_live,
-	struct postern_error *error)
+static int open_entry(const char *root, const char *name, char ret_dir[PATH_MAX], int *ret_dir_fd,
+	bool *ret_live, struct postern_error *error)
 {
-	char root[PATH_MAX];
-	int fd, r = registry_root(root, error);
+	int fd = vm_name_valid(name) ? open_dir(root, name) : -ENOENT;
 
-	if (r < 0)
-		return r;
-	fd = vm_name_valid(name) ? open_dir(root, name) : -ENOENT;
 	if (fd < 0)
 		return fd == -ENOENT
 			       ? no_such(name, error)
@@ -171,45 +152,17 @@ int registry_open(const char *name, char ret_dir[PATH_MAX], int *ret_dir_fd, boo
 	return 0;
 }
 
-/* The CID in a VM's vm.json; 0 where it cannot be read. */
-static uint32_t cid_of(int dir_fd)
-{
-	AUTO_JSON json_t *config = NULL;
-
-	if (file_read_json(dir_fd, VM_FILE_CONFIG, &config) < 0)
-		return 0;
-	return (uint32_t)json_field_int(config, "cid", 0);
-}
-
-/* Is the CID that of a running VM other than `name`? */
-static bool cid_taken(const char *root, char **names, size_t n, const char *name, uint32_t cid)
-{
-	for (size_t i = 0; i < n; i++) {
-		AUTO_CLOSE int fd = strcmp(names[i], name) == 0 ? -EBADF : open_dir(root, names[i]);
-
-		if (fd >= 0 && registry_is_live(fd) && cid_of(fd) == cid)
-			return true;
-	}
-	return false;
-}
-
-static int choose_cid(const char *root, const char *name, uint32_t wanted, uint32_t *ret_cid,
+int registry_open(const char *name, char ret_dir[PATH_MAX], int *ret_dir_fd, bool *ret_live,
 	struct postern_error *error)
 {
-	char **names = NULL;
-	size_t n = 0;
-	uint32_t cid = wanted ? wanted : CID_FIRST;
-	int r = registry_names(&names, &n, error);
+	char root[PATH_MAX], env[64] = "", own[64] = "";
+	int r = env_split(name, env, own, error);
 
-	if (r < 0)
-		return r;
-	while (!wanted && cid_taken(root, names, n, name, cid))
-		cid++;
-	if (wanted && cid_taken(root, names, n, name, cid))
-		r = fail(error, POSTERN_ANSWERED, EADDRINUSE, "another VM has the CID %u", wanted);
-	registry_names_free(names, n);
-	*ret_cid = cid;
-	return r;
+	if (r == 0)
+		r = env_root(env, false, root, error);
+	if (r != 0)
+		return r > 0 ? no_such(own, error) : r;
+	return open_entry(root, own, ret_dir, ret_dir_fd, ret_live, error);
 }
 
 /* Makes the directory where it is missing and takes its lock. -EAGAIN: a VM runs there. */
@@ -225,9 +178,9 @@ static int claim_dir(const char *root, const char *name, struct registry_entry *
 	if (dir_fd < 0)
 		return dir_fd;
 	lock_fd = openat(dir_fd, VM_FILE_LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	r = lock_fd < 0 ? -errno : set_lock(lock_fd, F_OFD_SETLK);
+	r = lock_fd < 0 ? -errno : lock_take(lock_fd, false);
 	if (r < 0)
-		return r == -EACCES ? -EAGAIN : r;
+		return r;
 	(void)snprintf(entry->name, sizeof(entry->name), "%s", name);
 	entry->dir_fd = take_fd(&dir_fd);
 	entry->lock_fd = take_fd(&lock_fd);
@@ -278,42 +231,55 @@ static int claim_name(const char *root, const char *name, struct registry_entry 
 
 int registry_check_name(const char *name, struct postern_error *error)
 {
-	if (!name || vm_name_valid(name))
-		return 0;
+	char env[64] = "", own[64] = "";
+	int r = env_split(name ? name : "", env, own, error);
+
+	if (r < 0 || vm_name_valid(own) || (!own[0] && (!name || strchr(name, '/'))))
+		return r;
 	return fail(error, POSTERN_USAGE, EINVAL,
 		"a VM's name has 1 to %d of a-z, 0-9, dot, underscore and dash, and begins with a "
 		"letter or digit",
 		VM_NAME_MAX);
 }
 
-int registry_claim(const char *name, uint32_t cid, struct registry_entry *ret_entry,
+/* Its CID, and the record that it is being made. */
+static int fill_entry(struct registry_entry *entry, const char *env, uint32_t cid, bool kernel,
 	struct postern_error *error)
 {
-	char root[PATH_MAX];
-	AUTO_CLOSE int root_lock = -EBADF;
-	struct registry_entry entry = {.dir_fd = -EBADF, .lock_fd = -EBADF};
-	int r;
+	AUTO_JSON json_t *claim = NULL;
+	char base[PATH_MAX];
+	int r = env_base(base, error);
 
-	r = registry_check_name(name, error);
+	(void)snprintf(entry->full, sizeof(entry->full), "%s/%s", env, entry->name);
 	if (r == 0)
-		r = registry_root(root, error);
+		r = lease_claim(
+			base, entry->full + (env[0] == '\0'), cid, kernel, &entry->lease, error);
 	if (r < 0)
 		return r;
-	root_lock = lock_root(root, error);
+	clear_dir(entry);
+	claim = json_pack("{s:I}", "cid", (json_int_t)entry->lease.cid);
+	r = claim ? file_replace_json(entry->dir_fd, VM_FILE_CONFIG, claim) : -ENOMEM;
+	return r < 0 ? fail_errno(error, POSTERN_ANSWERED, -r, "%s", entry->dir) : 0;
+}
+
+int registry_claim(const char *name, uint32_t cid, bool vsock_kernel,
+	struct registry_entry *ret_entry, struct postern_error *error)
+{
+	struct registry_entry entry = REGISTRY_NO_ENTRY;
+	char root[PATH_MAX], env[64] = "", own[64] = "";
+	AUTO_CLOSE int root_lock = -EBADF;
+	int r = registry_check_name(name, error);
+
+	if (r == 0)
+		r = env_split(name ? name : "", env, own, error);
+	if (r < 0)
+		return r;
+	root_lock = lock_root(env, root, error);
 	if (root_lock < 0)
 		return root_lock;
-	r = claim_name(root, name, &entry, error);
+	r = claim_name(root, own[0] ? own : NULL, &entry, error);
 	if (r == 0)
-		r = choose_cid(root, entry.name, cid, &entry.cid, error);
-	if (r == 0) {
-		AUTO_JSON json_t *claim = json_pack("{s:I}", "cid", (json_int_t)entry.cid);
-
-		clear_dir(&entry);
-		/* The CID counts from now on; the whole vm.json follows. */
-		r = claim ? file_replace_json(entry.dir_fd, VM_FILE_CONFIG, claim) : -ENOMEM;
-		if (r < 0)
-			r = fail_errno(error, POSTERN_ANSWERED, -r, "%s", entry.dir);
-	}
+		r = fill_entry(&entry, env, cid, vsock_kernel, error);
 	if (r < 0) {
 		/* A directory that was made just now goes again; one with a record in it stays. */
 		if (entry.dir_fd >= 0 && faccessat(entry.dir_fd, VM_FILE_CONFIG, F_OK, 0) < 0) {
@@ -331,25 +297,47 @@ void registry_entry_done(struct registry_entry *entry)
 {
 	entry->dir_fd = fd_close(entry->dir_fd);
 	entry->lock_fd = fd_close(entry->lock_fd);
+	lease_done(&entry->lease);
+}
+
+/* An environment without a VM is none. Called under its lock. */
+static void drop_env(const char *root)
+{
+	AUTO_FREE char *path = text_format("%s/.lock", root);
+	char **names = NULL;
+	size_t n = 0;
+
+	if (!path || list_names(root, is_entry, 0, NULL, &names, &n, NULL) < 0)
+		return;
+	registry_names_free(names, n);
+	if (n == 0 && unlink(path) == 0)
+		(void)rmdir(root);
 }
 
 int registry_drop(const char *name, struct postern_error *error)
 {
-	char root[PATH_MAX], dir[PATH_MAX];
+	char root[PATH_MAX], dir[PATH_MAX], env[64] = "", own[64] = "";
 	AUTO_CLOSE int root_lock = -EBADF, dir_fd = -EBADF;
 	bool live = false;
-	int r = registry_root(root, error);
+	int r = env_split(name, env, own, error);
 
-	if (r < 0)
-		return r;
-	root_lock = lock_root(root, error);
+	/* Where there is nothing, nothing is made to look. */
+	if (r == 0)
+		r = env_root(env, false, root, error);
+	if (r != 0)
+		return r > 0 ? no_such(own, error) : r;
+	root_lock = lock_root(env, root, error);
 	if (root_lock < 0)
 		return root_lock;
-	r = registry_open(name, dir, &dir_fd, &live, error);
-	if (r < 0)
-		return r;
-	if (live)
-		return fail(error, POSTERN_ANSWERED, EBUSY, "the VM %s is running", name);
-	r = remove_tree(dir);
-	return r < 0 ? fail_errno(error, POSTERN_ANSWERED, -r, "%s", dir) : 0;
+	r = open_entry(root, own, dir, &dir_fd, &live, error);
+	if (r == 0 && live)
+		r = fail(error, POSTERN_ANSWERED, EBUSY, "the VM %s is running", name);
+	if (r == 0) {
+		r = remove_tree(dir);
+		if (r < 0)
+			(void)fail_errno(error, POSTERN_ANSWERED, -r, "%s", dir);
+	}
+	if (env[0])
+		drop_env(root);
+	return r;
 }

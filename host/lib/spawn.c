@@ -3,9 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,9 +17,12 @@
 
 #define ASIDE 16 /* above the numbers that the supervisor gets */
 
+/* What it is started with besides its standard streams, and what it reports its start's failure to.
+ */
+enum { LOG, LOCK, CONTROL, LEASE, VHOST, REPORT, FDS };
+
 /* Only calls that are safe between fork() and exec() in a program with threads. */
-static _Noreturn void become(
-	char *const argv[], int lock_fd, int control_fd, int log_fd, int report_fd)
+static _Noreturn void become(char *const argv[], const int fds[FDS])
 {
 	int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC), r;
 	pid_t pid;
@@ -32,46 +33,61 @@ static _Noreturn void become(
 	if (pid > 0)
 		_exit(0);
 	if (pid == 0 && null_fd >= 0 && dup2(null_fd, STDIN_FILENO) >= 0 &&
-		dup2(log_fd, STDOUT_FILENO) >= 0 && dup2(log_fd, STDERR_FILENO) >= 0 &&
-		dup2(lock_fd, SUPERVISOR_FD_LOCK) >= 0 &&
-		dup2(control_fd, SUPERVISOR_FD_CONTROL) >= 0 &&
-		/* What the caller has open is not the machine's. */
-		syscall(SYS_close_range, SUPERVISOR_FD_CONTROL + 1, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
+		dup2(fds[LOG], STDOUT_FILENO) >= 0 && dup2(fds[LOG], STDERR_FILENO) >= 0 &&
+		dup2(fds[LOCK], SUPERVISOR_FD_LOCK) >= 0 &&
+		dup2(fds[CONTROL], SUPERVISOR_FD_CONTROL) >= 0 &&
+		dup2(fds[LEASE], SUPERVISOR_FD_LEASE) >= 0 &&
+		dup2(fds[VHOST] >= 0 ? fds[VHOST] : null_fd, SUPERVISOR_FD_VHOST) >= 0)
 		(void)execv(argv[0], argv);
 	r = errno;
-	(void)!write(report_fd, &r, sizeof(r));
+	(void)!write(fds[REPORT], &r, sizeof(r));
 	_exit(127);
 }
 
-static int aside(int fd)
+static void close_all(int fds[FDS])
 {
-	int copy = fcntl(fd, F_DUPFD_CLOEXEC, ASIDE);
+	for (int i = 0; i < FDS; i++)
+		fds[i] = fd_close(fds[i]);
+}
 
-	return copy < 0 ? -errno : copy;
+/* Copies above the numbers that they are to have; one that is not there stays so. */
+static int set_aside(const int from[FDS], int to[FDS])
+{
+	int r = 0;
+
+	for (int i = 0; i < FDS; i++) {
+		to[i] = from[i] < 0 ? -EBADF : fcntl(from[i], F_DUPFD_CLOEXEC, ASIDE);
+		if (from[i] >= 0 && to[i] < 0)
+			r = -errno;
+	}
+	if (r < 0)
+		close_all(to);
+	return r;
 }
 
 static int start(char *const argv[], const struct registry_entry *entry, int control, int log)
 {
-	AUTO_CLOSE int lock_fd = aside(entry->lock_fd), control_fd = aside(control),
-		       log_fd = aside(log);
-	AUTO_CLOSE int report_read = -EBADF, report_write = -EBADF, report_fd = -EBADF;
-	int pipe_fds[2], r = 0;
+	AUTO_CLOSE int report_read = -EBADF, report_write = -EBADF;
+	int pipe_fds[2], fds[FDS], r;
 	pid_t pid;
 
-	if (lock_fd < 0 || control_fd < 0 || log_fd < 0 || pipe2(pipe_fds, O_CLOEXEC) < 0)
-		return -EMFILE;
+	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+		return -errno;
 	report_read = pipe_fds[0];
 	report_write = pipe_fds[1];
-	report_fd = aside(report_write);
-	if (report_fd < 0)
-		return report_fd;
+	r = set_aside((const int[FDS]){log, entry->lock_fd, control, entry->lease.fd,
+			      entry->lease.vhost_fd, report_write},
+		fds);
+	if (r < 0)
+		return r;
 	pid = run_apart();
-	if (pid < 0)
-		return -errno;
 	if (pid == 0)
-		become(argv, lock_fd, control_fd, log_fd, report_fd);
+		become(argv, fds);
+	r = pid < 0 ? -errno : 0;
+	close_all(fds);
 	fd_closep(&report_write);
-	fd_closep(&report_fd);
+	if (r < 0)
+		return r;
 	while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
 		;
 	return read(report_read, &r, sizeof(r)) == (ssize_t)sizeof(r) ? -r : 0;

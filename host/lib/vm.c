@@ -12,6 +12,7 @@
 #include "host/common/json_line.h"
 #include "host/common/vm_files.h"
 #include "host/lib/control_client.h"
+#include "host/lib/environment.h"
 #include "host/lib/registry.h"
 #include "proto/cleanup.h"
 #include "proto/client/json_text.h"
@@ -149,16 +150,21 @@ static int add_config(int dir_fd, struct postern_vm *vm)
 int postern_vm_info(const char *name, struct postern_vm **ret_vm, struct postern_error *error)
 {
 	AUTO_CLOSE int dir_fd = -EBADF;
-	char dir[PATH_MAX];
-	bool live;
+	char dir[PATH_MAX], own[64] = "", env[64] = "";
+	bool live = false;
 	struct postern_vm *vm;
-	int r = registry_open(name, dir, &dir_fd, &live, error);
+	int r = env_split(name, env, own, error);
+
+	if (r == 0)
+		r = registry_open(name, dir, &dir_fd, &live, error);
 
 	if (r < 0)
 		return r;
 	vm = calloc(1, sizeof(*vm));
-	if (vm)
-		vm->name = strdup(name);
+	if (vm) {
+		memcpy(vm->env, env, sizeof(env));
+		vm->name = strdup(own);
+	}
 	if (!vm || !vm->name) {
 		postern_vm_free(vm);
 		return fail_errno(error, POSTERN_ANSWERED, ENOMEM, "%s", name);
@@ -168,7 +174,8 @@ int postern_vm_info(const char *name, struct postern_vm **ret_vm, struct postern
 		read_end(dir_fd, vm);
 	r = add_config(dir_fd, vm);
 	if (r == 0) {
-		(void)json_object_set_new(vm->details, "name", json_string(name));
+		(void)json_object_set_new(vm->details, "name", json_string(own));
+		(void)json_object_set_new(vm->details, "env", json_string(env));
 		(void)json_object_set_new(
 			vm->details, "status", json_string(status_names[vm->status].word));
 		r = take_problems(vm);
@@ -189,20 +196,27 @@ void postern_vms_free(struct postern_vm **vms, size_t n)
 	free(vms);
 }
 
-int postern_list(struct postern_vm ***ret_vms, size_t *ret_n, struct postern_error *error)
+int postern_list(
+	const char *env, struct postern_vm ***ret_vms, size_t *ret_n, struct postern_error *error)
 {
 	struct postern_vm **vms;
 	char **names;
 	size_t n, found = 0;
-	int r = registry_names(&names, &n, error);
+	int r;
 
+	if (!env)
+		env = env_default();
+	r = registry_names(env, &names, &n, error);
 	if (r < 0)
 		return r;
 	vms = calloc(n + 1, sizeof(*vms));
-	for (size_t i = 0; vms && i < n; i++)
+	for (size_t i = 0; vms && i < n; i++) {
+		AUTO_FREE char *full = text_format("%s/%s", env, names[i]);
+
 		/* One that went just now, or that cannot be read, hides no other. */
-		if (postern_vm_info(names[i], &vms[found], NULL) == 0)
+		if (full && postern_vm_info(full, &vms[found], NULL) == 0)
 			found++;
+	}
 	registry_names_free(names, n);
 	if (!vms)
 		return fail_errno(error, POSTERN_ANSWERED, ENOMEM, "list");
@@ -211,9 +225,39 @@ int postern_list(struct postern_vm ***ret_vms, size_t *ret_n, struct postern_err
 	return 0;
 }
 
+int postern_envs(char ***ret_envs, size_t *ret_n, struct postern_error *error)
+{
+	return registry_envs(ret_envs, ret_n, error);
+}
+
+void postern_envs_free(char **envs, size_t n)
+{
+	registry_names_free(envs, n);
+}
+
+int postern_leases_json(char **ret_json, struct postern_error *error)
+{
+	AUTO_JSON json_t *leases = NULL, *list = NULL;
+	char base[PATH_MAX];
+	int r = env_base(base, error);
+
+	if (r == 0)
+		r = lease_list(base, &list, error);
+	if (r < 0)
+		return r;
+	leases = json_pack("{s:O}", "leases", list);
+	*ret_json = json_text(leases, 0);
+	return *ret_json ? 0 : fail_errno(error, POSTERN_ANSWERED, ENOMEM, "leases");
+}
+
 const char *postern_vm_name(const struct postern_vm *vm)
 {
 	return vm->name;
+}
+
+const char *postern_vm_env(const struct postern_vm *vm)
+{
+	return vm->env;
 }
 
 enum postern_vm_status postern_vm_status(const struct postern_vm *vm)

@@ -97,6 +97,9 @@ void machine_end(struct machine *machine)
 	(void)unlink(ready_path);
 	(void)unlinkat(machine->dir_fd, VM_FILE_CONTROL, 0);
 	/* Nothing of it is left: who hears of the end may launch the name again at once. */
+	if (machine->config.lease)
+		(void)unlink(machine->config.lease);
+	(void)close(SUPERVISOR_FD_LEASE);
 	(void)close(SUPERVISOR_FD_LOCK);
 	control_event(
 		&machine->control, json_pack("{s:s, s:s}", "name", "state", "state", "ended"));

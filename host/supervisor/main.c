@@ -23,8 +23,8 @@
 
 static const char usage[] =
 	"usage: postern-supervisor --dir DIR\n"
-	"It is started by \"postern launch\", with the VM's lock as descriptor 3 "
-	"and its listening\ncontrol socket as descriptor 4.\n";
+	"It is started by \"postern launch\", with descriptors: 3 the VM's lock, 4 its listening\n"
+	"control socket, 5 the lease of its CID, 6 the kernel's vsock device or none.\n";
 
 static int parse(int argc, char **argv, const char **ret_dir)
 {
@@ -34,11 +34,13 @@ static int parse(int argc, char **argv, const char **ret_dir)
 
 	while ((option = getopt_long(argc, argv, "", known, NULL)) != -1)
 		dir = option == 'd' ? optarg : NULL;
-	/* Our children get neither; what the launching program left open is none of ours. */
+	/* Our children get none of them; what the launching program left open is none of ours. */
 	if (optind != argc || !dir || strlen(dir) > DIR_LEN_MAX ||
 		fcntl(SUPERVISOR_FD_LOCK, F_SETFD, FD_CLOEXEC) < 0 ||
 		fcntl(SUPERVISOR_FD_CONTROL, F_SETFD, FD_CLOEXEC) < 0 ||
-		close_range(SUPERVISOR_FD_CONTROL + 1, ~0u, 0) < 0) {
+		fcntl(SUPERVISOR_FD_LEASE, F_SETFD, FD_CLOEXEC) < 0 ||
+		fcntl(SUPERVISOR_FD_VHOST, F_SETFD, FD_CLOEXEC) < 0 ||
+		close_range(SUPERVISOR_FD_VHOST + 1, ~0u, 0) < 0) {
 		(void)fputs(usage, stderr);
 		return -EINVAL;
 	}

@@ -41,23 +41,6 @@ static int start_vsockd(struct machine *machine, int *ret_fd)
 	return r;
 }
 
-/* _IOW(VHOST_VIRTIO, 0x60, __u64) of linux/vhost.h: the kernel refuses a CID that another VM of
- * this host has, whoever started it. */
-static int open_vhost_vsock(struct machine *machine, int *ret_fd)
-{
-	AUTO_CLOSE int fd = open("/dev/vhost-vsock", O_RDWR | O_CLOEXEC);
-	uint64_t cid = machine->config.cid;
-
-	if (fd < 0)
-		return fail_errno(&machine->end, POSTERN_ABSENT, errno,
-			"/dev/vhost-vsock (is the module vhost_vsock loaded?)");
-	if (ioctl(fd, _IOW(0xaf, 0x60, uint64_t), &cid) < 0)
-		return fail_errno(
-			&machine->end, POSTERN_ANSWERED, errno, "the CID %u", machine->config.cid);
-	*ret_fd = take_fd(&fd);
-	return 0;
-}
-
 static int start_shares(struct machine *machine)
 {
 	char path[PATH_MAX];
@@ -166,8 +149,11 @@ static int start_vsock(struct machine *machine, int *ret_fd)
 {
 	char path[PATH_MAX];
 
-	if (machine->config.vsock_kernel)
-		return open_vhost_vsock(machine, ret_fd);
+	if (machine->config.vsock_kernel) {
+		/* Opened by who leased the CID: what the kernel grants is part of the lease. */
+		*ret_fd = SUPERVISOR_FD_VHOST;
+		return 0;
+	}
 	if (!machine->driver->kind->own_vsock)
 		return start_vsockd(machine, ret_fd);
 	/* The VMM binds it, and an old one would be in its way. */

@@ -133,7 +133,7 @@ STATE = """
         assert postern.postern_json_call(client, b"system.ping", None, 0, ctypes.byref(text), error) < 0
     postern.postern_client_close(client)
     assert postern.postern_client_open(address, None, ctypes.byref(client), error) < 0
-    assert postern.postern_list(ctypes.byref(pointer), ctypes.byref(ctypes.c_size_t()), error) == 0
+    assert postern.postern_list(None, ctypes.byref(pointer), ctypes.byref(ctypes.c_size_t()), error) == 0
     assert postern.postern_forget(name, error) == 0
     postern.postern_error_clear(error)
     after = state()

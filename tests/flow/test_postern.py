@@ -212,7 +212,7 @@ def test_each_command_is_in_the_manual():
 
 
 def test_no_command_shows_the_list():
-    assert run(code=USAGE)[1].startswith("usage: postern COMMAND")
+    assert run(code=USAGE)[1].startswith("usage: postern [--env NAME] COMMAND")
     assert "shares add" in run("shares", code=USAGE)[1]
 
 

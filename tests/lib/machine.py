@@ -112,9 +112,10 @@ class Host:
         return text
 
     def close(self):
-        for vm in self.json("list")["guests"]:
-            if vm["status"] in ("starting", "running", "paused", "stopping", "unavailable"):
-                self.run("stop", "-f", vm["name"])
+        for env in self.json("list", "--all-envs")["environments"]:
+            for vm in env["guests"]:
+                if vm["status"] in ("starting", "running", "paused", "stopping", "unavailable"):
+                    self.run("stop", "-f", f"{env['env']}/{vm['name']}")
         self.until_nothing_runs()
         logs = self.logs()
         shutil.rmtree(self.dir)

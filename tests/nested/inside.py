@@ -2,39 +2,67 @@
 """Runs in the outer guest as its host: launches the inner guest over the kernel's vhost_vsock and
 speaks to it through AF_VSOCK. Each check writes one line "ok NAME" or "not ok NAME: why"."""
 
+import fcntl
 import json
 import os
+import struct
 import subprocess
 import sys
 import time
 import traceback
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-os.environ.update(POSTERN_BUILD=f"{ROOT}/build", POSTERN_RUNTIME_DIR="/tmp/run", XDG_CACHE_HOME="/tmp/cache",
+os.environ.update(POSTERN_BUILD=f"{ROOT}/build", XDG_CACHE_HOME="/tmp/cache",
                   HOME="/tmp", PATH="/usr/sbin:/usr/bin:/sbin:/bin", PYTHONDONTWRITEBYTECODE="1")
 sys.path.insert(0, f"{ROOT}/tests/lib")
-os.makedirs("/tmp/run", mode=0o700, exist_ok=True)
 
 from wire import Client, Closed  # noqa: E402
 
-CID = 42
+# The first CID is this guest's own, which the kernel gives to no other; what has the second knows nothing of Postern.
+FOREIGN = {}
+CID = 5
+NOBODY = 65534
 results = open("/run/out/results", "w", buffering=1)
 
 
-def postern(*arguments, code=0):
+def postern(*arguments, code=0, **options):
     done = subprocess.run([f"{ROOT}/build/postern", *arguments], capture_output=True, text=True, timeout=300,
-                          stdin=subprocess.DEVNULL)
+                          stdin=subprocess.DEVNULL, **options)
     print(f"$ postern {' '.join(arguments)}\n{done.stdout}{done.stderr}", flush=True)
     assert done.returncode == code, f"exit code {done.returncode}: {done.stderr.strip()}"
     return done.stdout
 
 
+def hold(cid):
+    """As a VMM does that somebody else has started: VHOST_VSOCK_SET_GUEST_CID."""
+    FOREIGN[cid] = os.open("/dev/vhost-vsock", os.O_RDWR)
+    fcntl.ioctl(FOREIGN[cid], 0x4008AF60, struct.pack("Q", cid))
+
+
 def launch():
+    hold(4)
     try:
-        postern("launch", "inner", "--vsock", "kernel", "--cid", str(CID), "--accel", "kvm", "--timeout", "240")
+        postern("launch", "inner", "--vsock", "kernel", "--accel", "kvm", "--timeout", "240")
     except AssertionError:
-        print(open("/tmp/run/inner/console.log", errors="replace").read()[-6000:], flush=True)
+        print(open("/run/postern-host/inner/console.log", errors="replace").read()[-6000:], flush=True)
         raise
+    assert json.loads(postern("list", "inner", "--json"))["cid"] == CID
+
+
+def leases_are_the_hosts():
+    """Of all users: what one has is seen by another, and not given to them."""
+    assert os.stat("/run/postern-cids").st_mode & 0o7777 == 0o1777
+    os.makedirs("/tmp/nobody", exist_ok=True)
+    os.chown("/tmp/nobody", NOBODY, NOBODY)
+    other = {"user": NOBODY, "group": NOBODY, "env": dict(os.environ, XDG_RUNTIME_DIR="/tmp/nobody", HOME="/tmp/nobody",
+                                                          XDG_CACHE_HOME="/tmp/nobody")}
+    leases = json.loads(postern("list", "--cids", "--json", **other))["leases"]
+    assert [(lease["cid"], lease["name"], lease["uid"], lease["held"]) for lease in leases] == [(CID, "inner", 0, True)]
+    kernel = "--kernel", "/proc/self/status", "--initrd", "/proc/self/status"
+    postern("launch", "mine", "--cid", str(CID), "--accel", "tcg", *kernel, code=1, **other)
+    # One that nobody leased, and a tool that knows nothing of this has.
+    postern("launch", "mine", "--vsock", "kernel", "--cid", "4", "--accel", "tcg", *kernel, code=1)
+    assert [lease["cid"] for lease in json.loads(postern("list", "--cids", "--json"))["leases"]] == [CID]
 
 
 def under_acceleration():
@@ -113,7 +141,7 @@ def stop():
 
 CHECKS = [launch, under_acceleration, hello_as_host, low_port_is_host_root, mount_and_events,
           bad_frame_ends_in_goodbye, half_close, ports_show_the_kernels_host, command_line_by_name_and_by_cid,
-          streams_through_the_kernel, cid_in_use, stop]
+          streams_through_the_kernel, leases_are_the_hosts, cid_in_use, stop]
 
 for check in CHECKS:
     started = time.monotonic()

@@ -27,6 +27,7 @@ AGENT = {"PREFIX/sbin": ["postern-init", "posternd"],
 HOST = {"PREFIX/bin": ["postern"],
         "PREFIX/libexec/postern": ["postern-supervisor", "postern-vsockd"],
         "PREFIX/share/postern/guest/etc/postern/policy.d": ["50-default.policy"],
+        "PREFIX/lib/tmpfiles.d": ["postern-host.conf"],
         "PREFIX/share/man/man1": ["postern.1"],
         "PREFIX/share/man/man8": ["postern-vsockd.8"]}
 LIBRARY = {"PREFIX/lib": ["libpostern.a", "libpostern.so", "libpostern.so.0"],
