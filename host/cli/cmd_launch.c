@@ -7,6 +7,7 @@
 #include "host/cli/progress.h"
 #include "host/cli/split.h"
 #include "host/cli/style.h"
+#include "host/common/device.h"
 #include "host/lib/postern.h"
 #include "proto/cleanup.h"
 
@@ -36,6 +37,15 @@ static const struct cli_option options[] = {
 	{"accel", 0, "auto|kvm|tcg", "default auto: hardware acceleration once proved"},
 	{"vsock", 0, "user|kernel", "default user: postern-vsockd; kernel: vhost-vsock"},
 	{"cid", 0, "N", "the guest's vsock address (default: a free one)"},
+	{"default-net", 0, CLI_BOOL, "a network device to the world outside, default false"},
+	{"interrupt", 0, "N", "a hardware interrupt of the host: no VMM here passes one on"},
+	{"virtio-balloon", 0, CLI_BOOL, "default true"},
+	{"virtio-console", 0, CLI_BOOL, "default true where the VMM has it, which none here does"},
+	{"virtio-gpu", 0, CLI_BOOL, "default true where the VMM has it: QEMU"},
+	{"virtio-rng", 0, CLI_BOOL, "default true"},
+	{"virtio-sound", 0, CLI_BOOL, "default true where the VMM has it, which none here does"},
+	{"virtio-sound-input", 0, CLI_BOOL, "default false; as virtio-sound"},
+	{"virtio-vsock", 0, CLI_BOOL, "default true; without it only --detach can be"},
 	{"restore", 0, "DIR", "go on from a snapshot, with the machine as it was"},
 	{"timeout", 't', CLI_TIME, "for the agent to answer, default 60"},
 	{"detach", 'd', NULL, "do not wait for the agent; keep a guest that has none"},
@@ -125,6 +135,25 @@ static int take_words(struct cli *cli, struct postern_launch *launch)
 	if (vsock && strcmp(vsock, "user") != 0 && strcmp(vsock, "kernel") != 0)
 		return cli_usage(cli, "--vsock: user or kernel");
 	launch->vsock_kernel = vsock && strcmp(vsock, "kernel") == 0;
+	return 0;
+}
+
+/* The options of devices, by the table that has them. */
+static int take_devices(struct cli *cli, struct postern_launch *launch)
+{
+	if (cli_value(cli, "interrupt"))
+		return cli_usage(
+			cli, "--interrupt: no VMM here passes an interrupt of the host on");
+	for (const struct device_kind *kind = device_kinds; kind->bit; kind++) {
+		const char *value = cli_value(cli, kind->option);
+
+		if (value && strcmp(value, "true") == 0)
+			launch->devices_on |= kind->bit;
+		else if (value && strcmp(value, "false") == 0)
+			launch->devices_off |= kind->bit;
+		else if (value)
+			return cli_usage(cli, "--%s: true or false", kind->option);
+	}
 	return 0;
 }
 
@@ -241,6 +270,8 @@ static int run(struct cli *cli)
 	launch.cmdline_add = cmdline;
 	if (r == 0)
 		r = take_numbers(cli, &launch);
+	if (r == 0)
+		r = take_devices(cli, &launch);
 	if (r == 0)
 		r = take_lists(cli, &lists, &launch);
 	if (r == 0) {

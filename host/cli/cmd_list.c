@@ -62,12 +62,27 @@ static int print_table(struct postern_vm **vms, size_t n)
 	return POSTERN_DONE;
 }
 
+static void print_names(const char *label, const json_t *names)
+{
+	const json_t *name;
+	size_t i;
+
+	if (json_array_size(names) == 0)
+		return;
+	(void)printf("%-20s", label);
+	json_array_foreach(names, i, name)(void)
+		printf("%s%s", i == 0 ? "" : " ", json_string_value(name));
+	(void)putchar('\n');
+}
+
 static void print_devices(const json_t *details)
 {
 	const json_t *shares = json_object_get(details, "shares"), *share;
 	const json_t *disks = json_object_get(details, "disks"), *disk;
 	size_t i;
 
+	print_names("Active devices:", json_object_get(details, "devices"));
+	print_names("Inactive devices:", json_object_get(details, "devices_off"));
 	json_array_foreach(shares, i, share)
 	{
 		show_line("%-20s%s: %s -> %s%s%s", i == 0 ? "Shares:" : "",

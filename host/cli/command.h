@@ -66,6 +66,7 @@ int cli_json(json_t *value);
 /* Number, size and time options; otherwise where it was not given. A time (an option of argument
  * CLI_TIME) is at least lowest. 0, or -1 after cli_usage(). */
 #define CLI_TIME "TIME"
+#define CLI_BOOL "true|false"
 #define DAY_MS   UINT64_C(86400000)
 int cli_number(const struct cli *cli, const char *name, uint64_t highest, uint64_t otherwise,
 	uint64_t *ret_value);

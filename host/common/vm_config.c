@@ -36,6 +36,7 @@ static const struct field {
 	{"vsock_kernel", FLAG, offsetof(struct vm_config, vsock_kernel)},
 	{"cid", NUMBER32, offsetof(struct vm_config, cid)},
 	{"lease", TEXT, offsetof(struct vm_config, lease)},
+	{"devices", NUMBER32, offsetof(struct vm_config, devices)},
 	{"ready_ms", NUMBER32, offsetof(struct vm_config, ready_ms)},
 	{"keep_silent", FLAG, offsetof(struct vm_config, keep_silent)},
 };

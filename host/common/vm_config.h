@@ -43,6 +43,7 @@ struct vm_config {
 	bool vsock_kernel; /* the host kernel's vhost-vsock in place of postern-vsockd */
 	uint32_t cid;
 	char *lease;       /* file of the CID's lease */
+	uint32_t devices;  /* enum device, or-ed */
 	uint32_t ready_ms; /* from the start to the agent's hello; then the VM is ended */
 	bool keep_silent;  /* a guest without an agent is kept all the same */
 	struct share_config *shares;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -8,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "host/common/device.h"
 #include "host/common/fail.h"
 #include "host/common/file.h"
 #include "host/common/json_line.h"
@@ -34,6 +36,15 @@
 #define START_MS        20000 /* for the VMM to be there, beyond the guest's own time */
 #define CONSOLE_CMDLINE "console=ttyS0"
 #define CMDLINE_DEFAULT CONSOLE_CMDLINE " quiet panic=-1"
+
+static_assert(
+	(int)POSTERN_DEVICE_BALLOON == DEVICE_BALLOON &&
+		(int)POSTERN_DEVICE_CONSOLE == DEVICE_CONSOLE &&
+		(int)POSTERN_DEVICE_GPU == DEVICE_GPU && (int)POSTERN_DEVICE_RNG == DEVICE_RNG &&
+		(int)POSTERN_DEVICE_SOUND == DEVICE_SOUND &&
+		(int)POSTERN_DEVICE_SOUND_INPUT == DEVICE_SOUND_INPUT &&
+		(int)POSTERN_DEVICE_VSOCK == DEVICE_VSOCK && (int)POSTERN_DEVICE_NET == DEVICE_NET,
+	"what a caller asks for is what a machine has");
 
 static void progress(const struct postern_launch *launch, const char *state)
 {
@@ -235,8 +246,11 @@ static int new_config(const struct postern_launch *launch, const struct vmm_kind
 	struct vm_config *config, struct postern_error *error)
 {
 	struct guest guest = {0};
-	int r = guest_prepare(launch, &guest, error);
+	int r = vmm_choose_devices(
+		kind, launch->devices_on, launch->devices_off, &config->devices, error);
 
+	if (r == 0)
+		r = guest_prepare(launch, &guest, error);
 	if (r == 0)
 		r = fill_config(launch, kind, &guest, config, error);
 	if (r == 0)

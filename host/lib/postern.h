@@ -70,6 +70,19 @@ struct postern_add {
 	uint64_t reserved[2]; /* zero */
 };
 
+/* Devices that a machine has or has not. Those that the VMM has are there by default, but for sound
+ * input and the network. */
+enum postern_device {
+	POSTERN_DEVICE_BALLOON = 1,
+	POSTERN_DEVICE_CONSOLE = 2, /* besides the serial port */
+	POSTERN_DEVICE_GPU = 4,
+	POSTERN_DEVICE_RNG = 8,
+	POSTERN_DEVICE_SOUND = 16,
+	POSTERN_DEVICE_SOUND_INPUT = 32,
+	POSTERN_DEVICE_VSOCK = 64, /* without it no agent can be reached: launch with detach */
+	POSTERN_DEVICE_NET = 128,  /* of the VMM's own user-mode network */
+};
+
 /* Zero means the default, throughout. */
 struct postern_launch {
 	const char *name; /* [a-z0-9][a-z0-9._-]{0,62}, as above; NULL, or nothing behind the slash:
@@ -101,7 +114,9 @@ struct postern_launch {
 	 * "emulating", "starting", "booting", "ready". May be NULL. */
 	void (*progress)(void *ctx, const char *state);
 	void *ctx;
-	uint64_t reserved[16]; /* zero */
+	uint32_t devices_on, devices_off; /* enum postern_device, or-ed: asked for, not wanted; in
+					     neither: the default */
+	uint64_t reserved[15];            /* zero */
 };
 
 struct postern_vm; /* what is known of a machine at one moment */

@@ -322,6 +322,8 @@ int postern_vm_address(const char *name_or_address, char **ret_address, struct p
 	r = file_read_json(dir_fd, VM_FILE_CONFIG, &config);
 	if (r < 0)
 		return fail_errno(error, POSTERN_ANSWERED, -r, "%s/" VM_FILE_CONFIG, dir);
+	if (!(json_field_int(config, "devices", POSTERN_DEVICE_VSOCK) & POSTERN_DEVICE_VSOCK))
+		return fail(error, POSTERN_ABSENT, ENODEV, "Guest lacks the required vsock device");
 	*ret_address = json_field_bool(config, "vsock_kernel", false)
 			       ? text_format("vsock:%u", (unsigned)json_field_int(config, "cid", 0))
 			       : text_format("unix:%s/" VM_FILE_VSOCK, dir);

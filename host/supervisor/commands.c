@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "host/common/device.h"
 #include "host/common/fail.h"
 #include "host/common/json_line.h"
 #include "host/supervisor/machine.h"
@@ -108,6 +109,17 @@ static bool running(struct machine *machine, struct request *request)
 	return false;
 }
 
+static bool has_balloon(const struct machine *machine, struct request *request)
+{
+	struct postern_error error = {0};
+
+	if (machine->config.devices & DEVICE_BALLOON)
+		return true;
+	(void)fail(&error, POSTERN_ANSWERED, ENODEV, "The guest has no balloon device");
+	request_fail(request, &error, NULL);
+	return false;
+}
+
 static void on_balloon(void *ctx, const struct postern_error *error)
 {
 	struct request *request = ctx;
@@ -125,7 +137,7 @@ static void balloon(void *ctx, struct request *request, const json_t *arguments)
 	json_int_t pages = json_field_int(arguments, "pages", -1);
 	struct postern_error error = {0};
 
-	if (!running(machine, request))
+	if (!running(machine, request) || !has_balloon(machine, request))
 		return;
 	if (pages < 0) {
 		(void)fail(&error, POSTERN_USAGE, EINVAL, "pages is a number of 4 KiB pages");
@@ -154,7 +166,7 @@ static void balloon_stats(void *ctx, struct request *request, const json_t *argu
 	struct machine *machine = ctx;
 
 	(void)arguments;
-	if (running(machine, request))
+	if (running(machine, request) && has_balloon(machine, request))
 		machine->driver->balloon_stats(machine->vmm, on_stats, request);
 }
 

@@ -9,6 +9,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "host/common/device.h"
 #include "host/common/fail.h"
 #include "host/common/file.h"
 #include "host/common/vm_files.h"
@@ -149,6 +150,8 @@ static int start_vsock(struct machine *machine, int *ret_fd)
 {
 	char path[PATH_MAX];
 
+	if (!(machine->config.devices & DEVICE_VSOCK))
+		return 0;
 	if (machine->config.vsock_kernel) {
 		/* Opened by who leased the CID: what the kernel grants is part of the lease. */
 		*ret_fd = SUPERVISOR_FD_VHOST;

@@ -2,6 +2,7 @@
 /* What the supervisor tells about its VM. */
 #include <string.h>
 
+#include "host/common/device.h"
 #include "host/common/vm_files.h"
 #include "host/supervisor/machine.h"
 #include "host/supervisor/problem.h"
@@ -116,6 +117,8 @@ json_t *machine_status(const struct machine *machine)
 		(void)json_object_set_new(status, "ready_after_ms",
 			json_integer((json_int_t)machine->ready_after_ms));
 	}
+	(void)json_object_set_new(status, "devices", devices_to_json(config->devices));
+	(void)json_object_set_new(status, "devices_off", devices_to_json(~config->devices));
 	(void)json_object_set_new(
 		status, "console_readers", json_integer((json_int_t)machine->console.n_readers));
 	(void)json_object_set_new(status, "shares", shares(machine));

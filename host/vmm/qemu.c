@@ -233,7 +233,7 @@ static int do_open(const struct vmm_setup *setup, struct vmm **ret_vmm,
 	theirs = pair[1];
 	monitor = vmm_process_add(ret_process, theirs);
 	console = vmm_process_add(ret_process, setup->console);
-	vsock = vmm_process_add(ret_process, setup->vsock);
+	vsock = setup->vsock < 0 ? 0 : vmm_process_add(ret_process, setup->vsock);
 	if (monitor < 0 || console < 0 || vsock < 0 ||
 		qemu_command(setup, monitor, console, vsock, &ret_process->argv) < 0)
 		return fail_errno(error, POSTERN_ANSWERED, ENOMEM, "QEMU");

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/common/device.h"
 #include "host/common/vm_files.h"
 #include "proto/cleanup.h"
 
@@ -71,6 +72,8 @@ static void add_channels(
 	argv_add(argv, "socket,id=console0,fd=%d", console);
 	argv_add(argv, "-serial");
 	argv_add(argv, "chardev:console0");
+	if (!(config->devices & DEVICE_VSOCK))
+		return;
 	if (config->vsock_kernel) {
 		argv_add(argv, "-device");
 		argv_add(argv, "vhost-vsock-pci,id=vsock0,guest-cid=%u,vhostfd=%d", config->cid,
@@ -83,14 +86,31 @@ static void add_channels(
 	argv_add(argv, "vhost-user-vsock-pci,id=vsockdev0,chardev=vsock0");
 }
 
-static void add_devices(struct argv *argv)
+static void add_devices(const struct vm_config *config, struct argv *argv)
 {
-	argv_add(argv, "-device");
-	argv_add(argv, "virtio-balloon-pci,id=balloon0,deflate-on-oom=on,free-page-reporting=on");
-	argv_add(argv, "-object");
-	argv_add(argv, "rng-random,id=rng0,filename=/dev/urandom");
-	argv_add(argv, "-device");
-	argv_add(argv, "virtio-rng-pci,rng=rng0");
+	if (config->devices & DEVICE_BALLOON) {
+		argv_add(argv, "-device");
+		argv_add(argv, "virtio-balloon-pci,id=balloon0,deflate-on-oom=on,"
+			       "free-page-reporting=on");
+	}
+	if (config->devices & DEVICE_RNG) {
+		argv_add(argv, "-object");
+		argv_add(argv, "rng-random,id=rng0,filename=/dev/urandom");
+		argv_add(argv, "-device");
+		argv_add(argv, "virtio-rng-pci,rng=rng0");
+	}
+	/* Nobody looks at it, but what the guest draws can be drawn. */
+	if (config->devices & DEVICE_GPU) {
+		argv_add(argv, "-device");
+		argv_add(argv, "virtio-gpu-pci,id=gpu0");
+	}
+	/* Outwards only, as the user that QEMU is. */
+	if (config->devices & DEVICE_NET) {
+		argv_add(argv, "-netdev");
+		argv_add(argv, "user,id=net0");
+		argv_add(argv, "-device");
+		argv_add(argv, "virtio-net-pci,netdev=net0,romfile=");
+	}
 	argv_add(argv, "-device");
 	argv_add(argv, "pvpanic-pci");
 	/* Ports that shares and disks are plugged into while the guest runs. */
@@ -180,7 +200,7 @@ int qemu_command(
 		return -ENOMEM;
 	add_machine(config, name, argv);
 	add_channels(config, monitor, console, vsock, argv);
-	add_devices(argv);
+	add_devices(config, argv);
 	r = add_shares(setup, argv);
 	if (r == 0)
 		r = add_boot(config, argv);

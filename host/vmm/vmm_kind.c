@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "host/common/device.h"
 #include "host/common/fail.h"
 #include "host/common/run.h"
 #include "host/common/text.h"
@@ -28,6 +29,9 @@
 #define OWN_VSOCK    "its vsock device is its own"
 #define OTHERS_STATE "its vsock device is a process of its own, whose state QEMU refuses to save"
 #define NO_FIRMWARE  "it comes without a firmware: give it a kernel (--kernel)"
+
+/* What each has a use for here. */
+#define ALWAYS (DEVICE_BALLOON | DEVICE_RNG | DEVICE_VSOCK)
 
 /* What a VMM cannot do, as the end of a sentence. */
 static const char *const abilities[VMM_ABILITIES] = {
@@ -54,6 +58,7 @@ const struct vmm_kind vmm_kinds[VMM_KINDS] = {
 			.program = QEMU,
 			.variable = "POSTERN_QEMU",
 			.cannot = {[VMM_SNAPSHOT] = OTHERS_STATE},
+			.devices = ALWAYS | DEVICE_GPU | DEVICE_NET,
 			.unit = BALLOON_PAGE,
 			.cpus_max = VM_CPUS_MAX,
 		},
@@ -70,6 +75,8 @@ const struct vmm_kind vmm_kinds[VMM_KINDS] = {
 				[VMM_P9] = "it has no such device",
 				[VMM_DISKS] = "its disks are there from the start",
 				[VMM_VSOCK_KERNEL] = OWN_VSOCK},
+			.devices = ALWAYS,
+			.fixed = ALWAYS,
 			.unit = 1U << 20,
 			.cpus_max = 32,
 			.own_vsock = true,
@@ -88,6 +95,8 @@ const struct vmm_kind vmm_kinds[VMM_KINDS] = {
 				[VMM_FIRMWARE] = NO_FIRMWARE,
 				[VMM_P9] = "it has no such device",
 				[VMM_VSOCK_KERNEL] = OWN_VSOCK},
+			.devices = ALWAYS,
+			.fixed = ALWAYS,
 			.unit = BALLOON_PAGE,
 			.cpus_max = VM_CPUS_MAX,
 			.own_vsock = true,
@@ -146,6 +155,22 @@ static int check_abilities(
 	return r;
 }
 
+int vmm_choose_devices(const struct vmm_kind *kind, uint32_t on, uint32_t off,
+	uint32_t *ret_devices, struct postern_error *error)
+{
+	if (on & off)
+		return fail(error, POSTERN_USAGE, EINVAL, "%s: on, or off?", device_name(on & off));
+	if (on & ~kind->devices)
+		return fail(error, POSTERN_USAGE, EOPNOTSUPP, "%s: Postern gives %s no such device",
+			device_name(on & ~kind->devices), kind->title);
+	if (off & kind->fixed)
+		return fail(error, POSTERN_USAGE, EOPNOTSUPP,
+			"%s: Postern always gives %s this device", device_name(off & kind->fixed),
+			kind->title);
+	*ret_devices = ((devices_default() & kind->devices) | on) & ~off;
+	return 0;
+}
+
 /* The four bytes that every ELF file begins with (elf(5)). */
 static int check_kernel(const struct vmm_kind *kind, const char *path, struct postern_error *error)
 {
@@ -176,8 +201,15 @@ int vmm_check(
 	if (config->cpus > kind->cpus_max)
 		return fail(error, POSTERN_USAGE, EINVAL, "%s has at most %u CPUs", kind->title,
 			kind->cpus_max);
-	if (!config->vsockd && !config->vsock_kernel && !kind->own_vsock)
-		return fail(error, POSTERN_ABSENT, ENOENT, "postern-vsockd is not installed");
+	if (!(config->devices & DEVICE_VSOCK))
+		r = config->keep_silent
+			    ? 0
+			    : fail(error, POSTERN_USAGE, EINVAL,
+				      "without a vsock device no agent can be reached: --detach");
+	else if (!config->vsockd && !config->vsock_kernel && !kind->own_vsock)
+		r = fail(error, POSTERN_ABSENT, ENOENT, "postern-vsockd is not installed");
+	if (r < 0)
+		return r;
 	if (kind->elf_kernel && config->kernel && !config->restore)
 		return check_kernel(kind, config->kernel, error);
 	return 0;

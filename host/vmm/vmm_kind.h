@@ -31,6 +31,7 @@ struct vmm_kind {
 	const char *program;               /* its name in PATH */
 	const char *variable;              /* of the environment: the program; it wins */
 	const char *cannot[VMM_ABILITIES]; /* why not; NULL: it can */
+	uint32_t devices, fixed;           /* enum device: that it can have; that it always has */
 	uint32_t unit;                     /* bytes that memory and balloon are counted in */
 	unsigned cpus_max;
 	bool own_vsock;       /* serves the hybrid socket itself: no postern-vsockd */
@@ -55,6 +56,11 @@ int vmm_can(const struct vmm_kind *kind, enum vmm_ability ability, enum postern_
 /* Whether the VMM can start this machine. 0 or -errno with *error. */
 int vmm_check(
 	const struct vmm_kind *kind, const struct vm_config *config, struct postern_error *error);
+
+/* The devices of a machine for which these were asked for and not wanted (enum device). 0
+ * with *ret_devices, or -EOPNOTSUPP with *error. */
+int vmm_choose_devices(const struct vmm_kind *kind, uint32_t on, uint32_t off,
+	uint32_t *ret_devices, struct postern_error *error);
 
 /* Whether a balloon can take so many pages of 4 KiB. 0, -ERANGE or -EINVAL with *error. */
 int vmm_check_balloon(const struct vmm_kind *kind, uint64_t memory_bytes, uint64_t pages,

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "host/cli/split.h"
+#include "host/common/device.h"
 #include "host/common/text.h"
 #include "host/common/vm_config.h"
 #include "host/vmm/qemu.h"
@@ -193,6 +194,39 @@ static void qemu_options_cannot_be_smuggled_in(void **state)
 	argv_done(&argv);
 }
 
+static bool has_device(const struct argv *argv, const char *name)
+{
+	for (size_t i = 0; i + 1 < argv->n; i++)
+		if (strcmp(argv->words[i], "-device") == 0 &&
+			strncmp(argv->words[i + 1], name, strlen(name)) == 0)
+			return true;
+	return false;
+}
+
+static void devices_are_there_or_not(void **state)
+{
+	static const struct {
+		uint32_t bit;
+		const char *device;
+	} devices[] = {{DEVICE_BALLOON, "virtio-balloon-pci"}, {DEVICE_RNG, "virtio-rng-pci"},
+		{DEVICE_GPU, "virtio-gpu-pci"}, {DEVICE_VSOCK, "vhost-user-vsock-pci"},
+		{DEVICE_NET, "virtio-net-pci"}};
+	struct vm_config config = example();
+	struct vmm_setup setup = {.config = &config, .dir = "/run/a"};
+
+	(void)state;
+	for (uint32_t chosen = 0; chosen < 256; chosen++) {
+		struct argv argv = {0};
+
+		config.devices = chosen;
+		assert_int_equal(qemu_command(&setup, 3, 4, 5, &argv), 0);
+		for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++)
+			assert_int_equal(has_device(&argv, devices[i].device),
+				(chosen & devices[i].bit) != 0);
+		argv_done(&argv);
+	}
+}
+
 static void config_there_and_back(void **state)
 {
 	struct vm_config config = example(), back;
@@ -256,6 +290,7 @@ int main(void)
 		cmocka_unit_test(durations),
 		cmocka_unit_test(colons_split),
 		cmocka_unit_test(qemu_options_cannot_be_smuggled_in),
+		cmocka_unit_test(devices_are_there_or_not),
 		cmocka_unit_test(config_there_and_back),
 		cmocka_unit_test(bad_configs_are_refused),
 	};

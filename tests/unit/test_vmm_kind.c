@@ -2,6 +2,7 @@
 /* What each VMM cannot do is said before anything starts. */
 #include "tests/unit/unit.h"
 
+#include "host/common/device.h"
 #include "host/vmm/vmm.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -31,6 +32,7 @@ static struct vm_config example(void)
 {
 	return (struct vm_config){.kernel = elf,
 		.vsockd = (char *)"/x",
+		.devices = DEVICE_VSOCK,
 		.memory_bytes = 256 * MIB,
 		.cpus = 2,
 		.kvm = true};
@@ -193,6 +195,48 @@ UNIT(memory_and_processors)
 	assert_refused("firecracker", &config, "at most 32 CPUs");
 }
 
+UNIT(devices_that_can_be_chosen)
+{
+	static const uint32_t always = DEVICE_BALLOON | DEVICE_RNG | DEVICE_VSOCK;
+	struct postern_error error = {0};
+	uint32_t devices = 0;
+
+	assert_int_equal(vmm_choose_devices(vmm_kind_find("qemu"), 0, 0, &devices, &error), 0);
+	assert_int_equal(devices, always | DEVICE_GPU);
+	assert_int_equal(vmm_choose_devices(vmm_kind_find("qemu"), DEVICE_NET,
+				 DEVICE_BALLOON | DEVICE_GPU | DEVICE_SOUND, &devices, &error),
+		0);
+	assert_int_equal(devices, DEVICE_RNG | DEVICE_VSOCK | DEVICE_NET);
+	for (size_t i = 0; i < VMM_KINDS; i++) {
+		assert_int_equal(vmm_choose_devices(&vmm_kinds[i], 0, 0, &devices, &error), 0);
+		assert_int_equal(devices & always, always);
+		/* A default that a VMM has not is no request. */
+		assert_int_equal(
+			vmm_choose_devices(&vmm_kinds[i], DEVICE_SOUND, 0, &devices, &error),
+			-EOPNOTSUPP);
+		assert_non_null(strstr(error.message, "virtio-sound: Postern gives "));
+	}
+	assert_int_equal(vmm_choose_devices(
+				 vmm_kind_find("firecracker"), 0, DEVICE_BALLOON, &devices, &error),
+		-EOPNOTSUPP);
+	assert_string_equal(
+		error.message, "virtio-balloon: Postern always gives Firecracker this device");
+	assert_int_equal(
+		vmm_choose_devices(vmm_kind_find("qemu"), DEVICE_RNG, DEVICE_RNG, &devices, &error),
+		-EINVAL);
+}
+
+UNIT(without_vsock_nobody_waits)
+{
+	struct vm_config config = example();
+
+	config.devices = DEVICE_BALLOON;
+	assert_refused("qemu", &config, "--detach");
+	config.keep_silent = true;
+	config.vsockd = NULL;
+	assert_string_equal(refusal("qemu", &config), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -207,6 +251,8 @@ int main(void)
 		RUN(snapshots),
 		RUN(a_packed_kernel_is_not_firecrackers),
 		RUN(memory_and_processors),
+		RUN(devices_that_can_be_chosen),
+		RUN(without_vsock_nobody_waits),
 	};
 
 	return cmocka_run_group_tests(tests, make_kernels, remove_kernels);

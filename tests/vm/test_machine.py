@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Launching, watching, changing and losing virtual machines."""
 
+import contextlib
 import json
 import os
 import signal
@@ -103,6 +104,19 @@ def test_name_and_cid_in_use(running):
 def test_bad_launches_start_nothing(running, words):
     running.run("launch", *words, code=USAGE)
     running.run("list", "a", code=ABSENT)
+
+
+def test_devices_that_were_chosen(host):
+    vm = host.launch("web", "--virtio-rng", "false", "--virtio-balloon", "false", "--default-net", "true",
+                     "--add-module", "virtio_net")
+    # Found by their numbers (virtio 1.x: net 1, balloon 5, gpu 16, vsock 19), whether the guest has a driver or not.
+    kinds = set()
+    for i in range(8):
+        with contextlib.suppress(OSError):
+            kinds.add(int(vm.witness("read", f"/sys/bus/virtio/devices/virtio{i}/device"), 16))
+    assert {1, 16, 19} <= kinds and not kinds & {4, 5}
+    assert vm.witness("exists", "/sys/class/net/eth0")
+    vm.stop()
 
 
 def test_guest_without_agent_ends_after_the_deadline(host):
