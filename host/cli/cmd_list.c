@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "host/cli/clock_problem.h"
 #include "host/cli/command.h"
 #include "host/cli/show.h"
 #include "host/cli/style.h"
@@ -99,12 +100,23 @@ static void print_devices(const json_t *details)
 	}
 }
 
-static int print_details(const struct postern_vm *vm)
+static void print_problems(const json_t *problems)
 {
-	AUTO_JSON json_t *details = to_json(vm);
+	size_t i, n = json_array_size(problems);
+	const json_t *problem;
+
+	if (n > 0)
+		(void)printf("\n%s%zu problem%s detected:%s\n", style(stdout, STYLE_YELLOW), n,
+			n == 1 ? "" : "s", style(stdout, STYLE_PLAIN));
+	json_array_foreach(problems, i, problem)(void)
+		printf("* %s: %s\n", json_field_string(problem, "problem", "?"),
+			json_field_string(problem, "help", "?"));
+}
+
+static int print_details(const struct postern_vm *vm, const json_t *details)
+{
 	uint64_t memory = (uint64_t)json_field_int(details, "memory_bytes", 0);
 	const char *reason = postern_vm_reason(vm);
-	size_t problems = postern_vm_problems(vm);
 	char uptime[32], size[24];
 
 	(void)printf("%-20s%s\n", "Guest name:", postern_vm_name(vm));
@@ -127,23 +139,32 @@ static int print_details(const struct postern_vm *vm)
 		(void)printf(
 			"%-20s%s\n", "Agent:", json_field_string(details, "agent_version", ""));
 	print_devices(details);
-	if (problems > 0)
-		(void)printf("\n%s%zu problem%s detected:%s\n", style(stdout, STYLE_YELLOW),
-			problems, problems == 1 ? "" : "s", style(stdout, STYLE_PLAIN));
-	for (size_t i = 0; i < problems; i++)
-		(void)printf("* %s\n", postern_vm_problem(vm, i));
+	print_problems(json_object_get(details, "problems"));
 	return POSTERN_DONE;
+}
+
+static void add_problem(json_t *details, json_t *problem)
+{
+	json_t *problems = json_object_get(details, "problems");
+
+	if (problem && json_is_array(problems))
+		(void)json_array_append(problems, problem);
+	json_decref(problem);
 }
 
 static int list_one(struct cli *cli)
 {
+	AUTO_JSON json_t *details = NULL;
 	struct postern_error error = {0};
 	struct postern_vm *vm = NULL;
 	int r = postern_vm_info(cli->words[0], &vm, &error);
 
 	if (r < 0)
 		return cli_fail(cli, &error);
-	r = cli->json ? cli_json(to_json(vm)) : print_details(vm);
+	details = to_json(vm);
+	if (postern_vm_status(vm) == POSTERN_VM_RUNNING)
+		add_problem(details, clock_problem(cli->words[0]));
+	r = cli->json ? cli_json(json_incref(details)) : print_details(vm, details);
 	postern_vm_free(vm);
 	return r;
 }

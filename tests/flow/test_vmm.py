@@ -108,3 +108,19 @@ def test_a_stopped_vmm_is_ended_by_force(host, launch):
     os.kill(host.info("web")["vmm_pid"], signal.SIGSTOP)
     host.run("stop", "-f", "web")
     assert host.info("web")["status"] == "stopped"
+
+
+# ---- What the agent alone can tell ----
+
+@pytest.mark.parametrize("off,words", [(-3600.3, "3600 s behind this host's"), (7.3, "7 s ahead of this host's")])
+def test_a_clock_that_is_off(host, launch, off, words):
+    launch(clock=off)
+    out, _ = host.run("list", "web")
+    assert f"1 problem detected:\n* clock off: it is {words}; set it in the guest\n" in out
+    assert [problem["problem"] for problem in host.info("web")["problems"]] == ["clock off"]
+
+
+@pytest.mark.parametrize("off", [0, 0.9, None])
+def test_a_clock_that_agrees_or_is_not_told(host, launch, off):
+    launch(**({} if off is None else {"clock": off}))
+    assert host.info("web")["problems"] == []
