@@ -56,6 +56,7 @@ void ask_take(struct session *session, const struct inner_message *message)
 		child_kill(session->child);
 		return;
 	}
+	child_hear_all(session->broker);
 	switch (method) {
 	case METHOD_system_info:
 		tell_footprint(session, message);

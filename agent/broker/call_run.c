@@ -30,6 +30,7 @@ static int find_child(struct call *call)
 	int r;
 
 	if (where_of(call) == JOB) {
+		child_hear_all(call->broker);
 		job = job_find(call->broker, &call->identity, call->job);
 		call->child = job ? job->child : NULL;
 		return call->child ? 0 : -ESRCH;

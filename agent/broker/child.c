@@ -19,7 +19,8 @@
 #include "proto/exec.h"
 
 /* Body of the largest message that a child sends to us. */
-#define BODY_MAX 1024
+#define BODY_MAX      1024
+#define MESSAGES_MOST 16 /* taken at once */
 _Static_assert(sizeof(struct job_facts) <= BODY_MAX, "what postern-job tells fits");
 
 static const char *program_of(enum role role)
@@ -85,10 +86,27 @@ static int take_message(struct child *child)
 	return 1;
 }
 
+/* A child that talks without end does not keep the others waiting. */
 static void on_socket(struct loop_io *io, uint32_t events)
 {
+	struct child *child = container_of(io, struct child, socket_io);
+	int left = MESSAGES_MOST;
+
 	(void)events;
-	(void)take_message(container_of(io, struct child, socket_io));
+	/* No message ends the child here; where there is none any more it may be gone. */
+	while (child->socket_io.loop && take_message(child) > 0 && --left > 0)
+		;
+}
+
+void child_hear_all(struct broker *broker)
+{
+	LIST_EACH(&broker->children, node)
+	{
+		struct child *child = container_of(node, struct child, node);
+
+		if (child->role == ROLE_JOB || child->role == ROLE_WORKER)
+			on_socket(&child->socket_io, EPOLLIN);
+	}
 }
 
 static void on_pidfd(struct loop_io *io, uint32_t events)

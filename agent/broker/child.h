@@ -22,6 +22,10 @@ void child_kill(struct child *child);
 /* Forgets and frees the child; it is not killed. Its socket closes, which ends a healthy one. */
 void child_free(struct child *child);
 
+/* Takes what jobs and workers have said by now: a caller that has their answer may ask about it
+ * before the loop comes to their sockets. */
+void child_hear_all(struct broker *broker);
+
 /* on_message of children that have nothing to say, as it is at first: ends them. */
 void child_unasked(struct child *child, const struct inner_message *message, const void *body,
 	int fds[INNER_FDS_MAX], size_t n_fds);

@@ -110,8 +110,8 @@ def test_the_last_words_of_a_guest_arrive(web):
     with reader(web) as one:
         one.stdin.write(b"flood 60000\npanic\n")
         one.stdin.flush()
-        assert one.wait(20) == DONE
         assert one.stdout.read().endswith(fake_vmm.numbered_lines(60000))
+        assert one.wait(20) == DONE
         assert one.stderr.read() == LEFT
     assert web.info("web")["status"] == "failed"
 
