@@ -101,7 +101,8 @@ enum ended_why {
 	ENDED_BUSY,        /* too many workers */
 	ENDED_NO_WORKER,   /* it could not be started */
 	ENDED_HUNG,        /* too many processes hang already */
-	ENDED_NO_JOB,      /* the caller has no job of this number, or its process is gone */
+	ENDED_NO_JOB,      /* the caller has no job of this number */
+	ENDED_JOB_OVER,    /* it has ended, and its process is gone */
 	/* Or-ed in: */
 	ENDED_STUCK = 0x100,    /* it was killed and the kernel does not let go of it */
 	ENDED_NOT_DONE = 0x200, /* it was killed before it began to change anything */

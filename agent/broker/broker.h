@@ -108,6 +108,7 @@ struct broker {
 	uint64_t last_call;
 	struct child *spare_session;
 	struct child *spare_worker;
+	bool job_host_failed;   /* it could not be started: tried again for the next caller */
 	struct child *job_host; /* of it processes for jobs are forked; NULL: there is none */
 	/* Two: a caller's next request can come before the first one's reader has said that it is
 	 * done. */

@@ -115,6 +115,8 @@ static uint32_t why_not_run(int negative_errno)
 {
 	if (negative_errno == -ESRCH)
 		return ENDED_NO_JOB;
+	if (negative_errno == -ENOTCONN)
+		return ENDED_JOB_OVER;
 	return negative_errno == -EUSERS ? ENDED_BUSY : ENDED_NO_WORKER;
 }
 
@@ -216,6 +218,13 @@ static void on_timer(struct loop_timer *timer)
 		kill_for(call, ENDED_DEADLINE);
 		return;
 	}
+	if (call->child->pidfd < 0) {
+		/* It never told who it is; its connection's end is its own. */
+		job_child_gone(call->child);
+		child_free(take_ptr(call->child));
+		settle_or_fail(call);
+		return;
+	}
 	/* Killed and not gone: it hangs in the kernel. */
 	call->changing |= call->child->changing;
 	job_child_gone(call->child);
@@ -302,7 +311,7 @@ void call_child_gone(struct child *child)
 		struct call *call = container_of(node, struct call, node);
 
 		if (call->child == child)
-			call_fail(call, ENDED_NO_JOB);
+			call_fail(call, ENDED_JOB_OVER);
 	}
 }
 

@@ -33,7 +33,9 @@ static int find_child(struct call *call)
 		child_hear_all(call->broker);
 		job = job_find(call->broker, &call->identity, call->job);
 		call->child = job ? job->child : NULL;
-		return call->child ? 0 : -ESRCH;
+		if (!job)
+			return -ESRCH;
+		return call->child ? 0 : -ENOTCONN;
 	}
 	r = spare_take(call->broker, call_role(call), &call->child);
 	if (r < 0)

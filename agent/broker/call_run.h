@@ -8,7 +8,7 @@
 enum role call_role(const struct call *call);
 
 /* Gives the call to a process, with all that its row needs, and sets its timer. 0; -ESRCH: there is
- * no such job; -EUSERS: there are too many jobs or channels; or -errno. */
+ * no such job; -ENOTCONN: it is over; -EUSERS: there are too many jobs or channels; or -errno. */
 int call_run(struct call *call);
 
 /* call.c's, for the process that got it. */

@@ -49,9 +49,12 @@ static void take_here(struct child *child, const struct inner_message *message, 
 	child->pid = (pid_t)message->arg;
 	child->pidfd = take_fd(fd);
 	child->pid_io.fn = on_pidfd;
-	if (loop_io_add(&child->broker->loop, &child->pid_io, child->pidfd, EPOLLIN) < 0 ||
-		child->killed_ns != 0)
+	if (child->killed_ns != 0)
 		(void)pidfd_send_signal(child->pidfd, SIGKILL, NULL, 0);
+	if (loop_io_add(&child->broker->loop, &child->pid_io, child->pidfd, EPOLLIN) < 0) {
+		(void)pidfd_send_signal(child->pidfd, SIGKILL, NULL, 0);
+		child->pidfd = fd_close(child->pidfd); /* its connection's end is told */
+	}
 }
 
 /* Takes one message. 1; 0 when there is none, or none any more. */
@@ -197,6 +200,7 @@ int child_start(struct broker *broker, enum role role, struct child **ret_child)
 {
 	AUTO_CLOSE int theirs = -EBADF;
 	struct child *child = child_new(broker, role);
+	const int room = OPEN_REQUESTS_MAX * (int)TOLD_MAX;
 	int pair[2], r;
 
 	if (!child)
@@ -208,6 +212,9 @@ int child_start(struct broker *broker, enum role role, struct child **ret_child)
 	child->socket = pair[0];
 	theirs = pair[1];
 	r = fcntl(child->socket, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+	/* All that it may have asked for at once fits. */
+	if (role == ROLE_SESSION)
+		(void)setsockopt(child->socket, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room));
 	if (r < 0)
 		goto fail;
 	r = spawn(broker, role, theirs, &child->pid);

@@ -57,8 +57,13 @@ static void job_free(struct job *job)
  * those of the shipped unit do, it is better not started. */
 static int start_here(struct broker *broker, int why_no_unit, struct child **ret_child)
 {
+	static bool told;
+
 	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 0)
 		return child_start(broker, ROLE_JOB, ret_child);
+	if (told)
+		return why_no_unit;
+	told = true;
 	log_error("no program can be run for a caller: %s: %s (systemctl start postern-job.socket)",
 		JOB_SOCKET, strerror(-why_no_unit));
 	return why_no_unit;
@@ -93,27 +98,46 @@ int job_process_start(struct broker *broker, struct child **ret_child)
 	return r < 0 ? r : child_adopt(broker, ROLE_JOB, take_fd(&ours), ret_child);
 }
 
-/* The oldest record makes room for a new job. */
-static bool make_room(struct broker *broker)
+/* The oldest record that makes room: of the same identity, if it has one, so that nobody's are lost
+ * to another who starts many. */
+static struct job *oldest_record(const struct broker *broker, const struct identity *identity)
 {
-	size_t running = 0;
+	struct job *oldest = NULL;
 
-	LIST_EACH(&broker->jobs, node)
-	running += runs(container_of(node, struct job, node));
-	if (running >= JOBS_RUNNING_MAX)
-		return false;
-	if (broker->jobs_n < JOBS_MAX)
-		return true;
 	LIST_EACH(&broker->jobs, node)
 	{
 		struct job *job = container_of(node, struct job, node);
 
 		if (runs(job))
 			continue;
-		job_free(job);
-		return true;
+		if (identity_equal(&job->identity, identity))
+			return job;
+		if (!oldest)
+			oldest = job;
 	}
-	return false;
+	return oldest;
+}
+
+static bool make_room(struct broker *broker, const struct identity *identity)
+{
+	size_t running = 0, same = 0;
+	struct job *oldest;
+
+	LIST_EACH(&broker->jobs, node)
+	{
+		const struct job *job = container_of(node, struct job, node);
+
+		running += runs(job);
+		same += runs(job) && identity_equal(&job->identity, identity);
+	}
+	if (running >= JOBS_RUNNING_MAX || same >= JOBS_RUNNING_EACH)
+		return false;
+	if (broker->jobs_n < JOBS_MAX)
+		return true;
+	oldest = oldest_record(broker, identity);
+	if (oldest)
+		job_free(oldest);
+	return oldest != NULL;
 }
 
 int job_open(struct child *child, struct session *session, struct job **ret_job)
@@ -121,7 +145,7 @@ int job_open(struct child *child, struct session *session, struct job **ret_job)
 	struct broker *broker = child->broker;
 	struct job *job;
 
-	if (!make_room(broker))
+	if (!make_room(broker, &session->identity))
 		return -EUSERS;
 	job = calloc(1, sizeof(*job));
 	if (!job)
@@ -237,27 +261,30 @@ struct job *job_find(const struct broker *broker, const struct identity *identit
 	return NULL;
 }
 
-/* Those whose caller has cancelled them stay until the end, or until there are too many. */
-static void drop_oldest_wait(const struct broker *broker, const struct session *session)
+void job_unwait(struct session *session, uint64_t serial)
 {
-	struct waiter *oldest = NULL;
-	size_t n = 0;
-
-	LIST_EACH(&broker->jobs, at)
+	LIST_EACH(&session->broker->jobs, at)
 	LIST_EACH(&container_of(at, struct job, node)->waiters, node)
 	{
 		struct waiter *waiter = container_of(node, struct waiter, node);
 
-		if (waiter->session != session)
+		if (waiter->session != session || waiter->serial != serial)
 			continue;
-		n++;
-		if (!oldest || waiter->serial < oldest->serial)
-			oldest = waiter;
-	}
-	if (n < OPEN_REQUESTS_MAX)
+		list_remove(&waiter->node);
+		free(waiter);
 		return;
-	list_remove(&oldest->node);
-	free(oldest);
+	}
+}
+
+/* A session of ours has no more of them than open requests. */
+static bool may_wait(const struct session *session)
+{
+	size_t n = 0;
+
+	LIST_EACH(&session->broker->jobs, at)
+	LIST_EACH(&container_of(at, struct job, node)->waiters, node)
+	n += container_of(node, struct waiter, node)->session == session;
+	return n < OPEN_REQUESTS_MAX;
 }
 
 void job_wait(struct session *session, uint64_t serial, uint64_t number)
@@ -273,8 +300,7 @@ void job_wait(struct session *session, uint64_t serial, uint64_t number)
 		ask_answer(session, serial, METHOD_exec_wait, 0, &job->facts, sizeof(job->facts));
 		return;
 	}
-	drop_oldest_wait(session->broker, session);
-	waiter = calloc(1, sizeof(*waiter));
+	waiter = may_wait(session) ? calloc(1, sizeof(*waiter)) : NULL;
 	if (!waiter) {
 		ask_answer(session, serial, METHOD_exec_wait, ENOMEM, NULL, 0);
 		return;

@@ -48,6 +48,9 @@ struct job *job_find(const struct broker *broker, const struct identity *identit
 /* The session wants to be told of the job's end, now or then. */
 void job_wait(struct session *session, uint64_t serial, uint64_t number);
 
+/* It does not, any more; an unknown serial is ignored. */
+void job_unwait(struct session *session, uint64_t serial);
+
 /* Drops the record. 0; -ENOENT; -EBUSY while it runs. */
 int job_forget(struct broker *broker, const struct identity *identity, uint64_t number);
 

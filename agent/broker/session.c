@@ -83,6 +83,7 @@ static void on_message(struct child *child, const struct inner_message *message,
 		break;
 	case INNER_CANCEL:
 		call_cancel(session, message->id);
+		job_unwait(session, message->id);
 		break;
 	case INNER_ASK:
 		ask_take(session, message);

@@ -41,6 +41,8 @@ int spare_take(struct broker *broker, enum role role, struct child **ret_child)
 	struct child **ready = find_ready(broker, role);
 	int r = 0;
 
+	if (role == ROLE_SESSION)
+		broker->job_host_failed = false;
 	if (ready)
 		*ret_child = take_ptr(*ready);
 	else if (role == ROLE_JOB)
@@ -76,7 +78,7 @@ static struct child **find_empty(struct broker *broker, enum role *ret_role)
 	if (!broker->spare_worker && broker->sessions_n > 0)
 		return &broker->spare_worker;
 	*ret_role = ROLE_JOB;
-	if (!broker->job_host && may_start_job(broker))
+	if (!broker->job_host && !broker->job_host_failed && may_start_job(broker))
 		return &broker->job_host;
 	return NULL;
 }
@@ -98,6 +100,7 @@ static void on_refill(struct loop_timer *timer)
 		return;
 	}
 	r = role == ROLE_JOB ? job_host_start(broker, empty) : child_start(broker, role, empty);
+	broker->job_host_failed |= role == ROLE_JOB && r < 0;
 	broker->refill_from = now + (r == 0 ? REFILL_MS : REFILL_FAIL_MS) * NSEC_PER_MSEC;
 	broker->refill_by = 0;
 	spare_refill(broker);

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "agent/broker/stop.h"
 
+#include <sys/socket.h>
+
 #include "agent/broker/call.h"
 #include "agent/broker/child.h"
+#include "agent/broker/job.h"
 #include "agent/broker/peer.h"
 #include "agent/broker/ready.h"
 #include "agent/broker/session.h"
@@ -11,6 +14,7 @@
 #include "proto/log.h"
 
 #define STOP_MS 2000 /* for goodbyes and for changes under way */
+#define JOBS_MS 500  /* for programs to be ended */
 #define REAP_MS 500  /* for killed processes to be gone */
 
 static void on_late(struct loop_timer *timer)
@@ -57,15 +61,32 @@ void stop_begin(struct broker *broker)
 	stop_check(broker);
 }
 
+/* Those that look after programs end them first, as it was asked for. */
+static void end_jobs(struct broker *broker)
+{
+	uint64_t until = monotonic_ns() + JOBS_MS * NSEC_PER_MSEC;
+
+	LIST_EACH(&broker->children, node)
+	{
+		const struct child *child = container_of(node, struct child, node);
+
+		if (child->role == ROLE_JOB)
+			(void)shutdown(child->socket, SHUT_RDWR);
+	}
+	while (job_any_lives(broker) && monotonic_ns() < until)
+		(void)loop_once(&broker->loop, 10);
+}
+
 void stop_end(struct broker *broker)
 {
 	uint64_t until = monotonic_ns() + REAP_MS * NSEC_PER_MSEC;
 
 	broker->stopping = true;
 	loop_timer_del(&broker->stop_timer);
+	broker->loop.stop = false;
+	end_jobs(broker);
 	LIST_EACH(&broker->children, node)
 	child_kill(container_of(node, struct child, node));
-	broker->loop.stop = false;
 	while (!list_empty(&broker->children) && monotonic_ns() < until)
 		(void)loop_once(&broker->loop, 10);
 }

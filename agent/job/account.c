@@ -11,6 +11,7 @@
 
 #include "proto/cleanup.h"
 
+#define NOGROUP   65534
 #define ENTRY_MAX 65536 /* bytes of one entry; groups can be large */
 
 /* A whole decimal number below 2^32-1, which stands for "none" (chown(2)). */
@@ -83,8 +84,9 @@ int account_find(struct arena *arena, const char *user, struct account *ret)
 		return take_entry(arena, found, ret) ?: add_groups(ret);
 	if (!numeric)
 		return why(error);
+	/* Its own number may be a group that has rights. */
 	ret->uid = number;
-	ret->gid = number;
+	ret->gid = NOGROUP;
 	ret->name = arena_strdup(arena, user);
 	ret->home = "/";
 	ret->shell = "/bin/sh";

@@ -6,8 +6,10 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/magic.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -80,6 +82,14 @@ static int set_limits(const char *group, const struct cgroup_limits *limits)
 	return r;
 }
 
+/* Its process is gone: that is the number at its end. */
+static bool is_left(const char *name)
+{
+	pid_t pid = (pid_t)strtol(strrchr(name, '-') + 1, NULL, 10);
+
+	return pid > 0 && kill(pid, 0) < 0 && errno == ESRCH;
+}
+
 /* Groups that outlived their job's process, since something of the program did, and are empty now.
  */
 static void sweep(void)
@@ -87,7 +97,7 @@ static void sweep(void)
 	DIR *dir = opendir(folder);
 
 	for (struct dirent *entry; dir && (entry = readdir(dir));)
-		if (strncmp(entry->d_name, "job-", 4) == 0)
+		if (strncmp(entry->d_name, "job-", 4) == 0 && is_left(entry->d_name))
 			(void)unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR);
 	if (dir)
 		(void)closedir(dir);

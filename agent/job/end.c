@@ -38,8 +38,22 @@ static void hang_up(struct job_process *job)
 	if (job->master < 0)
 		return;
 	/* The kernel hangs up the terminal for all who have it once we have closed it. */
-	output_done(&job->output);
+	output_end(&job->output);
 	job->master = fd_close(job->master);
+}
+
+static void let_caller_go(struct job_process *job)
+{
+	if (job->on_disconnect == POSTERN__V1__DISCONNECT__KILL)
+		kill_all(job);
+	else if (job->on_disconnect == POSTERN__V1__DISCONNECT__HANG_UP)
+		hang_up(job);
+}
+
+void job_abandon(struct job_process *job)
+{
+	if (job->started && !job->ended)
+		let_caller_go(job);
 }
 
 void job_disconnected(struct job_process *job)
@@ -47,10 +61,7 @@ void job_disconnected(struct job_process *job)
 	if (!job->started || job->ended || port_is_used(&job->stdio) ||
 		port_is_used(&job->errors_port))
 		return;
-	if (job->on_disconnect == POSTERN__V1__DISCONNECT__KILL)
-		kill_all(job);
-	else if (job->on_disconnect == POSTERN__V1__DISCONNECT__HANG_UP)
-		hang_up(job);
+	let_caller_go(job);
 	output_update(&job->output);
 	output_update(&job->errors);
 }

@@ -7,7 +7,8 @@
 #include "agent/job/job.h"
 #include "proto/cleanup.h"
 
-#define END_OF_TRANSMISSION 4 /* what a terminal in its usual mode takes for the end of a file */
+#define PIECES_MOST         16 /* in one turn, of a caller that sends without pause */
+#define END_OF_TRANSMISSION 4  /* what a terminal in its usual mode takes for the end of a file */
 
 static bool is_empty(const struct piece *piece)
 {
@@ -43,8 +44,9 @@ static void take(struct input *input)
 	port->eof = n == 0;
 	/* A terminal has no end of its own: the program is told as by a key. */
 	if (port->eof && input->job->master >= 0) {
-		input->piece.bytes[0] = END_OF_TRANSMISSION;
-		input->piece.end = 1;
+		/* The first one only ends a line that was begun (termios(3), VEOF). */
+		input->piece.bytes[0] = input->piece.bytes[1] = END_OF_TRANSMISSION;
+		input->piece.end = input->last == '\n' || input->last == 0 ? 1 : 2;
 	}
 	port_count(port);
 }
@@ -61,9 +63,10 @@ static void give(struct input *input)
 		return;
 	}
 	n = write(input->fd, piece->bytes + piece->at, piece->end - piece->at);
-	if (n > 0)
+	if (n > 0) {
 		piece->at += (size_t)n;
-	else if (n < 0 && errno != EAGAIN && errno != EINTR)
+		input->last = piece->bytes[piece->at - 1];
+	} else if (n < 0 && errno != EAGAIN && errno != EINTR)
 		input_close(input);
 }
 
@@ -84,7 +87,7 @@ void input_move(struct input *input)
 {
 	bool more = true;
 
-	while (more) {
+	for (int left = PIECES_MOST; more && (left > 0 || input->port->hung); left--) {
 		if (is_empty(&input->piece) && input_wants(input))
 			take(input);
 		if (is_empty(&input->piece))

@@ -54,6 +54,7 @@ struct output {
 	struct loop_io io;
 	struct piece piece;
 	struct spool spool;
+	bool only_spool;      /* it leads there, until somebody attaches */
 	bool replaying;       /* a caller who attached is sent the spool first */
 	uint64_t replayed_to; /* byte of the stream that it gets next */
 };
@@ -65,6 +66,7 @@ struct input {
 	int fd; /* owned; a pipe's end, or the master again; -EBADF: closed */
 	struct loop_io io;
 	struct piece piece;
+	uint8_t last; /* byte that a terminal got; 0: none yet */
 };
 
 struct job_process {
@@ -83,6 +85,7 @@ struct job_process {
 	bool started;
 	bool ended;
 	bool forgotten; /* nobody will attach any more */
+	bool left;      /* the connection that started it is gone */
 	int pidfd;      /* owned */
 	struct loop_io pid_io;
 	struct loop_timer deadline;
@@ -165,13 +168,19 @@ static inline uint64_t output_total(const struct output *output)
 /* Starts over with a caller who attached, at byte `from` of the stream. */
 void output_replay(struct output *output, uint64_t from);
 
-/* Frees and closes. */
+/* Reads no more of the program. */
+void output_end(struct output *output);
+
+/* The same, and drops what was kept. */
 void output_done(struct output *output);
 
 /* ---- end.c: signals, and the program's end ---- */
 
 /* Sends to the program, or to its process group. 0 or -errno. */
 int job_signal(const struct job_process *job, int signal, bool only_leader);
+
+/* This process ends: the program does as when its caller is gone. */
+void job_abandon(struct job_process *job);
 
 /* The caller, or the last of its channels, is gone. */
 void job_disconnected(struct job_process *job);

@@ -80,7 +80,7 @@ static int run(const struct inner_message *message, int fds[INNER_FDS_MAX], size
 	if (r == 0 && !job.started)
 		return -ECHILD;
 	/* From here on: to send signals to it, whoever it runs as. */
-	if (r == 0)
+	if (r == 0 && method_rows[message->method].where == NEW_JOB)
 		r = job_keep(UINT64_C(1) << CAP_KILL);
 	output_update(&job.output);
 	output_update(&job.errors);
@@ -120,6 +120,7 @@ static int take_message(
 		}
 		break;
 	case INNER_LEFT:
+		job.left = true;
 		job_disconnected(&job);
 		break;
 	case INNER_FORGET:
@@ -224,6 +225,7 @@ int main(int argc, char **argv)
 		r = loop_io_add(&job.loop, &job.broker_io, job.broker, EPOLLIN);
 	if (r == 0)
 		r = loop_run(&job.loop);
+	job_abandon(&job);
 	/* Where something is left in it, it stays. */
 	if (job.has_cgroup)
 		cgroup_remove(job.job.number);

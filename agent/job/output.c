@@ -22,7 +22,7 @@ static void end(struct output *output)
 
 bool output_waits(const struct output *output)
 {
-	return port_is_open(output->port) && !output->port->shut &&
+	return !output->only_spool && port_is_open(output->port) && !output->port->shut &&
 	       (!is_empty(&output->piece) || output->replaying);
 }
 
@@ -73,7 +73,7 @@ static bool give(struct output *output)
 	struct port *port = output->port;
 	ssize_t n;
 
-	if (!port_is_open(port) || port->shut) {
+	if (output->only_spool || !port_is_open(port) || port->shut) {
 		piece->at = piece->end;
 		return true;
 	}
@@ -96,7 +96,7 @@ static bool give(struct output *output)
 static bool may_read(const struct output *output)
 {
 	return output->fd >= 0 && !output->replaying &&
-	       (port_is_open(output->port) || !port_is_used(output->port));
+	       (output->only_spool || port_is_open(output->port) || !port_is_used(output->port));
 }
 
 static void on_readable(struct loop_io *io, uint32_t events)
@@ -124,7 +124,15 @@ void output_move(struct output *output)
 
 void output_update(struct output *output)
 {
-	bool wanted = may_read(output) && is_empty(&output->piece);
+	bool wanted;
+
+	/* Nobody is there, nor may come: what was on its way to them must not hold up the program.
+	 */
+	if (!port_is_used(output->port)) {
+		output->piece.at = output->piece.end;
+		output->replaying = false;
+	}
+	wanted = may_read(output) && is_empty(&output->piece);
 
 	if (output->fd >= 0) {
 		output->io.fn = on_readable;
@@ -141,8 +149,14 @@ void output_update(struct output *output)
 void output_replay(struct output *output, uint64_t from)
 {
 	output->piece.at = output->piece.end = 0;
+	output->only_spool = false;
 	output->replayed_to = from;
 	output->replaying = from < output->spool.total;
+}
+
+void output_end(struct output *output)
+{
+	end(output);
 }
 
 void output_done(struct output *output)

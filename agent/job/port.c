@@ -8,8 +8,9 @@
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 
-#define COUNT_NS (250 * NSEC_PER_MSEC) /* between two counts of a port that is busy */
-#define SHUT_MS  2000                  /* for the caller to take the end of our bytes */
+#define COUNT_NS   (250 * NSEC_PER_MSEC) /* between two counts of a port that is busy */
+#define DRAIN_MOST 16   /* pieces in one turn, of a caller that sends without pause */
+#define SHUT_MS    2000 /* for the caller to take the end of our bytes */
 
 static void tell(struct port *port, enum inner_kind kind)
 {
@@ -52,6 +53,10 @@ void port_close(struct port *port)
 	port->socket = fd_close(port->socket);
 	tell(port, INNER_CLOSED);
 	port->number = 0;
+	output_update(port == &port->job->stdio ? &port->job->output : &port->job->errors);
+	/* Where the caller's connection went first, nobody looks again. */
+	if (port->job->left)
+		job_disconnected(port->job);
 }
 
 static void on_late(struct loop_timer *timer)
@@ -75,13 +80,14 @@ static void lose(struct port *port)
 /* Throws away what nobody reads any more, so that closing does not cut off what we sent. */
 static void drain(struct port *port)
 {
-	static uint8_t bytes[4096];
+	static uint8_t bytes[16384];
+	int left = DRAIN_MOST;
 	ssize_t n;
 
 	do
 		n = recv(port->socket, bytes, sizeof(bytes), MSG_DONTWAIT);
-	while (n > 0);
-	port->eof = n == 0 || (errno != EAGAIN && errno != EINTR);
+	while (n > 0 && (port->hung || --left > 0));
+	port->eof = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 
 /* A vsock whose peer has closed it altogether looks as after a half-close; only sending tells, be
@@ -150,6 +156,7 @@ void port_open(struct port *port, int socket)
 	if (socket < 0) {
 		/* The broker has dropped it already. */
 		port->number = 0;
+		output_update(port == &job->stdio ? &job->output : &job->errors);
 		job_disconnected(job);
 		return;
 	}

@@ -155,8 +155,9 @@ static int child_main(void *arg)
 	start->step = PROGRAM_ACCOUNT;
 	if (set_account(program->account) < 0)
 		goto fail;
-	/* A change of user takes it back, so it comes after (prctl(2)). */
-	if (program->parent_signal && prctl(PR_SET_PDEATHSIG, program->parent_signal) < 0)
+	/* A change of user takes it back, so it comes after (prctl(2)). Until the program runs it
+	 * must not outlive the process that waits for it: its folder or file may take for ever. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		goto fail;
 	(void)umask(0022);
 	start->step = PROGRAM_CWD;
@@ -164,6 +165,8 @@ static int child_main(void *arg)
 		goto fail;
 	start->step = PROGRAM_EXEC;
 	(void)syscall(SYS_close_range, 3U, ~0U, 0U);
+	if (prctl(PR_SET_PDEATHSIG, program->parent_signal) < 0)
+		goto fail;
 	run(program);
 fail:
 	start->error = errno;

@@ -6,8 +6,9 @@
 #include <signal.h>
 #include <string.h>
 
-#define WORDS_MAX 4096
-#define NAME_MAX_ 256
+#define WORDS_MAX       4096
+#define DEADLINE_MAX_MS UINT64_C(315360000000)
+#define NAME_MAX_       256
 
 #define PATH_ROOT "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define PATH_USER "/usr/local/bin:/usr/bin:/bin"
@@ -243,6 +244,8 @@ static int make_end(
 	bool spools = spec->stdio[1] == POSTERN__V1__STDIO__SPOOL ||
 		      spec->stdio[2] == POSTERN__V1__STDIO__SPOOL;
 
+	if (request->deadline_ms > DEADLINE_MAX_MS)
+		return fail(call, "deadline_ms: at most ten years; 0: as long as it likes");
 	spec->deadline_ms = request->deadline_ms;
 	spec->on_disconnect = request->on_disconnect;
 	if (spec->on_disconnect == POSTERN__V1__DISCONNECT__DISCONNECT_UNSPECIFIED)

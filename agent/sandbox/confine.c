@@ -281,5 +281,13 @@ int job_keep(uint64_t caps)
 	uint64_t permitted = 0;
 	int r = get_permitted(&permitted);
 
-	return r < 0 ? r : set_caps(permitted & caps, permitted & caps);
+	if (r == 0)
+		r = drop_bounding(caps);
+	if (r < 0)
+		return r;
+	/* The program has its rights; what this process might be made to run has none. */
+	if (prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED, 0, 0, 0) < 0 ||
+		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	return set_caps(permitted & caps, permitted & caps);
 }

@@ -23,6 +23,14 @@ int session_ask(struct call *call, uint64_t number, const struct told **ret_told
 	return CALL_DEFERRED;
 }
 
+void ask_withdraw(const struct request *request)
+{
+	struct inner_message message = {.kind = INNER_CANCEL, .id = request->serial};
+
+	if (method_rows[request->method].where == BROKER)
+		(void)inner_send(request->session->broker, &message, NULL, NULL, 0);
+}
+
 void ask_told(struct session *session, uint64_t serial, const struct told *told)
 {
 	struct request *request = request_of_serial(session, serial);

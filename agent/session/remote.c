@@ -217,6 +217,8 @@ void request_ended(struct session *session, uint64_t serial, uint32_t why)
 			"no process could be started for this"},
 		[ENDED_NO_JOB] = {POSTERN__V1__CODE__NOT_FOUND,
 			"no such job of this caller; exec.list has them"},
+		[ENDED_JOB_OVER] = {POSTERN__V1__CODE__FAILED_PRECONDITION,
+			"the program has ended, and nothing of its output was kept"},
 		[ENDED_HUNG] = {POSTERN__V1__CODE__UNAVAILABLE,
 			"too many of the agent's processes hang on file systems that do not "
 			"answer; unmount those lazily (mounts.unmount), or restart the guest"},

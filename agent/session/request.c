@@ -157,6 +157,7 @@ static void on_late(struct loop_timer *timer)
 	struct request *request = container_of(timer, struct request, timer);
 	struct session *session = request->session;
 
+	ask_withdraw(request);
 	events_cancel(session, request->id);
 	fail_late(session, request->id, request->method);
 	conn_update(session);
@@ -265,6 +266,7 @@ void request_cancel(struct session *session, uint64_t id)
 		remote_cancel(request);
 		return;
 	}
+	ask_withdraw(request);
 	events_cancel(session, id);
 	request_fail(session, id, POSTERN__V1__CODE__CANCELLED, "cancelled by the caller");
 }

@@ -171,6 +171,9 @@ void request_resume_pipes(struct session *session);
  */
 int session_ask(struct call *call, uint64_t number, const struct told **ret_told);
 
+/* The caller waits no more for what was asked. */
+void ask_withdraw(const struct request *request);
+
 /* INNER_TOLD: runs the handler again. */
 void ask_told(struct session *session, uint64_t serial, const struct told *told);
 

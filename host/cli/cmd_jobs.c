@@ -233,7 +233,12 @@ static int wait_run(struct cli *cli)
 	if (cli->json)
 		return cli_json(answer);
 	job = json_object_get(answer, "job");
-	r = (int)json_field_int(job, "exit_code", 128 + json_field_int(job, "signal", 0));
+	if (strcmp(json_field_string(job, "state", ""), "LOST") == 0) {
+		(void)fprintf(stderr, "postern: the agent has lost the program\n");
+		r = POSTERN_ANSWERED;
+	} else {
+		r = (int)json_field_int(job, "exit_code", 128 + json_field_int(job, "signal", 0));
+	}
 	json_decref(answer);
 	return r;
 }

@@ -100,7 +100,7 @@ def test_a_signal_is_no_exit_code(start):
     assert not record.HasField("exit_code")
     with pytest.raises(Failed) as failed:
         job.signal(signal.SIGTERM)
-    assert failed.value.code in ("FAILED_PRECONDITION", "NOT_FOUND")
+    assert failed.value.code == "FAILED_PRECONDITION"
 
 
 def test_signals_to_the_group_or_the_leader(start):
@@ -167,6 +167,7 @@ def test_limits(start):
     (["true"], {"input": "SPOOL"}, "INVALID_ARGUMENT", "output"),
     (["true"], {"terminal": {"rows": 65536}}, "INVALID_ARGUMENT", "65535"),
     (["true"], {"spool_bytes": 2 << 20}, "INVALID_ARGUMENT", "1 MiB"),
+    (["true"], {"deadline_ms": 2**64 - 1}, "INVALID_ARGUMENT", "ten years"),
 ])
 def test_errors_of_the_start_are_typed(agent, client, argv, fields, code, words):
     with pytest.raises(Failed) as failed:
@@ -222,6 +223,14 @@ def test_the_end_of_input_of_a_terminal(start):
     job.stdio.sendall(b"one\n")
     job.stdio.shutdown(socket.SHUT_WR)
     assert read_all(job.stdio) == b"one\r\none\r\n"
+    assert job.wait().exit_code == 0
+
+
+def test_the_end_of_input_in_the_middle_of_a_line(start):
+    job = start("cat", terminal={})
+    job.stdio.sendall(b"abc")
+    job.stdio.shutdown(socket.SHUT_WR)
+    assert read_all(job.stdio) == b"abcabc"
     assert job.wait().exit_code == 0
 
 
@@ -312,11 +321,60 @@ def test_a_reader_that_stops_holds_up_only_the_program(agent, client, start):
     assert job.wait().signal in (signal.SIGKILL, signal.SIGPIPE)
 
 
-def test_the_agents_end_ends_programs(tmp_path):
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_the_agents_end_ends_programs_and_what_they_started(end):
     with Agent(policy=ALLOW_EXEC) as agent, agent.client() as client:
-        job = Job(agent, client, "sleep", "1000")
-        agent.stop()
-        assert eventually(lambda: not alive(job.reply.pid))
+        job = Job(agent, client, "sh", "-c", "sleep 1000 & echo $!; wait")
+        child = int(job.stdio.recv(100))
+        if end == "stop":
+            assert agent.stop() == 0
+        else:
+            agent.process.kill()
+            agent.process.wait()
+        assert eventually(lambda: not alive(job.reply.pid) and not alive(child))
+
+
+def test_what_is_kept_goes_on_when_nobody_comes(agent, client):
+    """A caller who attaches, and never opens the channels, does not hold up the program."""
+    with Client.unix(agent.socket) as other:
+        job = Job(agent, other, "sh", "-c", "seq 1 100000; sleep 0.1; seq 1 100000", channels=False, output="SPOOL",
+                  errors="SPOOL", on_disconnect="KEEP")
+        reply = other.call("exec.attach", job=job.number, from_start=True)
+        client.call("channels.kill", number=reply.stdio.number)
+    job.client = client
+    assert job.wait(timeout_ms=10000).exit_code == 0
+
+
+def test_a_cut_channel_leaves_a_kept_program(agent, client, start):
+    job = start("sh", "-c", "head -c 1000000 /dev/zero; echo over >&2; sleep 0.1", on_disconnect="KEEP")
+    time.sleep(0.3)
+    # Its reader has stopped, and the other channel stays open.
+    client.call("channels.kill", number=job.reply.stdio.number)
+    assert job.errors.recv(100) == b"over\n"
+    assert job.wait().output_bytes == 1000000
+
+
+def test_a_hang_up_keeps_what_was_kept(agent, client, start):
+    job = start("sh", "-c", "trap 'exit 4' HUP; echo kept; while :; do sleep 0.05; done", terminal={}, spool_bytes=1000)
+    assert job.stdio.recv(100) == b"kept\r\n"
+    job.close()
+    assert job.wait().output_bytes >= 6
+    reply = client.call("exec.attach", job=job.number, from_start=True)
+    with open_channel(agent.socket, reply.stdio) as again:
+        assert read_all(again).startswith(b"kept\r\n")
+
+
+def test_what_leads_to_the_spool_does_not_lead_to_the_caller(agent, client):
+    with Job(agent, client, "sh", "-c", "read x; seq 1 50000; exit $x", channels=False, input="CHANNEL", output="SPOOL",
+             errors="SPOOL") as job:
+        job.stdio.sendall(b"7\n")
+        record = job.wait()
+        assert record.exit_code == 7 and record.output_bytes > 65536
+        job.stdio.setblocking(False)
+        try:
+            assert job.stdio.recv(100) == b""
+        except BlockingIOError:
+            pass
 
 
 # ---- jobs ----
@@ -335,6 +393,34 @@ def test_list_wait_and_forget(client, start):
     assert job.wait().exit_code == 0 and job.wait().exit_code == 0
     client.call("exec.forget", job=job.number)
     assert job.number not in [j.job for j in client.call("exec.list").jobs]
+
+
+def test_many_short_waits_leave_a_long_one(client, start):
+    long = start("sleep", "1.5", channels=False)
+    other = start("sleep", "1000", channels=False)
+    waits = client.start("exec.wait", job=long.number)
+    for _ in range(100):
+        with pytest.raises(Failed) as failed:
+            other.wait(timeout_ms=1)
+        assert failed.value.code == "DEADLINE_EXCEEDED"
+    ids = [client.start("exec.wait", job=other.number) for _ in range(20)]
+    for id in ids:
+        client.cancel(id)
+    for id in ids:
+        with pytest.raises(Failed) as failed:
+            client.finish(id, "exec.wait")
+        assert failed.value.code == "CANCELLED"
+    assert client.finish(waits, "exec.wait").job.exit_code == 0
+    other.signal(signal.SIGKILL)
+    assert other.wait().signal == signal.SIGKILL
+
+
+def test_many_lists_at_once(client, start):
+    for _ in range(70):
+        start("true", channels=False).wait()
+    ids = [client.start("exec.list") for _ in range(32)]
+    for id in ids:
+        assert len(client.finish(id, "exec.list").jobs) >= 40
 
 
 def test_the_spool_keeps_the_end(agent, client):
@@ -368,7 +454,7 @@ def test_jobs_are_limited_and_places_come_back(agent, client):
     with pytest.raises(Failed) as failed:
         for _ in range(40):
             jobs.append(Job(agent, client, "sleep", "1000", channels=False))
-    assert failed.value.code == "RESOURCE_EXHAUSTED" and len(jobs) == 32
+    assert failed.value.code == "RESOURCE_EXHAUSTED" and len(jobs) == 24
     for job in jobs:
         job.signal(signal.SIGKILL)
     for job in jobs:

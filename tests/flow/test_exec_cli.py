@@ -220,8 +220,9 @@ def test_a_shell(terminal):
     shell.expect(b"31 101\r\nvt100\r\n")
     assert shell.is_raw()
     shell.resize(40, 120)
-    shell.type(b"stty size\n")
-    shell.expect(b"40 120")
+    # The new size goes another way than what is typed.
+    shell.type(b"until stty size | grep -x '40 120'; do :; done\n")
+    shell.expect(b"\n40 120\r\n")
     shell.type(b"sleep 100\n")
     time.sleep(0.3)
     shell.type(b"\x03")

@@ -178,6 +178,7 @@ static int start(struct call *call, const Postern__V1__ExecStartRequest *request
 	struct ends *ends)
 {
 	struct job_process *job = call->program;
+	struct inner_message changing = {.kind = INNER_CHANGING};
 	enum program_step step;
 	int r;
 
@@ -196,7 +197,7 @@ static int start(struct call *call, const Postern__V1__ExecStartRequest *request
 	spec->program.cgroup = ends->procs;
 	memcpy(spec->program.stdio, ends->fd, sizeof(ends->fd));
 	job->started_ns = monotonic_ns();
-	call->outcome = POSTERN__V1__OUTCOME__NOT_DONE;
+	(void)inner_send(job->broker, &changing, NULL, NULL, 0);
 	r = program_start(&spec->program, &job->job.pid, &job->pidfd, &step);
 	if (r < 0 && request->cgroup)
 		cgroup_remove(job->facts.job);
@@ -221,6 +222,8 @@ int exec_start(struct call *call, const Postern__V1__ExecStartRequest *request,
 		return r;
 	}
 	job->on_disconnect = spec->on_disconnect;
+	job->output.only_spool = spec->stdio[1] == POSTERN__V1__STDIO__SPOOL;
+	job->errors.only_spool = spec->stdio[2] == POSTERN__V1__STDIO__SPOOL;
 	job->output.spool.size = job->errors.spool.size = spec->spool_bytes;
 	job->has_cgroup = request->cgroup != NULL;
 	describe(job, spec);
