@@ -222,7 +222,7 @@ def test_a_shell(terminal):
     shell.resize(40, 120)
     # The new size goes another way than what is typed.
     shell.type(b"until stty size | grep -x '40 120'; do :; done\n")
-    shell.expect(b"\n40 120\r\n")
+    shell.expect(b"40 120\r\n")
     shell.type(b"sleep 100\n")
     time.sleep(0.3)
     shell.type(b"\x03")
