@@ -49,10 +49,10 @@
 #define WORKERS_EACH_MAX     12 /* of one connection */
 #define JOBS_MAX             64 /* programs that run, and records of those that ended */
 #define JOBS_RUNNING_MAX     32
-#define JOBS_RUNNING_EACH    24 /* of one identity */
+#define JOBS_RUNNING_EACH    24  /* of one identity */
 #define CHANNELS_MAX         128 /* open, and granted */
 #define CHANNELS_EACH_MAX    96  /* of one identity */
-#define STUCK_MANY           16 /* processes that do not end: only what may help them is begun */
-#define STUCK_MAX            64 /* ... that are listed: also what was under way by then */
+#define STUCK_MANY           16  /* processes that do not end: only what may help them is begun */
+#define STUCK_MAX            64  /* ... that are listed: also what was under way by then */
 #define EVENT_RING_ENTRIES   4096
 #define EVENT_RING_BYTES     (1u << 20)
