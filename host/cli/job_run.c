@@ -352,12 +352,12 @@ static int tell_job(struct cli *cli, const json_t *answer)
 }
 
 static int call_and_run(
-	struct cli *cli, const struct job_run *how, const char *method, json_t *params)
+	struct cli *cli, const struct job_run *how, const char *method, json_t *taken)
 {
 	static struct run run; /* too large for a stack */
 	struct postern_error error = {0};
 	AUTO_JSON json_t *answer = NULL;
-	AUTO_JSON json_t *owned = params;
+	AUTO_JSON json_t *params = taken;
 	int r = agent_connect(cli, &run.client);
 
 	if (r != POSTERN_DONE)
