@@ -10,17 +10,6 @@ from agent import Agent
 from machine import Host
 
 
-# These look at the mounts of the whole machine, or change them: one after another.
-MOUNTS = {"test_agent_life", "test_cp", "test_deadlines", "test_mounts", "test_outcome", "test_postern", "test_snapshot",
-          "test_stop", "test_system", "test_wire"}
-
-
-def pytest_collection_modifyitems(items):
-    """Of the others those of one file stay together, since they share its agent."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("mounts" if item.path.stem in MOUNTS else item.path.stem))
-
-
 @pytest.fixture(scope="module")
 def agent():
     """One agent for a file of tests; what each test must find after it is checked at the end."""

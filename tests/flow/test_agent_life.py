@@ -91,6 +91,7 @@ def test_history_survives_a_boot(stopped):
         assert points and points[0].time_s < time.time() - 1
 
 
+@pytest.mark.xdist_group("mounts")
 @pytest.mark.parametrize("late", [False, True], ids=["from the start", "later"])
 def test_a_full_run_folder_costs_no_more_than_history(stopped, late):
     """The load ring on a tmpfs without room."""

@@ -10,7 +10,7 @@ import pytest
 from agent import DEFAULT_POLICY, Agent
 from jobs import ALLOW_EXEC, PREAMBLE, Job, eventually, open_channel, read_all
 from streams import unix_stream
-from wire import Client, Failed
+from wire import Failed
 
 NOBODY = 65534
 
@@ -131,13 +131,31 @@ def test_a_late_token(agent, client):
     assert not client.call("channels.list").channels
 
 
+def take_back_all(client):
+    for channel in client.call("channels.list").channels:
+        client.call("channels.kill", number=channel.number)
+    assert eventually(lambda: not client.call("channels.list").channels)
+
+
 def test_places_are_limited_and_come_back(agent, client):
-    with Client.unix(agent.socket) as other:
-        with pytest.raises(Failed) as failed:
-            for _ in range(100):
-                granted(other)
-        assert failed.value.code == "RESOURCE_EXHAUSTED"
-    assert eventually(lambda: not client.call("channels.list").channels, 15)
+    """Of the programs none runs any longer: it is their channels that are too many."""
+    def start():
+        reply = client.call("exec.start", argv=[b"true"], output="CHANNEL", errors="CHANNEL")
+        client.call("exec.wait", job=reply.job)
+        return reply
+
+    take_back_all(client)
+    replies = []
+    with pytest.raises(Failed) as failed:
+        while len(replies) < 100:
+            replies.append(start())
+    assert failed.value.code == "RESOURCE_EXHAUSTED" and len(replies) == 48
+    assert len(client.call("channels.list").channels) == 96
+    open_channel(agent.socket, replies[0].stdio).close()
+    client.call("channels.kill", number=replies[0].errors.number)
+    assert eventually(lambda: len(client.call("channels.list").channels) == 94)
+    start()
+    take_back_all(client)
     with Job(agent, client, "true") as job:
         assert job.finish()[2].exit_code == 0
 

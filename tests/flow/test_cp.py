@@ -229,6 +229,7 @@ def test_links_in_the_guests_path(agent, tmp_path):
         assert done.returncode == 0, done
 
 
+@pytest.mark.xdist_group("mounts")
 def test_a_full_disk(way, tmp_path):
     small = tmp_path / "small"
     small.mkdir()

@@ -14,6 +14,8 @@ import pytest
 
 from wire import Failed, errors, message
 
+pytestmark = pytest.mark.xdist_group("mounts")
+
 
 def mounted(path):
     with open("/proc/self/mountinfo") as file:

@@ -12,6 +12,8 @@ import error_pb2
 from agent import ROOT, Agent
 from wire import BUILD, Failed
 
+pytestmark = pytest.mark.xdist_group("mounts")
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from wire import Failed
 
+pytestmark = pytest.mark.xdist_group("mounts")
+
 
 def snapshot(client, *topics, **fields):
     """All events of the snapshot: [(topic, payload)]. A tmpfs mounted after it marks its end."""

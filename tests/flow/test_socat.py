@@ -164,11 +164,19 @@ def web(host, tmp_path):
     return host
 
 
+def listens(path):
+    """A socket's name is there a moment before anyone can connect to it."""
+    with open("/proc/net/unix") as file:
+        sockets = [line.split() for line in file]
+    # __SO_ACCEPTCON
+    return any(words[3] == "00010000" and words[-1] == path for words in sockets)
+
+
 def listen(host, *words):
     process = subprocess.Popen([POSTERN, "socat-listen", *words], env=host.env, stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     path = host.file("web", "vsock.sock_6000")
-    host.until(lambda: os.path.exists(path) or process.poll() is not None)
+    host.until(lambda: listens(path) or process.poll() is not None)
     return process, path
 
 

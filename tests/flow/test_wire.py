@@ -40,18 +40,18 @@ def others_go_on(agent):
 # ---- frames ----
 
 @pytest.mark.parametrize("raw", [
-    b"\x00" * 1,
+    b"\x00\x00",
     varint(0) + b"abc",
     b"\x80\x00" + b"a" * 8,
     b"\x80\x80\x80\x80\x80\x01",
     b"\xff\xff\xff\xff\x7f",
-], ids=["zero byte", "length 0", "over-long varint", "six bytes", "over 32 bits"])
+], ids=["zero bytes", "length 0", "over-long varint", "six bytes", "over 32 bits"])
 def test_bad_length_before_hello(agent, raw):
     client = agent.client(hello=False)
     client.send_raw(raw)
     client.sock.settimeout(5)
     if raw[0] == 0:
-        # A channel's preamble, for which nobody waits: closed without a word.
+        # No frame starts so, and no channel goes on so: closed without a word.
         assert client.sock.recv(100) == b""
     else:
         expect_goodbye(client, "BAD_FRAME")

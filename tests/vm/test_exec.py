@@ -35,6 +35,12 @@ def postern(vm):
     return postern
 
 
+def said(done):
+    """The output of a program that did not fail."""
+    assert done.returncode == 0, done
+    return done.stdout
+
+
 def test_the_shipped_policy_denies(host):
     machine = host.launch("shipped", "--add", f"{shutil.which('busybox')}:/bin/busybox", witness=False)
     for words in (("exec", "shipped", "--", "/bin/busybox", "true"), ("vsh", "shipped"), ("jobs", "list", "shipped")):
@@ -72,7 +78,7 @@ def test_a_client_that_is_killed_takes_its_program_along(vm, postern):
     running.wait()
 
     def is_gone():
-        return postern("exec", "guest", "--", "busybox", "test", "-d", f"/proc/{pid}").returncode == 1
+        return postern("exec", "guest", "--", "busybox", "sh", "-c", f"test -d /proc/{pid} || exit 44").returncode == 44
 
     assert eventually(is_gone, 20)
     record, = [job for job in vm.host.json("jobs", "list", "guest")["jobs"] if job["pid"] == pid]
@@ -100,13 +106,13 @@ def test_a_group_is_killed_whole(vm, postern):
     assert running.stdout.readline() == b"ready\n"
     running.kill()
     running.wait()
-    assert eventually(lambda: b"sleep 1001" not in postern("exec", "guest", "--", "busybox", "ps").stdout, 20)
+    assert eventually(lambda: b"sleep 1001" not in said(postern("exec", "guest", "--", "busybox", "ps")), 20)
 
 
 def test_the_cgroup_is_removed(postern):
     assert postern("exec", "guest", "--pids", "5", "--", "busybox", "true").returncode == 0
-    assert eventually(lambda: b"job-" not in postern("exec", "guest", "--", "busybox", "ls",
-                                                     "/sys/fs/cgroup/postern").stdout, 10)
+    assert eventually(lambda: b"job-" not in said(postern("exec", "guest", "--", "busybox", "ls",
+                                                          "/sys/fs/cgroup/postern")), 10)
 
 
 def test_detached_and_events(vm, postern):
