@@ -139,13 +139,19 @@ static int send_all(struct copy *copy, const struct copy_watch *watch)
 
 static int receive_all(struct copy *copy, const struct copy_watch *watch)
 {
-	struct copy_target target = {.sync = cli_flag(copy->cli, "sync")};
+	const char *asked[SOURCES_MAX];
+	struct copy_target target = {.sync = cli_flag(copy->cli, "sync"),
+		.recursive = cli_flag(copy->cli, "recursive"),
+		.paths = asked,
+		.n_paths = copy->n};
 	json_t *params, *paths = json_array();
 	struct copy_stream stream;
 	int r = copy_open_target(copy->to.path, 0, wants_folder(copy), &copy->dir, &target.rename);
 
-	for (size_t i = 0; i < copy->n; i++)
-		(void)json_array_append_new(paths, job_bytes(copy->from[i].path));
+	for (size_t i = 0; i < copy->n; i++) {
+		asked[i] = copy->from[i].path;
+		(void)json_array_append_new(paths, job_bytes(asked[i]));
+	}
 	params = json_pack("{s:o, s:b, s:b}", "paths", paths, "recursive",
 		cli_flag(copy->cli, "recursive"), "follow_links",
 		cli_flag(copy->cli, "follow-links"));

@@ -50,9 +50,15 @@ struct copy_target {
 	int dir;            /* borrowed; the folder that things are put into */
 	const char *rename; /* the one thing that comes gets this name; NULL: its own */
 	bool sync;          /* each file is on the disk before it takes its place */
+	bool recursive;     /* folders may come */
+	/* What the sender was asked for (borrowed): one thing of the name of each, and nothing
+	 * else, comes into the folder. NULL: what the sender likes. */
+	const char *const *paths;
+	size_t n_paths;
 };
 
-/* Receives until the sender is done. As copy_stream_send(); -EXDEV: more than the one thing came.
+/* Receives until the sender is done. As copy_stream_send(); also -EBADMSG: something else came than
+ * was asked for; -EXDEV: more than the one thing came that is to be renamed.
  */
 int copy_stream_receive(struct copy_stream *stream, const struct copy_target *target,
 	const struct copy_watch *watch, struct copy_counts *ret_counts);
@@ -64,9 +70,14 @@ int copy_stream_receive(struct copy_stream *stream, const struct copy_target *ta
  */
 int copy_open_source(int dir, const char *path, uint64_t resolve, bool recursive, int *ret_fd);
 
+/* The name under which a path is sent: its last part, slashes behind it not counted, or "root".
+ * Borrowed; its length to *ret_len, since slashes may follow. */
+const char *copy_name_of(const char *path, size_t *ret_len);
+
 /*
  * Opens where things are to be put: the folder of this path, or else, unless into_folder, the
- * folder above it, with *ret_name the last part of path (borrowed from it). 0 or -errno.
+ * folder above it, with *ret_name the last part of path (borrowed from it). 0 or -errno;
+ * -ENAMETOOLONG: no folder, and no name for a file.
  */
 int copy_open_target(
 	const char *path, uint64_t resolve, bool into_folder, int *ret_dir, const char **ret_name);

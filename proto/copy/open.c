@@ -116,6 +116,22 @@ void open_count(int fd, unsigned int depth, uint64_t *files, uint64_t *bytes)
 	*bytes += (uint64_t)st.st_size;
 }
 
+const char *copy_name_of(const char *path, size_t *ret_len)
+{
+	size_t end = strlen(path), start;
+
+	while (end > 0 && path[end - 1] == '/')
+		end--;
+	start = end;
+	while (start > 0 && path[start - 1] != '/')
+		start--;
+	/* All of a machine has no name of its own. */
+	if (start == end)
+		path = "root", start = 0, end = strlen(path);
+	*ret_len = end - start;
+	return path + start;
+}
+
 /* The part of a path behind its last slash, and a copy of what is before it. */
 static int split(const char *path, char parent[PATH_MAX], const char **ret_name)
 {
@@ -130,6 +146,8 @@ static int split(const char *path, char parent[PATH_MAX], const char **ret_name)
 	else if (len == 0)
 		(void)snprintf(parent, PATH_MAX, "/");
 	*ret_name = slash ? slash + 1 : path;
+	if (strlen(*ret_name) > NAME_MAX)
+		return -ENAMETOOLONG;
 	return (*ret_name)[0] == '\0' || strcmp(*ret_name, ".") == 0 || strcmp(*ret_name, "..") == 0
 		       ? -EISDIR
 		       : 0;

@@ -10,6 +10,7 @@
 
 #include "proto/cleanup.h"
 #include "proto/copy/copy.h"
+#include "proto/copy/link.h"
 #include "proto/copy/part.h"
 
 #define PATH_SIZE 4096
@@ -29,6 +30,7 @@ struct receiver {
 	struct level levels[COPY_DEPTH_MAX + 1];
 	unsigned int depth;
 	unsigned int things; /* that came into the target itself */
+	bool *came;          /* owned; of each of the target's paths */
 	char path[PATH_SIZE];
 	size_t path_len;
 	uint8_t *piece; /* owned; COPY_PIECE bytes */
@@ -70,12 +72,29 @@ static int leave_out_errno(struct receiver *receiver, int r)
 	return leave_out(receiver, r, strerror(-r));
 }
 
+/* What comes into the target itself is what was asked for, each thing once. */
+static bool was_asked_for(struct receiver *receiver, const ProtobufCBinaryData *name)
+{
+	const struct copy_target *target = receiver->target;
+
+	for (size_t i = 0; i < target->n_paths; i++) {
+		size_t len;
+		const char *asked = copy_name_of(target->paths[i], &len);
+
+		if (!receiver->came[i] && len == name->len && memcmp(asked, name->data, len) == 0)
+			return receiver->came[i] = true;
+	}
+	return !target->paths;
+}
+
 /* The name under which something comes, checked; what stands in receiver->path then is its path.
- * -EBADMSG: it is none. */
+ * -EBADMSG: it is none, or not one that may come here. */
 static int take_name(struct receiver *receiver, const ProtobufCBinaryData *name, bool has,
 	char ret[NAME_MAX + 1])
 {
 	if (!has || !copy_name_is_good(name))
+		return -EBADMSG;
+	if (receiver->depth == 0 && !was_asked_for(receiver, name))
 		return -EBADMSG;
 	memcpy(ret, name->data, name->len);
 	ret[name->len] = '\0';
@@ -110,12 +129,13 @@ static int take_folder(struct receiver *receiver, const Postern__V1__CopyFolder 
 {
 	char name[NAME_MAX + 1];
 	size_t above = receiver->path_len;
-	int r = take_name(receiver, &folder->name, folder->has_name, name), fd;
+	int r, fd;
 
+	if (receiver->depth >= COPY_DEPTH_MAX || !receiver->target->recursive)
+		return -EBADMSG;
+	r = take_name(receiver, &folder->name, folder->has_name, name);
 	if (r < 0)
 		return r;
-	if (receiver->depth >= COPY_DEPTH_MAX)
-		return -EBADMSG;
 	fd = enter(receiver, name);
 	/* Of what is in a folder that was left out nothing more is said. */
 	if (fd < 0 && fd != -EBADF)
@@ -152,72 +172,24 @@ static int take_leave(struct receiver *receiver)
 
 /* ---- links ---- */
 
-/* A link is made where it leads to something that came, or may come, with it. */
-static bool stays_inside(const struct receiver *receiver, const ProtobufCBinaryData *target)
-{
-	const char *at = (const char *)target->data, *end = at + target->len;
-	unsigned int depth = receiver->depth;
-
-	if (target->len == 0 || target->len >= PATH_MAX || at[0] == '/' ||
-		memchr(at, '\0', target->len))
-		return false;
-	while (at < end) {
-		const char *slash = memchr(at, '/', (size_t)(end - at));
-		size_t len = (size_t)((slash ? slash : end) - at);
-
-		if (len == 2 && at[0] == '.' && at[1] == '.') {
-			/* Not above the folder that the copy made, the target itself not counted.
-			 */
-			if (depth <= 1)
-				return false;
-			depth--;
-		} else if (len > 0 && !(len == 1 && at[0] == '.')) {
-			depth++;
-		}
-		at += len + 1;
-	}
-	return true;
-}
-
-/* In the place of another link too, in one step. */
-static int make_link(int dir, const char *name, const char *target)
-{
-	char temporary[NAME_MAX + 1];
-	struct stat st;
-
-	if (symlinkat(target, dir, name) == 0)
-		return 0;
-	if (errno != EEXIST || fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
-	if (!S_ISLNK(st.st_mode))
-		return -EEXIST;
-	(void)snprintf(temporary, sizeof(temporary), ".postern-link-%d", getpid());
-	(void)unlinkat(dir, temporary, 0);
-	if (symlinkat(target, dir, temporary) < 0)
-		return -errno;
-	if (renameat(dir, temporary, dir, name) < 0) {
-		int r = -errno;
-
-		(void)unlinkat(dir, temporary, 0);
-		return r;
-	}
-	return 0;
-}
-
 static int take_link(struct receiver *receiver, const Postern__V1__CopyLink *link)
 {
 	char name[NAME_MAX + 1], target[PATH_MAX];
-	int r = take_name(receiver, &link->name, link->has_name, name);
+	int r;
 
+	/* What is asked for is never sent as a link. */
+	if (receiver->depth == 0)
+		return -EBADMSG;
+	r = take_name(receiver, &link->name, link->has_name, name);
 	if (r < 0)
 		return r;
 	if (here(receiver)->fd < 0)
 		return 0;
-	if (!stays_inside(receiver, &link->target))
+	if (!link_stays_inside(receiver->depth, (const char *)link->target.data, link->target.len))
 		return leave_out(receiver, -ELOOP, "a link that points out of what is copied");
 	memcpy(target, link->target.data, link->target.len);
 	target[link->target.len] = '\0';
-	r = make_link(here(receiver)->fd, name, target);
+	r = link_make(here(receiver)->fd, name, target);
 	return r < 0 ? leave_out_errno(receiver, r) : 0;
 }
 
@@ -368,6 +340,10 @@ static int say_done(struct receiver *receiver)
 
 	if (receiver->depth != 0 || receiver->in_file)
 		return -EBADMSG;
+	/* Nothing is missing without a word. */
+	for (size_t i = 0; i < receiver->target->n_paths; i++)
+		if (!receiver->came[i] && receiver->counts->problems == 0)
+			return -EBADMSG;
 	done.has_files = done.has_bytes = true;
 	done.files = receiver->counts->files;
 	done.bytes = receiver->counts->bytes;
@@ -432,11 +408,13 @@ int copy_stream_receive(struct copy_stream *stream, const struct copy_target *ta
 {
 	AUTO_FREE struct receiver *receiver = calloc(1, sizeof(*receiver));
 	AUTO_FREE uint8_t *piece = malloc(COPY_PIECE);
+	AUTO_FREE bool *came = calloc(target->n_paths + 1, sizeof(*came));
 	int r;
 
 	*ret_counts = (struct copy_counts){0};
-	if (!receiver || !piece)
+	if (!receiver || !piece || !came)
 		return -ENOMEM;
+	receiver->came = came;
 	receiver->stream = stream;
 	receiver->target = target;
 	receiver->watch = watch;

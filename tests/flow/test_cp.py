@@ -14,7 +14,9 @@ import time
 import pytest
 
 from agent import Agent
+from fake_agent import DANGEROUS, NASTY, FakeAgent
 from jobs import ALLOW_EXEC, eventually, open_channel
+from machine import PROTOCOL
 from wire import BUILD, Failed, frame, modules
 
 POSTERN = os.path.join(BUILD, "postern")
@@ -331,70 +333,190 @@ def test_a_file_that_becomes_shorter(way, tmp_path):
 # ---- a peer that means harm ----
 
 
+def xxh64(data):
+    """XXH64 with seed 0, as https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md has it."""
+    p1, p2, p3, p4, p5 = (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63,
+                          0x27D4EB2F165667C5)
+    mask = (1 << 64) - 1
+
+    def rotate(x, n):
+        return (x << n | x >> (64 - n)) & mask
+
+    def one(lane, acc=0):
+        return rotate((acc + lane * p2) & mask, 31) * p1 & mask
+
+    lanes = [(p1 + p2) & mask, p2, 0, -p1 & mask]
+    rest = data
+    while len(rest) >= 32:
+        lanes = [one(int.from_bytes(rest[8 * i:8 * i + 8], "little"), acc) for i, acc in enumerate(lanes)]
+        rest = rest[32:]
+    out = p5
+    if len(data) >= 32:
+        out = sum(rotate(acc, n) for acc, n in zip(lanes, (1, 7, 12, 18))) & mask
+        for acc in lanes:
+            out = ((out ^ one(acc)) * p1 + p4) & mask
+    out = (out + len(data)) & mask
+    while len(rest) >= 8:
+        out = (rotate(out ^ one(int.from_bytes(rest[:8], "little")), 27) * p1 + p4) & mask
+        rest = rest[8:]
+    if len(rest) >= 4:
+        out = (rotate(out ^ int.from_bytes(rest[:4], "little") * p1 & mask, 23) * p2 + p3) & mask
+        rest = rest[4:]
+    for byte in rest:
+        out = rotate(out ^ byte * p5 & mask, 11) * p1 & mask
+    for shift, factor in ((33, p2), (29, p3), (32, 1)):
+        out = (out ^ out >> shift) * factor & mask
+    return out.to_bytes(8, "big")
+
+
 def record(**fields):
     return frame(copy_pb.CopyRecord(**fields).SerializeToString())
 
 
-def attack(agent, tmp_path, data):
-    """A sender's bytes to the agent; what is in the folder afterwards."""
+def data(content, offset=0):
+    return record(data={"offset": offset, "length": len(content)}) + content
+
+
+def end(*pieces):
+    """With the digest of these (offset, bytes)."""
+    return record(end={"digest": xxh64(b"".join(at.to_bytes(8, "little") + content for at, content in pieces))})
+
+
+def whole(name, content=b"evil", **fields):
+    """All of a file, as a good sender sends it."""
+    fields = {"size": len(content), "mode": 0o644, **fields}
+    pieces = [(0, content)] if content else []
+    return record(file={"name": name, **fields}) + (data(content) if content else b"") + end(*pieces)
+
+
+def folder(name, *inside):
+    return record(folder={"name": name, "mode": 0o755}) + b"".join(inside) + record(leave={})
+
+
+def link(name, target):
+    return record(link={"name": name, "target": target})
+
+
+DONE = record(done={})
+DONE_FIELD = copy_pb.CopyRecord.DESCRIPTOR.fields_by_name["done"].number
+
+
+def says_done(answer):
+    """Whether the last thing that a receiver said is that all has arrived."""
+    done = False
+    while answer:
+        length, answer = answer[0], answer[1:]
+        if length >= 0x80:
+            length, answer = length & 0x7F | answer[0] << 7, answer[1:]
+        said = copy_pb.CopyRecord()
+        said.ParseFromString(answer[:length])
+        done, answer = said.HasField("done"), answer[length:]
+    return done
+
+
+def attack(agent, tmp_path, sent):
+    """A sender's bytes to the agent: what is in the folder afterwards, and whether it says that all is well."""
     into = tmp_path / "into"
     into.mkdir()
+    answer = b""
     with agent.client() as client:
         reply = client.call("copy.receive", path=str(into).encode(), into_folder=True)
         with open_channel(agent.socket, reply.channel) as stream:
             try:
-                stream.sendall(data)
+                stream.sendall(sent)
                 stream.shutdown(socket.SHUT_WR)
-                while stream.recv(65536):
-                    pass
+                while piece := stream.recv(65536):
+                    answer += piece
             except (BrokenPipeError, ConnectionResetError):
                 pass
-    return sorted(os.listdir(into))
+    return sorted(os.listdir(into)), says_done(answer)
 
 
+def test_a_sender_by_hand(agent, tmp_path):
+    """What the bad ones below are made of is good."""
+    long = b"0123456789" * 7
+    sent = (whole(b"a", b"") + whole(b"b", b"x") + whole(b"c", long) + folder(b"d", whole(b"e")) +
+            record(file={"name": b"f", "size": 9, "mode": 0o600}) + data(b"xy", 1) + data(b"z", 7) +
+            end((1, b"xy"), (7, b"z")) + DONE)
+    assert attack(agent, tmp_path, sent) == (["a", "b", "c", "d", "f"], True)
+    into = tmp_path / "into"
+    assert (into / "c").read_bytes() == long and (into / "f").read_bytes() == b"\0xy\0\0\0\0z\0"
+    assert (into / "d" / "e").read_bytes() == b"evil"
+
+
+# Each is followed by all that makes it whole, so that nothing but the fault itself is in the way.
+X_END = end((0, b"x")) + DONE
 BAD = {
-    "slash": record(file={"name": b"../x", "size": 0}),
-    "dots": record(folder={"name": b".."}),
-    "dot": record(folder={"name": b"."}),
-    "empty": record(file={"name": b"", "size": 0}),
-    "nul": record(file={"name": b"a\0b", "size": 0}),
-    "absolute": record(file={"name": b"/etc/passwd", "size": 0}),
-    "long": record(file={"name": b"x" * 256, "size": 0}),
-    "leave at the top": record(leave={}),
-    "data without a file": record(data={"offset": 0, "length": 1}) + b"x",
-    "end without a file": record(end={"digest": bytes(8)}),
-    "two files at once": record(file={"name": b"a", "size": 1}) * 2,
-    "data beyond the size": record(file={"name": b"a", "size": 1}) + record(data={"offset": 0, "length": 2}) + b"xx",
-    "data far out": record(file={"name": b"a", "size": 1}) + record(data={"offset": 1 << 62, "length": 1}) + b"x",
-    "data again": record(file={"name": b"a", "size": 9}) + 2 * (record(data={"offset": 0, "length": 1}) + b"x"),
-    "too much data": record(file={"name": b"a", "size": 1 << 40}) + record(data={"offset": 0, "length": 1 << 30}),
-    "no length": record(file={"name": b"a", "size": 1 << 40}) + record(data={"offset": 0}),
-    "size of 2^63": record(file={"name": b"a", "size": 1 << 63}) + record(end={"digest": bytes(8)}),
-    "no digest": record(file={"name": b"a", "size": 0}) + record(end={}),
-    "wrong digest": record(file={"name": b"a", "size": 0}) + record(end={"digest": bytes(8)}),
-    "done in a folder": record(folder={"name": b"d"}) + record(done={}),
-    "a frame of nothing": b"\x00",
-    "a huge frame": b"\xff\xff\xff\xff\x0f",
-    "no record": frame(b"\xff\xff"),
-    "an empty record": frame(copy_pb.CopyRecord().SerializeToString() or b"\x62\x00"),
-    "deep": record(folder={"name": b"d"}) * 200,
+    "slash": whole(b"../x") + DONE,
+    "dots": folder(b"..", whole(b"x")) + DONE,
+    "dot": folder(b".", whole(b"x")) + DONE,
+    "dots as a file": whole(b"..") + DONE,
+    "empty": whole(b"") + DONE,
+    "nul": whole(b"a\0b") + DONE,
+    "absolute": whole(b"/etc/postern-evil") + DONE,
+    "long": whole(b"x" * 256) + DONE,
+    "link at the top": link(b"l", b"x") + DONE,
+    "slash in a link's name": folder(b"d", link(b"../l", b"x")) + DONE,
+    "leave at the top": record(leave={}) + whole(b"a") + DONE,
+    "data without a file": data(b"x") + DONE,
+    "from without a file": record(**{"from": {"offset": 0}}) + whole(b"a") + DONE,
+    "end without a file": end() + whole(b"a") + DONE,
+    "two files at once": record(file={"name": b"a", "size": 1}) + whole(b"b", b"x") + DONE,
+    "a folder in a file": record(file={"name": b"a", "size": 1}) + folder(b"d") + data(b"x") + X_END,
+    "data beyond the size": record(file={"name": b"a", "size": 1}) + data(b"xx") + end((0, b"xx")) + DONE,
+    "data far out": record(file={"name": b"a", "size": 1}) + data(b"x", 1 << 62) + end((1 << 62, b"x")) + DONE,
+    "data again": record(file={"name": b"a", "size": 9}) + 2 * data(b"x") + end((0, b"x"), (0, b"x")) + DONE,
+    "too much data": record(file={"name": b"a", "size": 1 << 40}) + record(data={"offset": 0, "length": 1 << 30}) +
+    b"x" * (2 << 20),
+    "no length": record(file={"name": b"a", "size": 1 << 40}) + record(data={"offset": 0}) + end() + DONE,
+    "from beyond the size": record(file={"name": b"a", "size": 1}) + record(**{"from": {"offset": 2}}) + end() + DONE,
+    "no digest": record(file={"name": b"a", "size": 0}) + record(end={}) + DONE,
+    "half a digest": record(file={"name": b"a", "size": 0}) + record(end={"digest": xxh64(b"")[:4]}) + DONE,
+    "no end": record(file={"name": b"a", "size": 1}) + data(b"x") + DONE,
+    "cut": record(file={"name": b"a", "size": 1}) + data(b"x"),
+    "done in a folder": record(folder={"name": b"d"}) + DONE,
+    "what only a receiver says": record(have={"bytes": 0}) + whole(b"a") + DONE,
+    "a frame of nothing": b"\x00" + whole(b"a") + DONE,
+    "a huge frame": b"\xff\xff\xff\xff\x0f" + whole(b"a") + DONE,
+    "no record": frame(b"\xff\xff") + whole(b"a") + DONE,
+    "an empty record": frame(b"\x62\x00") + whole(b"a") + DONE,
+    "deep": record(folder={"name": b"d"}) * 200 + record(leave={}) * 200 + DONE,
 }
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_sender_that_means_harm(agent, tmp_path, name):
-    found = attack(agent, tmp_path, BAD[name])
-    assert found in ([], ["d"]), found
-    assert sorted(set(os.listdir(tmp_path))) == ["into"]
+    found, done = attack(agent, tmp_path, BAD[name])
+    assert not done and found in ([], ["d"]), found
+    assert os.listdir(tmp_path) == ["into"] and not os.path.exists("/etc/postern-evil")
+
+
+# What cannot be written is left out, and the rest comes.
+LEFT_OUT = {
+    "size of 2^63": record(file={"name": b"a", "size": 1 << 63}) + end(),
+    "wrong digest": record(file={"name": b"a", "size": 1}) + data(b"x") + end((0, b"y")),
+    "broken": record(file={"name": b"a", "size": 1}) + data(b"x") + record(end={"broken": True}),
+}
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_what_cannot_take_its_place(agent, tmp_path, name):
+    assert attack(agent, tmp_path, LEFT_OUT[name] + whole(b"b") + DONE) == (["b"], True)
 
 
 def test_a_link_and_then_a_file_through_it(agent, tmp_path):
-    data = (record(folder={"name": b"t", "mode": 0o755}) + record(link={"name": b"l", "target": b"x"}) +
-            record(folder={"name": b"l"}) + record(file={"name": b"f", "size": 0}) +
-            record(end={"digest": bytes.fromhex("ef46db3751d8e999")}) + record(leave={}) +
-            record(leave={}) + record(done={}))
-    attack(agent, tmp_path, data)
+    sent = folder(b"t", link(b"l", b"x"), folder(b"l", whole(b"f"))) + DONE
+    assert attack(agent, tmp_path, sent) == (["t"], True)
     assert os.listdir(tmp_path / "into" / "t") == ["l"] and os.readlink(tmp_path / "into" / "t" / "l") == "x"
+
+
+def test_links_that_lead_out_together(agent, tmp_path):
+    """Each stays inside by itself; the way of one through the other would not."""
+    sent = folder(b"t", link(b"s", b"."), link(b"e", b"s/s/s/../../x"), link(b"f", b"s/.."), link(b"ok", b"s/s/x"),
+                  folder(b"d", link(b"up", b"../s"), link(b"e", b"../../x"), link(b"f", b".././s/.."))) + DONE
+    assert attack(agent, tmp_path, sent) == (["t"], True)
+    assert sorted(os.listdir(tmp_path / "into" / "t")) == ["d", "ok", "s"]
+    assert os.listdir(tmp_path / "into" / "t" / "d") == ["up"]
 
 
 def test_random_bytes(agent, tmp_path):
@@ -402,14 +524,95 @@ def test_random_bytes(agent, tmp_path):
     print("seed", seed)
     rng = random.Random(seed)
     for i in range(30):
-        data = bytearray(BAD[rng.choice(list(BAD))] + record(file={"name": b"a", "size": 4}) +
-                         record(data={"offset": 0, "length": 4}) + b"abcd" + record(done={}))
+        sent = bytearray(BAD[rng.choice(list(BAD))] + whole(b"a", b"abcd") + DONE)
         for _ in range(rng.randrange(1, 4)):
-            data[rng.randrange(len(data))] = rng.randrange(256)
-        folder = tmp_path / str(i)
-        folder.mkdir()
-        attack(agent, folder, bytes(data))
-        assert os.listdir(folder) == ["into"]
+            sent[rng.randrange(len(sent))] = rng.randrange(256)
+        place = tmp_path / str(i)
+        place.mkdir()
+        attack(agent, place, bytes(sent))
+        assert os.listdir(place) == ["into"]
+
+
+# ---- a guest that means harm, before the host's cp ----
+
+
+def from_hostile(tmp_path, sent, *words, source="/etc/hostname", target="into/", code=PROTOCOL):
+    """What `postern cp` makes of a guest that sends this: its standard error."""
+    def channel(sock):
+        sock.sendall(sent)
+        sock.shutdown(socket.SHUT_WR)
+        while sock.recv(65536):
+            pass
+
+    into = tmp_path / "into"
+    into.mkdir(exist_ok=True)
+    with FakeAgent(FakeAgent.grant, channel=channel) as guest:
+        done = subprocess.run([POSTERN, "cp", *words, f"[{guest.address}]:{source}", f"{tmp_path}/{target}"],
+                              capture_output=True, timeout=60)
+    assert done.returncode == code, done
+    return done.stderr.decode()
+
+
+def test_a_guest_that_means_no_harm(tmp_path):
+    from_hostile(tmp_path, whole(b"hostname", b"me") + DONE, code=0)
+    assert (tmp_path / "into" / "hostname").read_bytes() == b"me"
+    from_hostile(tmp_path, whole(b"hostname", b"you") + DONE, target="new", code=0)
+    assert (tmp_path / "new").read_bytes() == b"you"
+    from_hostile(tmp_path, folder(b"etc", whole(b"x")) + DONE, "-r", source="/etc/", code=0)
+    assert os.listdir(tmp_path / "into" / "etc") == ["x"]
+    from_hostile(tmp_path, folder(b"root", whole(b"x")) + DONE, "-r", source="/", code=0)
+    assert os.listdir(tmp_path / "into" / "root") == ["x"]
+
+
+# (words, source, target, records): the name that was asked for is "hostname".
+HOSTILE = {
+    "another name": ([], "into/", whole(b".bashrc") + DONE),
+    "one more": ([], "into/", whole(b"hostname") + whole(b".bashrc") + DONE),
+    "one more with a new name": ([], "new", whole(b"hostname") + whole(b"x") + DONE),
+    "twice": ([], "into/", whole(b"hostname") * 2 + DONE),
+    "the start of the name": ([], "into/", whole(b"host") + DONE),
+    "more than the name": ([], "into/", whole(b"hostname2") + DONE),
+    "a folder for a file": ([], "into/", folder(b"hostname", whole(b"x")) + DONE),
+    "a folder for a file with a new name": ([], "new", folder(b"hostname", whole(b"x")) + DONE),
+    "a folder that was not asked for": (["-r"], "into/", folder(b".ssh", whole(b"authorized_keys")) + DONE),
+    "a link": ([], "into/", link(b"hostname", b"/etc/passwd") + DONE),
+    "a link with a new name": ([], "new", link(b"hostname", b"/etc/passwd") + DONE),
+    "a link where a folder may be": (["-r"], "into/", link(b"hostname", b"x") + DONE),
+    "dots": (["-r"], "into/", folder(b"..", whole(b"evil")) + DONE),
+    "dots with a new name": (["-r"], "new", folder(b"..", whole(b"evil")) + DONE),
+    "dots below": (["-r"], "into/", folder(b"hostname", folder(b"..", whole(b"evil"))) + DONE),
+    "nothing at all": ([], "into/", DONE),
+    "data beyond the size": ([], "into/", record(file={"name": b"hostname", "size": 1}) + data(b"xx") +
+                             end((0, b"xx")) + DONE),
+    "a huge piece": ([], "into/", record(file={"name": b"hostname", "size": 1 << 40}) +
+                     record(data={"offset": 0, "length": 0xFFFFFFFF}) + b"x" * (2 << 20)),
+    "a huge frame": ([], "into/", b"\xff\xff\xff\xff\x0f" + bytes(1 << 20)),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_guest_that_means_harm(tmp_path, name):
+    words, target, sent = HOSTILE[name]
+    assert "protocol" in from_hostile(tmp_path, sent, *words, target=target)
+    left = [os.path.relpath(os.path.join(at, each), tmp_path) for at, _, files in os.walk(tmp_path) for each in files]
+    # What was asked for has come before the fault, or nothing has.
+    good = {"one more": ["into/hostname"], "twice": ["into/hostname"], "one more with a new name": ["new"]}
+    assert left == good.get(name, [])
+
+
+def test_sizes_without_end(tmp_path):
+    """Neither takes any place on the disk."""
+    sent = record(plan={"files": (1 << 64) - 1, "bytes": (1 << 64) - 1})
+    said = from_hostile(tmp_path, sent + record(file={"name": b"hostname", "size": (1 << 64) - 1}) + end() + DONE, code=1)
+    assert "hostname" in said and os.listdir(tmp_path / "into") == []
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]], ids=["text", "json"])
+def test_what_a_guest_says_of_problems_is_escaped(tmp_path, words):
+    sent = record(problem={"path": NASTY.encode(), "sys_errno": 5, "message": NASTY}) + DONE
+    said = from_hostile(tmp_path, sent, *words, code=1)
+    assert not DANGEROUS.search(said), repr(said)
+    assert words or "title" in said
 
 
 def test_the_policy_is_asked(tmp_path):

@@ -11,12 +11,9 @@ import subprocess
 import pytest
 
 from agent import DEFAULT_POLICY, Agent
-from fake_agent import NASTY, FakeAgent, fill
+from fake_agent import DANGEROUS, NASTY, FakeAgent, fill
 from machine import ABSENT, ANSWERED, DONE, POSTERN, PROTOCOL, REFUSED, TIMED_OUT, USAGE
 from wire import errors, frame, payload, pb
-
-# Control characters but the newline, C1, and what changes direction or hides.
-DANGEROUS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
 # Each command that talks to an agent, and what it is called with.
 CALLS = {

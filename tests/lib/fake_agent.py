@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a host meets that believes it talks to an agent: the answers are the test's own."""
 
+import re
 import shutil
 import socket
 import tempfile
@@ -10,6 +11,9 @@ from wire import Client, Closed, frame, message, pb
 
 # Each of these would do something to a terminal: titles, cursor, colours, another direction, no width.
 NASTY = "a\x1b]0;title\x07\x1b[31m\x9b2J\x7f\u202e\u2066\u200b\r\nb"
+
+# Control characters but the newline, C1, and what changes direction or hides.
+DANGEROUS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
 
 def fill(proto, text=NASTY, depth=0):
@@ -70,10 +74,12 @@ class Peer(Client):
 
 class FakeAgent:
     """Listens where `local:PATH` says. answer(peer, request) is called for each request; without one every
-    reply is full of what a terminal must not see."""
+    reply is full of what a terminal must not see. channel(sock) gets the socket of each channel that was
+    granted (see grant), after its welcome."""
 
-    def __init__(self, answer=None, hello=None):
+    def __init__(self, answer=None, hello=None, channel=None):
         self.answer = answer or self.answer_nasty
+        self.channel = channel
         self.hello = hello or self.say_hello
         self.dir = tempfile.mkdtemp(prefix="postern-test-")
         self.address = f"local:{self.dir}/agent.sock"
@@ -101,22 +107,44 @@ class FakeAgent:
             if out.HasField("request"):
                 self.answer(peer, out.request)
 
+    @staticmethod
+    def grant(peer, request):
+        """Answers with a channel."""
+        reply = message(request.method, "Reply")()
+        reply.channel.number = 1
+        reply.channel.token = bytes(16)
+        peer.reply(request, reply)
+
+    def serve_one(self, sock):
+        try:
+            if self.channel and sock.recv(1, socket.MSG_PEEK) == b"\0":
+                with sock:
+                    sock.recv(20, socket.MSG_WAITALL)
+                    sock.sendall(b"\1")
+                    self.channel(sock)
+                return
+            with Peer(sock) as peer:
+                self.talk(peer)
+        except (Closed, OSError):
+            pass
+
     def serve(self):
+        open_now = []
         while True:
             try:
                 sock, _ = self.listener.accept()
             except OSError:
-                return
-            with Peer(sock) as peer:
-                try:
-                    self.talk(peer)
-                except (Closed, OSError):
-                    pass
+                break
+            open_now.append(threading.Thread(target=self.serve_one, args=(sock,), daemon=True))
+            open_now[-1].start()
+        for thread in open_now:
+            thread.join(15)
+            assert not thread.is_alive()
 
     def close(self):
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
-        self.thread.join(15)
+        self.thread.join(30)
         shutil.rmtree(self.dir)
         assert not self.thread.is_alive()
 

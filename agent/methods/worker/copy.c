@@ -57,26 +57,20 @@ static void serve_send(
 	*to_caller = counts.bytes;
 }
 
-static const char *last_part(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	/* All of the guest has no name of its own. */
-	return slash && slash[1] ? slash + 1 : "root";
-}
-
 static int open_sources(
 	struct call *call, const Postern__V1__CopySendRequest *request, struct sending *sending)
 {
 	for (size_t i = 0; i < request->n_paths; i++) {
 		struct copy_source *source = &sending->sources[i];
 		char *path = call_path(call, true, &request->paths[i], "paths");
+		size_t len;
 		int r;
 
 		if (!path)
 			return -EINVAL;
 		source->path = path;
-		source->name = last_part(path);
+		/* To its end: no slash is behind it. */
+		source->name = copy_name_of(path, &len);
 		r = copy_open_source(AT_FDCWD, path, resolve_of(request->follow_links),
 			request->recursive, &source->fd);
 		if (r < 0)
@@ -130,6 +124,8 @@ int copy_receive(struct call *call, const Postern__V1__CopyReceiveRequest *reque
 	if (!target || !path)
 		return target ? -EINVAL : -ENOMEM;
 	target->sync = request->sync;
+	/* It is the caller who says what is written where. */
+	target->recursive = true;
 	r = copy_open_target(path, resolve_of(request->follow_links), request->into_folder,
 		&target->dir, &target->rename);
 	if (r < 0)
