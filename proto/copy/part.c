@@ -15,6 +15,7 @@
 #include "proto/copy/stream.h"
 
 #define SUFFIX ".postern-part"
+#define TRIES  16 /* to get the temporary file among other copies that begin and end */
 
 /* The same for each copy of this file, so that a later one finds it. A name that leaves no room for
  * more is told by its digest. */
@@ -27,35 +28,73 @@ static void name_temporary(struct part *part)
 			(uint64_t)XXH64(part->name, strlen(part->name), 0));
 }
 
-static int create(struct part *part)
+/* What an earlier copy of ours left, and nobody else can have touched. */
+static bool is_ours(const struct stat *st)
 {
-	(void)unlinkat(part->dir, part->temporary, 0);
-	part->fd = openat(part->dir, part->temporary,
-		O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (part->fd < 0)
-		return -errno;
-	return flock(part->fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+	return S_ISREG(st->st_mode) && st->st_uid == geteuid() && (st->st_mode & 07777) == 0600 &&
+	       st->st_nlink == 1;
 }
 
-/* What an earlier copy of ours left, and nobody else can have touched. */
+/* The name still leads to the file that we hold: nobody who keeps to the lock takes it away. */
+static bool is_named(const struct part *part)
+{
+	struct stat held, named;
+
+	return fstat(part->fd, &held) == 0 &&
+	       fstatat(part->dir, part->temporary, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+}
+
+/* The file under the temporary name, made where there is none. -ENOTUNIQ: it is not ours, and was
+ * not opened, or another copy puts it into its place just now; -EAGAIN: another copy was faster; 0
+ * or -errno. */
+static int open_temporary(struct part *part)
+{
+	int flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+	struct stat st;
+
+	if (fstatat(part->dir, part->temporary, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		if (!is_ours(&st))
+			return st.st_nlink == 0 ? -EAGAIN : -ENOTUNIQ;
+	} else if (errno == ENOENT) {
+		flags |= O_CREAT | O_EXCL;
+	} else {
+		return -errno;
+	}
+	part->fd = openat(part->dir, part->temporary, flags, 0600);
+	if (part->fd < 0)
+		return errno == ENOENT || errno == EEXIST ? -EAGAIN : -errno;
+	return 0;
+}
+
+/* Ours alone, from here to its end. A file that another copy has put into its place, or dropped,
+ * between our opening and our locking it is none: -EAGAIN. 0 or -errno. */
+static int lock_temporary(struct part *part)
+{
+	if (flock(part->fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	return is_named(part) ? 0 : -EAGAIN;
+}
+
 static int take_up(struct part *part, uint64_t *ret_have)
 {
 	struct stat st;
+	int r = -EAGAIN;
 
-	part->fd = openat(part->dir, part->temporary,
-		O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (part->fd < 0)
-		return -ENOENT;
-	if (fstat(part->fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid() ||
-		(st.st_mode & 077) != 0 || st.st_nlink != 1) {
-		part->fd = fd_close(part->fd);
-		return -ENOENT;
+	for (int i = 0; (r == -EAGAIN || r == -ENOTUNIQ) && i < TRIES; i++) {
+		r = open_temporary(part);
+		if (r == 0)
+			r = lock_temporary(part);
+		if (r == 0 && fstat(part->fd, &st) < 0)
+			r = -errno;
+		if (r < 0)
+			part->fd = fd_close(part->fd);
 	}
-	if (flock(part->fd, LOCK_EX | LOCK_NB) < 0) {
-		part->fd = fd_close(part->fd);
-		return -EBUSY;
-	}
+	if (r < 0)
+		return r == -EAGAIN ? -EBUSY : r;
 	*ret_have = (uint64_t)st.st_size;
+	/* A file system without owners and modes: what is left would not be known again. */
+	part->keep = part->keep && is_ours(&st);
 	return 0;
 }
 
@@ -72,13 +111,14 @@ int part_begin(
 	if (size > INT64_MAX)
 		return -EFBIG;
 	r = take_up(part, ret_have);
-	if (r == -EBUSY)
-		return r;
-	if (r < 0 || !keep || *ret_have > size) {
-		part->fd = fd_close(part->fd);
+	if (r == 0 && (!part->keep || *ret_have > size)) {
 		*ret_have = 0;
-		r = create(part);
+		r = ftruncate(part->fd, 0) < 0 ? -errno : 0;
+		if (r < 0)
+			part_end(part, false);
 	}
+	/* A copy that is cut before it is agreed where to go on keeps it all. */
+	part->at = *ret_have;
 	return r;
 }
 
@@ -146,10 +186,14 @@ static int finish(struct part *part, mode_t mode, int64_t mtime_ns, bool sync)
 	}
 	if (part->at < part->size && ftruncate(part->fd, (off_t)part->size) < 0)
 		return -errno;
-	if (fchmod(part->fd, mode & 0777) < 0 || futimens(part->fd, times) < 0)
-		return -errno;
 	if (sync && fsync(part->fd) < 0)
 		return -errno;
+	/* Last, since with another mode it is not known again should we be killed before the end.
+	 */
+	if (futimens(part->fd, times) < 0 || fchmod(part->fd, mode & 0777) < 0)
+		return -errno;
+	if (!is_named(part))
+		return -ESTALE;
 	return renameat(part->dir, part->temporary, part->dir, part->name) < 0 ? -errno : 0;
 }
 
@@ -172,7 +216,7 @@ void part_end(struct part *part, bool cut)
 {
 	if (part->fd < 0)
 		return;
-	if (!cut || !part->keep || part->at == 0)
+	if ((!cut || !part->keep || part->at == 0) && is_named(part))
 		(void)unlinkat(part->dir, part->temporary, 0);
 	part->fd = fd_close(part->fd);
 }

@@ -21,7 +21,8 @@ struct part {
 };
 
 /* Begins. With keep, what an earlier copy left is taken up: *ret_have bytes of it. 0; -EBUSY:
- * another copy writes this file; or -errno. */
+ * another copy writes this file; -ENOTUNIQ: what has the temporary name is none of ours, and stays;
+ * or -errno. After an error there is none. */
 int part_begin(
 	struct part *part, int dir, const char *name, uint64_t size, bool keep, uint64_t *ret_have);
 
@@ -34,8 +35,9 @@ int part_from(struct part *part, uint64_t offset);
 /* Writes. -EBADMSG: outside of the announced size, or before the last bytes. 0 or -errno. */
 int part_write(struct part *part, uint64_t offset, const void *bytes, size_t len);
 
-/* Puts it in its place. -EBADMSG: the digest differs; -EISDIR: a folder is there. 0 or -errno; the
- * part is gone either way, and what was there before is there yet unless it is 0. */
+/* Puts it in its place. -EBADMSG: the digest differs; -EISDIR: a folder is there; -ESTALE: somebody
+ * has taken the temporary file away. 0 or -errno; the part is gone either way, and what was there
+ * before is there yet unless it is 0. */
 int part_commit(struct part *part, const uint8_t digest[COPY_DIGEST_SIZE], mode_t mode,
 	int64_t mtime_ns, bool sync);
 

@@ -69,6 +69,9 @@ static int leave_out_errno(struct receiver *receiver, int r)
 		return leave_out(receiver, r, "a folder of this name is there");
 	if (r == -EBUSY)
 		return leave_out(receiver, r, "another copy writes this file");
+	if (r == -ENOTUNIQ)
+		return leave_out(receiver, r,
+			"a file that is not the copy's has the name .NAME.postern-part");
 	return leave_out(receiver, r, strerror(-r));
 }
 
@@ -227,10 +230,8 @@ static int take_file(struct receiver *receiver, const Postern__V1__CopyFile *fil
 	if (here(receiver)->fd >= 0) {
 		r = part_begin(
 			&receiver->part, here(receiver)->fd, name, file->size, may_resume, &have);
-		if (r < 0) {
-			receiver->part.fd = fd_close(receiver->part.fd);
+		if (r < 0)
 			r = leave_out_errno(receiver, r);
-		}
 	}
 	return r < 0 || !may_resume ? r : answer_have(receiver, have);
 }

@@ -255,6 +255,12 @@ def test_errors_name_the_place(way, tmp_path):
     way(tmp_path / "a", tmp_path / "no" / "such" / "x", code=1 if way.name == "to" else 2)
 
 
+def test_a_name_that_is_too_long(way, tmp_path):
+    write(tmp_path / "a")
+    out = way(tmp_path / "a", tmp_path / ("x" * 256), code=1 if way.name == "to" else 2)
+    assert "too long" in str(out) and os.listdir(tmp_path) == ["a"]
+
+
 def test_usage():
     for words in (("a", "b"), ("x:/a", "y:/b"), ("x:/a", "y:/b", "c"), ("x:a", "b"), ("a", "x:b")):
         assert subprocess.run([POSTERN, "cp", *words], capture_output=True).returncode == 2, words
@@ -303,6 +309,7 @@ def test_a_part_of_another_file_is_dropped(way, tmp_path):
 
 @pytest.mark.parametrize("trap", ["link", "writable", "linked"])
 def test_a_part_that_others_can_touch_is_not_taken_up(way, tmp_path, trap):
+    """It may be somebody's own file: it stays, and the copy says so."""
     source = write(tmp_path / "big", os.urandom(9 << 20))
     part = tmp_path / ".copy.postern-part"
     precious = write(tmp_path / "precious", b"precious", 0o600)
@@ -312,9 +319,12 @@ def test_a_part_that_others_can_touch_is_not_taken_up(way, tmp_path, trap):
         os.link(precious, part)
     else:
         write(part, b"x", 0o666)
+    out = way(source, tmp_path / "copy", code=1)
+    assert "postern-part" in out["problems"][0]["message"] and os.path.lexists(part)
+    assert not (tmp_path / "copy").exists() and precious.read_bytes() == b"precious"
+    part.unlink()
     way(source, tmp_path / "copy")
     assert filecmp.cmp(source, tmp_path / "copy", shallow=False)
-    assert precious.read_bytes() == b"precious"
 
 
 def test_a_file_that_becomes_shorter(way, tmp_path):

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "proto/cleanup.h"
@@ -31,13 +32,19 @@ static int tear_down(void **state)
 	return rmdir(folder);
 }
 
-static bool holds(const char *name, const char *text)
+/* One of two texts, whichever it is at this moment. */
+static bool holds_either(const char *name, const char *text, const char *other)
 {
 	AUTO_CLOSE int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
 	char bytes[64] = "";
 
-	return fd >= 0 && read(fd, bytes, sizeof(bytes) - 1) == (ssize_t)strlen(text) &&
-	       strcmp(bytes, text) == 0;
+	return fd >= 0 && read(fd, bytes, sizeof(bytes) - 1) >= 0 &&
+	       (strcmp(bytes, text) == 0 || strcmp(bytes, other) == 0);
+}
+
+static bool holds(const char *name, const char *text)
+{
+	return holds_either(name, text, text);
 }
 
 static void put(const char *name, const char *text)
@@ -147,6 +154,104 @@ UNIT(a_part_is_taken_up)
 	part_end(&part, false);
 }
 
+UNIT(a_part_that_is_cut_twice_is_kept)
+{
+	struct part part;
+	uint64_t have;
+
+	assert_int_equal(part_begin(&part, dir, "a", 8, true, &have), 0);
+	assert_int_equal(part_write(&part, 0, "abcd", 4), 0);
+	part_end(&part, true);
+	/* The second time before it is agreed where to go on. */
+	assert_int_equal(part_begin(&part, dir, "a", 8, true, &have), 0);
+	part_end(&part, true);
+	assert_int_equal(part_begin(&part, dir, "a", 8, true, &have), 0);
+	assert_int_equal(have, 4);
+	part_end(&part, false);
+}
+
+/* A person's own file with the name of our temporary one. */
+UNIT(what_is_not_ours_is_left_alone)
+{
+	struct part part;
+	uint64_t have;
+
+	put(".a.postern-part", "precious");
+	assert_int_equal(fchmodat(dir, ".a.postern-part", 0644, 0), 0);
+	assert_int_equal(part_begin(&part, dir, "a", 8, false, &have), -ENOTUNIQ);
+	assert_int_equal(part_begin(&part, dir, "a", 8, true, &have), -ENOTUNIQ);
+	assert_true(holds(".a.postern-part", "precious"));
+	assert_int_equal(unlinkat(dir, ".a.postern-part", 0), 0);
+}
+
+UNIT(what_took_the_parts_name_takes_no_place)
+{
+	uint8_t digest[COPY_DIGEST_SIZE];
+	struct part part;
+
+	receive(&part, "a", "new");
+	assert_int_equal(unlinkat(dir, ".a.postern-part", 0), 0);
+	put(".a.postern-part", "precious");
+	digest_of("new", 0, digest);
+	assert_int_equal(part_commit(&part, digest, 0600, 0, false), -ESTALE);
+	assert_true(holds(".a.postern-part", "precious"));
+	assert_int_equal(faccessat(dir, "a", F_OK, 0), -1);
+	assert_int_equal(unlinkat(dir, ".a.postern-part", 0), 0);
+}
+
+/* Puts a text of its own in place again and again; what another has put there is always whole. */
+static int copy_often(const char *text, bool keep)
+{
+	uint8_t digest[COPY_DIGEST_SIZE];
+	size_t len = strlen(text), half = len / 2;
+
+	for (int i = 0; i < 4000; i++) {
+		uint64_t have, at[] = {0, half};
+		struct part part;
+		int r = part_begin(&part, dir, "a", len, keep, &have);
+
+		if (r == -EBUSY)
+			continue;
+		if (r < 0 || part_from(&part, 0) < 0)
+			return 1;
+		copy_digest_add(&part.digest, &at[0], sizeof(at[0]));
+		copy_digest_add(&part.digest, text, half);
+		copy_digest_add(&part.digest, &at[1], sizeof(at[1]));
+		copy_digest_add(&part.digest, text + half, len - half);
+		if (part_write(&part, 0, text, half) < 0 ||
+			part_write(&part, half, text + half, len - half) < 0)
+			return 2;
+		copy_digest_end(&part.digest, digest);
+		if (i % 8 == 0)
+			part_end(&part, true);
+		else if (part_commit(&part, digest, 0600, 0, false) < 0)
+			return 3;
+		if (i % 8 != 0 && !holds_either("a", "one one one", "and another one"))
+			return 4;
+	}
+	return 0;
+}
+
+UNIT(many_copies_of_one_name_leave_a_whole_file)
+{
+	static const char *const texts[] = {"one one one", "and another one"};
+	pid_t children[4];
+	int status;
+
+	for (size_t i = 0; i < ARRAY_SIZE(children); i++) {
+		children[i] = fork();
+		if (children[i] == 0)
+			_exit(copy_often(texts[i % 2], i / 2));
+		assert_true(children[i] > 0);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(children); i++) {
+		assert_int_equal(waitpid(children[i], &status, 0), children[i]);
+		assert_int_equal(status, 0);
+	}
+	(void)unlinkat(dir, ".a.postern-part", 0);
+	assert_int_equal(unlinkat(dir, "a", 0), 0);
+}
+
 UNIT(names)
 {
 	static const struct {
@@ -181,6 +286,10 @@ int main(void)
 		IN_FOLDER(nothing_is_written_outside_of_its_size_or_backwards),
 		IN_FOLDER(two_copies_of_one_file_do_not_mix),
 		IN_FOLDER(a_part_is_taken_up),
+		IN_FOLDER(a_part_that_is_cut_twice_is_kept),
+		IN_FOLDER(what_is_not_ours_is_left_alone),
+		IN_FOLDER(what_took_the_parts_name_takes_no_place),
+		IN_FOLDER(many_copies_of_one_name_leave_a_whole_file),
 		RUN(names),
 	};
 
