@@ -8,6 +8,7 @@
 
 #include "host/cli/agent.h"
 #include "host/cli/copy_progress.h"
+#include "host/cli/cut.h"
 #include "host/cli/grant.h"
 #include "host/cli/job_run.h"
 #include "host/common/fail.h"
@@ -54,6 +55,7 @@ struct copy {
 	struct copy_source sources[SOURCES_MAX]; /* descriptors owned */
 	int channel;                             /* owned */
 	int dir;                                 /* owned */
+	int signal;                              /* that cut it; or 0 */
 	struct copy_counts counts;
 	struct postern_error error;
 };
@@ -68,6 +70,9 @@ static bool wants_folder(const struct copy *copy)
 /* Why a copy ended before its end. */
 static int fail_copy(struct copy *copy, int r)
 {
+	if (copy->signal)
+		return fail(&copy->error, POSTERN_ABSENT, EINTR,
+			"interrupted; the same command goes on where a large file was cut");
 	switch (r) {
 	case -EPIPE:
 	case -ECONNRESET:
@@ -130,7 +135,9 @@ static int send_all(struct copy *copy, const struct copy_watch *watch)
 	if (r < 0)
 		return r;
 	copy_stream_init(&stream, copy->channel);
+	cut_begin(copy->channel);
 	r = copy_stream_send(&stream, copy->sources, copy->n, watch, &copy->counts);
+	copy->signal = cut_end();
 	copy_stream_done(&stream);
 	return r < 0 ? fail_copy(copy, r) : 0;
 }
@@ -164,7 +171,9 @@ static int receive_all(struct copy *copy, const struct copy_watch *watch)
 	if (r < 0)
 		return r;
 	copy_stream_init(&stream, copy->channel);
+	cut_begin(copy->channel);
 	r = copy_stream_receive(&stream, &target, watch, &copy->counts);
+	copy->signal = cut_end();
 	copy_stream_done(&stream);
 	return r < 0 ? fail_copy(copy, r) : 0;
 }
@@ -184,7 +193,8 @@ static int run_copy(struct copy *copy, const char *vm)
 	postern_client_close(copy->client);
 	if (r < 0) {
 		copy_progress_drop(&progress);
-		return cli_fail(copy->cli, &copy->error);
+		r = cli_fail(copy->cli, &copy->error);
+		return copy->signal ? 128 + copy->signal : r;
 	}
 	copy_progress_end(&progress, &copy->counts);
 	return copy->counts.problems > 0 ? POSTERN_ANSWERED : POSTERN_DONE;

@@ -154,22 +154,34 @@ static int take_folder(struct receiver *receiver, const Postern__V1__CopyFolder 
 	return r;
 }
 
-static int take_leave(struct receiver *receiver)
+/* What was sent of the folder at hand, and back to the one above. 0 or -errno. */
+static int leave(struct receiver *receiver)
 {
 	struct level *level = here(receiver);
 	struct timespec times[] = {{.tv_nsec = UTIME_OMIT},
 		{.tv_sec = level->mtime_ns / 1000000000, .tv_nsec = level->mtime_ns % 1000000000}};
 	int r = 0;
 
-	if (receiver->depth == 0)
-		return -EBADMSG;
 	if (level->fd >= 0 && (fchmod(level->fd, level->mode) < 0 ||
 				      (times[1].tv_nsec >= 0 && futimens(level->fd, times) < 0)))
-		r = leave_out_errno(receiver, -errno);
+		r = -errno;
 	level->fd = fd_close(level->fd);
-	receiver->path_len = level->path_len;
-	receiver->path[receiver->path_len] = '\0';
 	receiver->depth--;
+	return r;
+}
+
+static int take_leave(struct receiver *receiver)
+{
+	size_t above = here(receiver)->path_len;
+	int r;
+
+	if (receiver->depth == 0)
+		return -EBADMSG;
+	r = leave(receiver);
+	if (r < 0)
+		r = leave_out_errno(receiver, r);
+	receiver->path_len = above;
+	receiver->path[above] = '\0';
 	return r;
 }
 
@@ -425,9 +437,8 @@ int copy_stream_receive(struct copy_stream *stream, const struct copy_target *ta
 	receiver->levels[0].fd = target->dir;
 	r = run(receiver);
 	part_end(&receiver->part, r == -ECONNRESET || r == -EPIPE);
-	while (receiver->depth > 0) {
-		here(receiver)->fd = fd_close(here(receiver)->fd);
-		receiver->depth--;
-	}
+	/* Folders that are not complete are no less ours to leave as they should be. */
+	while (receiver->depth > 0)
+		(void)leave(receiver);
 	return r;
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """postern cp both ways, and the copy protocol with a sender or receiver that means harm."""
 
+import contextlib
 import filecmp
 import json
 import os
@@ -9,12 +10,12 @@ import signal
 import socket
 import stat
 import subprocess
-import time
 
 import pytest
 
 from agent import Agent
 from fake_agent import DANGEROUS, NASTY, FakeAgent
+from gate import Gate
 from jobs import ALLOW_EXEC, eventually, open_channel
 from machine import PROTOCOL
 from wire import BUILD, Failed, frame, modules
@@ -269,35 +270,77 @@ def test_usage():
 # ---- a copy that is cut ----
 
 
+@contextlib.contextmanager
+def held(way, agent, limit, *words):
+    """cp, held when so many bytes are through, and the gate that lets it go on."""
+    *options, source, target = map(str, words)
+    with Gate(agent.socket, limit) as gate:
+        vm = f"[local:{gate.socket}]:"
+        words = [source, vm + target] if way.name == "to" else [vm + source, target]
+        running = subprocess.Popen([POSTERN, "cp", "--json", *options, *words], stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True)
+        try:
+            assert eventually(lambda: gate.passed > limit), running.poll()
+            yield running, gate
+        finally:
+            running.kill()
+            running.communicate()
+
+
+def agent_has_channels(agent):
+    with agent.client() as client:
+        return bool(client.call("channels.list").channels)
+
+
 @pytest.mark.parametrize("kill", ["client", "worker"])
 def test_resume(way, agent, tmp_path, kill):
-    source = tmp_path / "big"
-    with open(source, "wb") as file:
-        for i in range(60):
-            file.write(os.urandom(1 << 20))
-    target = tmp_path / "copy"
-    write(target, b"old")
-    vm = f"[local:{agent.socket}]:"
-    words = [str(source), f"{vm}{target}"] if way.name == "to" else [f"{vm}{source}", str(target)]
+    size = 30 << 20
+    source = write(tmp_path / "big", os.urandom(size))
+    target = write(tmp_path / "copy", b"old")
     part = tmp_path / ".copy.postern-part"
-    running = subprocess.Popen([POSTERN, "cp", *words], stderr=subprocess.PIPE)
-    while not part.exists() or part.stat().st_size < 5 << 20:
-        assert running.poll() is None, running.stderr.read()
-    if kill == "client":
-        running.send_signal(signal.SIGINT)
-        running.wait()
-    else:
-        with agent.client() as client:
-            channel, = [c for c in client.call("channels.list").channels if c.open]
-            client.call("channels.kill", number=channel.number)
-        assert running.wait(20) == 4 and b"goes on" in running.stderr.read()
+    with held(way, agent, 10 << 20, source, target) as (running, gate):
+        assert eventually(lambda: part.exists() and part.stat().st_size > 5 << 20)
+        if kill == "client":
+            running.send_signal(signal.SIGINT)
+        else:
+            with agent.client() as client:
+                channel, = [c for c in client.call("channels.list").channels if c.open]
+                client.call("channels.kill", number=channel.number)
+        gate.open.set()
+        _, errors = running.communicate(timeout=20)
+        assert running.returncode == (130 if kill == "client" else 4) and "goes on" in errors
     assert target.read_bytes() == b"old"
-    time.sleep(0.2)
+    assert eventually(lambda: not agent_has_channels(agent))
     have = part.stat().st_size
-    assert 0 < have < 60 << 20
+    assert 5 << 20 < have < 20 << 20
+    # Cut once more, behind the file's record and before its bytes: nothing is lost.
+    with held(way, agent, 70, source, target) as (running, gate):
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(20) == 143
+    assert eventually(lambda: not agent_has_channels(agent)) and part.stat().st_size == have
     out = way(source, target)
-    assert out["resumed"] >= have and out["bytes"] == (60 << 20) - out["resumed"]
+    assert out["resumed"] == have and out["bytes"] == size - have
     assert filecmp.cmp(source, target, shallow=False) and no_parts(tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_copy_that_is_interrupted_leaves_order(way, agent, tmp_path, number):
+    """No temporary file of what is small, and no folder that is closed to others."""
+    tree = tmp_path / "tree" / "sub"
+    tree.mkdir(parents=True)
+    for path in (tree, tree.parent):
+        path.chmod(0o755)
+    for i in range(4):
+        write(tree / str(i), os.urandom(1 << 20))
+    into = tmp_path / "into"
+    with held(way, agent, 1 << 19, "-r", tmp_path / "tree", into) as (running, gate):
+        assert eventually(lambda: (into / "sub").exists() and not no_parts(into))
+        assert stat.S_IMODE((into / "sub").stat().st_mode) == 0o700
+        running.send_signal(number)
+        assert running.wait(20) == 128 + number
+        gate.open.set()
+        assert eventually(lambda: no_parts(into) and not agent_has_channels(agent))
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (into, into / "sub")] == [0o755] * 2
 
 
 def test_a_part_of_another_file_is_dropped(way, tmp_path):
@@ -327,17 +370,15 @@ def test_a_part_that_others_can_touch_is_not_taken_up(way, tmp_path, trap):
     assert filecmp.cmp(source, tmp_path / "copy", shallow=False)
 
 
-def test_a_file_that_becomes_shorter(way, tmp_path):
-    source = write(tmp_path / "big", os.urandom(1 << 20) * 80)
+def test_a_file_that_becomes_shorter(way, agent, tmp_path):
+    source = write(tmp_path / "big", os.urandom(30 << 20))
     target = write(tmp_path / "copy", b"old")
-    agent_truncates = subprocess.Popen(["sh", "-c", f"while ! test -s {tmp_path}/.copy.postern-part; do :; done; "
-                                        f": >{source}"])
-    try:
-        out = way(source, target, code=1)
-        assert "shorter" in out["problems"][0]["message"] and target.read_bytes() == b"old"
-    finally:
-        agent_truncates.kill()
-        agent_truncates.wait()
+    with held(way, agent, 5 << 20, source, target) as (running, gate):
+        os.truncate(source, 1 << 20)
+        gate.open.set()
+        out, _ = running.communicate(timeout=60)
+    assert running.returncode == 1 and "shorter" in json.loads(out)["problems"][0]["message"]
+    assert target.read_bytes() == b"old" and no_parts(tmp_path)
 
 
 # ---- a peer that means harm ----
