@@ -242,6 +242,29 @@ static int send_file(struct sender *sender, int fd, const char *name, const stru
 	return r;
 }
 
+/* A file of no size that has bytes all the same, as those of /proc, or that does not say. One to
+ * which somebody writes meanwhile has a size by then. 1, 0, or -errno. */
+static int hides_size(int fd)
+{
+	struct stat st;
+	char byte;
+	ssize_t n = pread(fd, &byte, 1, 0);
+
+	if (n <= 0)
+		return n < 0 ? -errno : 0;
+	return fstat(fd, &st) == 0 && st.st_size == 0;
+}
+
+static int send_file_unless_hidden(
+	struct sender *sender, int fd, const char *name, const struct stat *st)
+{
+	int r = st->st_size == 0 ? hides_size(fd) : 0;
+
+	if (r > 0)
+		return leave_out(sender, ENOTSUP, "its size is not known: read it with exec");
+	return r < 0 ? leave_out_errno(sender, r) : send_file(sender, fd, name, st);
+}
+
 /* ---- trees ---- */
 
 static int send_entry(struct sender *sender, int dir, const char *name);
@@ -315,7 +338,7 @@ static int send_opened(struct sender *sender, int fd, const char *name)
 	if (fstat(fd, &st) < 0)
 		return leave_out_errno(sender, -errno);
 	r = S_ISDIR(st.st_mode) ? send_folder(sender, fd, name, &st)
-				: send_file(sender, fd, name, &st);
+				: send_file_unless_hidden(sender, fd, name, &st);
 	return r < 0 ? r : look_back(sender);
 }
 

@@ -189,6 +189,16 @@ def test_what_is_neither_file_nor_folder(way, tmp_path):
     way(tree / "fifo", tmp_path / "x", code=2 if way.name == "to" else 1)
 
 
+def test_files_that_do_not_know_their_size(way, tmp_path):
+    """As in /proc: nothing says that they are empty, and no file comes that is."""
+    out = way("/proc/version", tmp_path / "x", code=1)
+    assert "exec" in out["problems"][0]["message"] and out["files"] == 0
+    out = way("-r", "/proc/sys/kernel/random", tmp_path / "tree", code=1)
+    assert "uuid" in [os.path.basename(p["path"]) for p in out["problems"]]
+    assert [name for name in os.listdir(tmp_path / "tree") if os.stat(tmp_path / "tree" / name).st_size == 0] == []
+    assert not (tmp_path / "x").exists()
+
+
 def test_over_a_folder(way, tmp_path):
     write(tmp_path / "a")
     (tmp_path / "d" / "a").mkdir(parents=True)
