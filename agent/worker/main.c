@@ -128,7 +128,9 @@ static void serve_channel(void)
 		return;
 	if (message.kind == INNER_CHANNEL && n_fds == 1) {
 		if (send(fds[0], "\1", 1, MSG_NOSIGNAL) == 1)
-			worker.channel.serve(&worker.channel, fds[0], &closed.arg, &closed.aux);
+			worker.channel.serve(&worker.channel, fds[0]);
+		closed.arg = worker.channel.from_caller;
+		closed.aux = worker.channel.to_caller;
 		(void)inner_send(worker.broker, &closed, NULL, NULL, 0);
 	}
 	inner_close_fds(fds);

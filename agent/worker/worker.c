@@ -7,6 +7,9 @@
 #include "agent/methods/grant_message.h"
 #include "agent/notify.h"
 #include "proto/cleanup.h"
+#include "proto/clock.h"
+
+#define COUNT_NS (250 * NSEC_PER_MSEC) /* between two counts of a channel that is busy */
 
 const struct worker_facts *worker_facts(const struct call *call)
 {
@@ -98,17 +101,31 @@ int worker_kmod(struct call *call, int *ret_fd)
 	return r < 0 ? r : 0;
 }
 
-Postern__V1__Channel *worker_grant(struct call *call,
-	void (*serve)(struct worker_channel *channel, int socket, uint64_t *from, uint64_t *to),
-	void *state)
+Postern__V1__Channel *worker_grant(
+	struct call *call, void (*serve)(struct worker_channel *channel, int socket), void *state)
 {
 	struct worker *worker = call->program;
 	const struct grant *grant = &worker->facts.grants[0];
 
 	if (grant->number == 0 || worker->channel.number != 0)
 		return NULL;
-	worker->channel = (struct worker_channel){grant->number, serve, state};
+	worker->channel = (struct worker_channel){
+		.number = grant->number, .serve = serve, .state = state, .broker = worker->broker};
 	return grant_message(call, grant);
+}
+
+void worker_count(struct worker_channel *channel)
+{
+	struct inner_message message = {.kind = INNER_COUNT,
+		.id = channel->number,
+		.arg = channel->from_caller,
+		.aux = channel->to_caller};
+	uint64_t now = monotonic_ns();
+
+	if (now - channel->told_ns < COUNT_NS)
+		return;
+	channel->told_ns = now;
+	(void)inner_send(channel->broker, &message, NULL, NULL, 0);
 }
 
 void worker_notify(struct call *call, enum topic topic, const ProtobufCMessage *message)

@@ -15,9 +15,12 @@
 /* What a handler leaves to be done with a channel, once its answer is written. */
 struct worker_channel {
 	uint64_t number; /* 0: there is none */
-	/* The caller has opened it: socket is borrowed, counts of bytes go to *from and *to. */
-	void (*serve)(struct worker_channel *channel, int socket, uint64_t *from, uint64_t *to);
-	void *state; /* of the handler; its memory lives until the end */
+	/* The caller has opened it: socket is borrowed. */
+	void (*serve)(struct worker_channel *channel, int socket);
+	void *state;                     /* of the handler; its memory lives until the end */
+	int broker;                      /* borrowed */
+	uint64_t from_caller, to_caller; /* bytes so far, by serve() */
+	uint64_t told_ns;
 };
 
 struct worker {
@@ -74,9 +77,11 @@ int worker_kmod(struct call *call, int *ret_fd);
 
 /* Grants a channel to the caller: it goes into the answer. NULL: there is none left, or no memory.
  */
-Postern__V1__Channel *worker_grant(struct call *call,
-	void (*serve)(struct worker_channel *channel, int socket, uint64_t *from, uint64_t *to),
-	void *state);
+Postern__V1__Channel *worker_grant(
+	struct call *call, void (*serve)(struct worker_channel *channel, int socket), void *state);
+
+/* Tells the broker the counts of a channel, but not more often than a few times a second. */
+void worker_count(struct worker_channel *channel);
 
 /* Has the watcher send a notification. */
 void worker_notify(struct call *call, enum topic topic, const ProtobufCMessage *message);

@@ -10,6 +10,7 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 
 import pytest
 
@@ -316,7 +317,7 @@ def test_resume(way, agent, tmp_path, kill):
             with agent.client() as client:
                 channel, = [c for c in client.call("channels.list").channels if c.open]
                 client.call("channels.kill", number=channel.number)
-        gate.open.set()
+        gate.let()
         _, errors = running.communicate(timeout=20)
         assert running.returncode == (130 if kill == "client" else 4) and "goes on" in errors
     assert target.read_bytes() == b"old"
@@ -348,7 +349,7 @@ def test_a_copy_that_is_interrupted_leaves_order(way, agent, tmp_path, number):
         assert stat.S_IMODE((into / "sub").stat().st_mode) == 0o700
         running.send_signal(number)
         assert running.wait(20) == 128 + number
-        gate.open.set()
+        gate.let()
         assert eventually(lambda: no_parts(into) and not agent_has_channels(agent))
     assert [stat.S_IMODE(path.stat().st_mode) for path in (into, into / "sub")] == [0o755] * 2
 
@@ -380,12 +381,28 @@ def test_a_part_that_others_can_touch_is_not_taken_up(way, tmp_path, trap):
     assert filecmp.cmp(source, tmp_path / "copy", shallow=False)
 
 
+def test_bytes_are_counted_meanwhile(way, agent, tmp_path):
+    """What channels.list says of a copy that is under way."""
+    source = write(tmp_path / "big", os.urandom(30 << 20))
+
+    def counted():
+        with agent.client() as client:
+            channel, = client.call("channels.list").channels
+        return channel.from_caller if way.name == "to" else channel.to_caller
+
+    with held(way, agent, 10 << 20, source, tmp_path / "copy") as (running, gate):
+        time.sleep(0.3)
+        gate.let(2 << 20)
+        assert eventually(lambda: counted() > 5 << 20)
+        assert counted() < 20 << 20 and running.poll() is None
+
+
 def test_a_file_that_becomes_shorter(way, agent, tmp_path):
     source = write(tmp_path / "big", os.urandom(30 << 20))
     target = write(tmp_path / "copy", b"old")
     with held(way, agent, 5 << 20, source, target) as (running, gate):
         os.truncate(source, 1 << 20)
-        gate.open.set()
+        gate.let()
         out, _ = running.communicate(timeout=60)
     assert running.returncode == 1 and "shorter" in json.loads(out)["problems"][0]["message"]
     assert target.read_bytes() == b"old" and no_parts(tmp_path)

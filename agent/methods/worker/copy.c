@@ -33,6 +33,13 @@ static int fail_path(struct call *call, int r, const char *path)
 	return call_fail_errno(call, r, "%s", path);
 }
 
+/* Problems go through the stream, the guest has nobody to tell; the broker hears how much it was
+ * without what was there before. */
+struct serving {
+	struct worker_channel *channel;
+	struct copy_counts counts;
+};
+
 /* ---- to the caller ---- */
 
 struct sending {
@@ -40,21 +47,27 @@ struct sending {
 	size_t n;
 };
 
-/* Problems go through the stream; the guest has nobody to tell. */
-static const struct copy_watch silent;
-
-static void serve_send(
-	struct worker_channel *channel, int socket, uint64_t *from_caller, uint64_t *to_caller)
+static void count_sent(void *ctx, const char *name, uint64_t bytes)
 {
+	struct serving *serving = ctx;
+
+	(void)name;
+	(void)bytes;
+	serving->channel->to_caller = serving->counts.bytes;
+	worker_count(serving->channel);
+}
+
+static void serve_send(struct worker_channel *channel, int socket)
+{
+	struct serving serving = {.channel = channel};
+	struct copy_watch watch = {.progress = count_sent, .ctx = &serving};
 	struct sending *sending = channel->state;
 	struct copy_stream stream;
-	struct copy_counts counts;
 
 	copy_stream_init(&stream, socket);
-	(void)copy_stream_send(&stream, sending->sources, sending->n, &silent, &counts);
+	(void)copy_stream_send(&stream, sending->sources, sending->n, &watch, &serving.counts);
 	copy_stream_done(&stream);
-	*from_caller = 0;
-	*to_caller = counts.bytes;
+	channel->to_caller = serving.counts.bytes;
 }
 
 static int open_sources(
@@ -100,18 +113,26 @@ int copy_send(struct call *call, const Postern__V1__CopySendRequest *request,
 
 /* ---- from the caller ---- */
 
-static void serve_receive(
-	struct worker_channel *channel, int socket, uint64_t *from_caller, uint64_t *to_caller)
+static void count_received(void *ctx, const char *name, uint64_t bytes)
 {
-	const struct copy_target *target = channel->state;
+	struct serving *serving = ctx;
+
+	(void)name;
+	(void)bytes;
+	serving->channel->from_caller = serving->counts.bytes;
+	worker_count(serving->channel);
+}
+
+static void serve_receive(struct worker_channel *channel, int socket)
+{
+	struct serving serving = {.channel = channel};
+	struct copy_watch watch = {.progress = count_received, .ctx = &serving};
 	struct copy_stream stream;
-	struct copy_counts counts;
 
 	copy_stream_init(&stream, socket);
-	(void)copy_stream_receive(&stream, target, &silent, &counts);
+	(void)copy_stream_receive(&stream, channel->state, &watch, &serving.counts);
 	copy_stream_done(&stream);
-	*from_caller = counts.bytes;
-	*to_caller = 0;
+	channel->from_caller = serving.counts.bytes;
 }
 
 int copy_receive(struct call *call, const Postern__V1__CopyReceiveRequest *request,
