@@ -78,6 +78,11 @@ static int fail_copy(struct copy *copy, int r)
 	case -ECONNRESET:
 		return fail(&copy->error, POSTERN_ABSENT, -r,
 			"the copy was cut; the same command goes on where a large file was cut");
+	case -ETIMEDOUT:
+		return fail(&copy->error, POSTERN_TIMED_OUT, -r,
+			"the guest did nothing for %d minutes; the same command goes on where a "
+			"large file was cut",
+			COPY_IDLE_MS / 60000);
 	case -EBADMSG:
 	case -EXDEV:
 		return fail(

@@ -41,7 +41,8 @@ struct copy_source {
 };
 
 /* Sends them, and waits for the receiver to have them. 0, also where something was left out; or
- * -errno: -EPIPE or -ECONNRESET: the other side is gone; -EBADMSG: it broke the protocol. Blocks.
+ * -errno: -EPIPE or -ECONNRESET: the other side is gone; -ETIMEDOUT: it does nothing; -EBADMSG: it
+ * broke the protocol. Blocks.
  */
 int copy_stream_send(struct copy_stream *stream, const struct copy_source *sources, size_t n,
 	const struct copy_watch *watch, struct copy_counts *ret_counts);

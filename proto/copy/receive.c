@@ -436,7 +436,7 @@ int copy_stream_receive(struct copy_stream *stream, const struct copy_target *ta
 	receiver->part.fd = -EBADF;
 	receiver->levels[0].fd = target->dir;
 	r = run(receiver);
-	part_end(&receiver->part, r == -ECONNRESET || r == -EPIPE);
+	part_end(&receiver->part, r == -ECONNRESET || r == -EPIPE || r == -ETIMEDOUT);
 	/* Folders that are not complete are no less ours to leave as they should be. */
 	while (receiver->depth > 0)
 		(void)leave(receiver);

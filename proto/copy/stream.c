@@ -17,7 +17,7 @@
 
 void copy_stream_init(struct copy_stream *stream, int fd)
 {
-	*stream = (struct copy_stream){.fd = fd};
+	*stream = (struct copy_stream){.fd = fd, .idle_ms = COPY_IDLE_MS};
 	stream->reader.limit = COPY_RECORD_MAX;
 	arena_init(&stream->arena, ARENA_REQUEST_MAX);
 }
@@ -29,16 +29,29 @@ void copy_stream_done(struct copy_stream *stream)
 	arena_done(&stream->arena);
 }
 
+/* Until the socket does one of what is waited for. 0 or -errno; -ETIMEDOUT: nothing for too long.
+ */
+static int wait_idle(const struct copy_stream *stream, struct pollfd *wait)
+{
+	int n = poll(wait, 1, stream->idle_ms);
+
+	if (n < 0)
+		return errno == EINTR ? 0 : -errno;
+	return n == 0 ? -ETIMEDOUT : 0;
+}
+
 /* Waits until the socket takes more, and takes what comes meanwhile. 0 or -errno. */
 static int wait_to_write(struct copy_stream *stream)
 {
 	struct pollfd wait = {.fd = stream->fd, .events = POLLOUT};
 	ssize_t n = 1;
+	int r;
 
 	if (buffer_len(&stream->reader.in) < HELD_MAX)
 		wait.events |= POLLIN;
-	if (poll(&wait, 1, -1) < 0)
-		return errno == EINTR ? 0 : -errno;
+	r = wait_idle(stream, &wait);
+	if (r < 0)
+		return r;
 	if (wait.revents & POLLIN)
 		n = frame_read(&stream->reader, stream->fd);
 	/* Who sends no more may still read; but nobody does that here before the end. */
@@ -142,7 +155,7 @@ static int wait_to_read(const struct copy_stream *stream)
 {
 	struct pollfd wait = {.fd = stream->fd, .events = POLLIN};
 
-	return poll(&wait, 1, -1) < 0 && errno != EINTR ? -errno : 0;
+	return wait_idle(stream, &wait);
 }
 
 int copy_get(struct copy_stream *stream, Postern__V1__CopyRecord **ret_record)

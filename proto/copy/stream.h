@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The records of a copy on a socket (non-blocking), in both directions. Each call waits as long as
- * it takes; while it waits to write it reads, so that two sides that talk at once never wait for
- * each other.
+ * it takes, but not for ever for another side that does nothing: -ETIMEDOUT. While it waits to
+ * write it reads, so that two sides that talk at once never wait for each other.
  */
 #pragma once
 
@@ -18,8 +18,15 @@
 #define COPY_RECORD_MAX (64u << 10) /* bytes of a record without these */
 #define COPY_PIECE      (64u << 10) /* that is read and written at once */
 
+/* In which the other side neither sends nor takes a byte. So long since it may be at work: a large
+ * part of a file from before is read and compared, a large file goes to a slow disk, a guest is
+ * paused.
+ */
+#define COPY_IDLE_MS (30 * 60 * 1000)
+
 struct copy_stream {
 	int fd; /* borrowed */
+	int idle_ms;
 	struct frame_reader reader;
 	struct buffer out;
 	struct arena arena; /* of the record at hand */
