@@ -126,8 +126,10 @@ const char *copy_name_of(const char *path, size_t *ret_len)
 	while (start > 0 && path[start - 1] != '/')
 		start--;
 	/* All of a machine has no name of its own. */
-	if (start == end)
-		path = "root", start = 0, end = strlen(path);
+	if (start == end) {
+		*ret_len = strlen("root");
+		return "root";
+	}
 	*ret_len = end - start;
 	return path + start;
 }

@@ -78,7 +78,7 @@ static int lock_temporary(struct part *part)
 
 static int take_up(struct part *part, uint64_t *ret_have)
 {
-	struct stat st;
+	struct stat st = {0};
 	int r = -EAGAIN;
 
 	for (int i = 0; (r == -EAGAIN || r == -ENOTUNIQ) && i < TRIES; i++) {
