@@ -23,12 +23,15 @@
 #include "proto/client/base64.h"
 #include "proto/client/json.h"
 #include "proto/client/json_call.h"
+#include "proto/clock.h"
 #include "proto/write.h"
 
 #define WAIT_MS     86400000u /* exec.wait's longest; it is asked again then */
 #define SIGNAL_BASE 128       /* as shells tell a signal by an exit code */
 #define ESCAPED     255       /* the user has left by ~. */
 #define INTERRUPTS  3         /* so many: we leave although the program goes on */
+#define TERMINAL_MS 3000      /* for the rest of a terminal's output, once the program has ended */
+#define LOOK_MS     100
 #define ROWS        24
 #define COLUMNS     80
 
@@ -47,6 +50,7 @@ struct run {
 	bool unread; /* nobody reads our output any more */
 	unsigned int interrupts;
 	json_int_t output_dropped, errors_dropped; /* of an attach: bytes before the first */
+	uint64_t ended_ns;                         /* CLOCK_MONOTONIC, when we heard of it */
 	json_t *record;                            /* owned; once the program has ended */
 	struct postern_error error;
 };
@@ -138,6 +142,7 @@ static void on_ended(void *ctx, const struct postern_error *error, const uint8_t
 			&run->error, POSTERN_PROTOCOL, EPROTO, "exec.wait: no record of the job");
 		return;
 	}
+	run->ended_ns = monotonic_ns();
 	run->record = json_incref(json_object_get(answer, "job"));
 }
 
@@ -227,6 +232,12 @@ static bool has_all(
 {
 	json_int_t total = json_field_int(run->record, field, 0);
 
+	/* What a terminal still holds the kernel does not tell: it ends when all of it came, or
+	 * soon, where somebody keeps it. */
+	if (json_is_true(json_object_get(run->record, "terminal")))
+		return flow_is_empty(flow) &&
+		       (flow->ended ||
+			       monotonic_ns() >= run->ended_ns + TERMINAL_MS * NSEC_PER_MSEC);
 	return flow_is_empty(flow) &&
 	       (flow->ended || (!run->unread && (json_int_t)flow->count + dropped >= total));
 }
@@ -247,7 +258,7 @@ static void turn(struct run *run)
 			.events = postern_client_events(run->client)},
 		{.fd = run->signals, .events = POLLIN}, {.fd = run->sizes, .events = POLLIN}};
 
-	if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
+	if (poll(fds, ARRAY_SIZE(fds), run->record ? LOOK_MS : -1) < 0)
 		return;
 	move_in(run, &fds[0], &fds[1]);
 	move_out(run, &run->out, &fds[2], &fds[3]);
