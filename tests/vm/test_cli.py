@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from machine import ANSWERED, wait_until
+from machine import ANSWERED, DENIED, wait_until
 from wire import pb
 
 
@@ -30,8 +30,10 @@ def test_methods(postern):
     rows = rows_of(postern("methods"))
     methods = postern("methods", as_json=True)["methods"]
     assert set(rows) == {method["name"] for method in methods} and len(rows) > 15
-    assert all(row[1] == "available" for row in rows.values())
-    assert all(method["availability"] == "AVAILABLE" for method in methods)
+    for method in methods:
+        denied = method["name"].startswith(DENIED)
+        assert method["availability"] == ("DENIED" if denied else "AVAILABLE"), method
+        assert rows[method["name"]][1] == ("denied" if denied else "available")
 
 
 def test_modules_list(postern):

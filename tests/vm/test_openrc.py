@@ -6,7 +6,7 @@ import os
 import pytest
 
 import debian
-from machine import ABSENT, REFUSED, Host, Machine, wait_until
+from machine import ABSENT, REFUSED, Host, Machine, check_methods, wait_until
 from wire import Closed, pb
 
 REBOOT, HALT = 2, 3
@@ -62,8 +62,7 @@ def test_install_enables_and_starts(vm, client):
     assert placed(vm) - vm.files_before == {SCRIPT, "/etc/runlevels/default/posternd"}
     assert "started" in vm.shell("rc-service posternd status")
     assert client.call("system.info").init == "sysvinit"
-    for method in client.call("system.methods").methods:
-        assert method.availability == 1, (method.name, method.reason)
+    check_methods(client)
 
 
 def test_install_again_changes_no_file(vm):

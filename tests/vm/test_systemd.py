@@ -6,7 +6,7 @@ import os
 import pytest
 
 import debian
-from machine import ABSENT, ANSWERED, REFUSED, Host, Machine, wait_until
+from machine import ABSENT, ANSWERED, Host, Machine, REFUSED, check_methods, wait_until
 from wire import Closed, Failed, pb
 
 
@@ -135,8 +135,7 @@ def unit_of(vm, target):
 def test_it_is_systemd(client):
     info = client.call("system.info")
     assert info.init == "systemd" and info.os.id == b"debian"
-    for method in client.call("system.methods").methods:
-        assert method.availability == 1, (method.name, method.reason)
+    check_methods(client)
 
 
 def test_mounts_are_those_of_process_1(vm, client):
