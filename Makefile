@@ -129,7 +129,7 @@ $(B)/obj/gen/%.o: $(B)/gen/%.c $(B)/flags | $(GENERATED)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/libproto.a: $(call objects,$(call sources,proto proto/copy))
+$(B)/libproto.a: $(call objects,$(call sources,proto proto/copy proto/forward))
 $(B)/libmessages.a: $(messages)
 $(B)/libclient.a: $(call objects,$(call sources,proto/client)) $(services)
 $(B)/%.a:
@@ -145,7 +145,8 @@ pkg = $(shell pkg-config --libs $(1))
 # request, and what is linked in costs no look-up then, and no pages of its own.
 agent_static = $(if $(filter -static%,$(STATIC)),$(patsubst -l%,-l:lib%.a,$(call pkg,$(1))),$(call pkg,$(1)))
 
-agent_common := $(call objects,agent/inner.c agent/init_kind.c agent/row.c agent/sandbox/confine.c)
+agent_common := $(call objects,agent/inner.c agent/init_kind.c agent/row.c agent/sandbox/confine.c \
+	agent/sandbox/families.c)
 
 posternd_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/broker agent/config agent/policy))
 postern-session_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/session agent/methods/session) \
@@ -207,7 +208,7 @@ $(foreach name,$(AGENT) $(HOST),$(eval $(call program,$(name))))
 ABI         := 0
 LIB_SO      := libpostern.so.$(ABI)
 LIB_MAP     := host/lib/libpostern.map
-LIB_HEADERS := $(addprefix $(B)/include/postern/,postern.h client.h subscribe.h text.h)
+LIB_HEADERS := $(addprefix $(B)/include/postern/,postern.h client.h channel.h subscribe.h text.h)
 LIB_OBJECTS := $(call objects,$(call sources,host/lib))
 LIB_PARTS   := $(LIB_OBJECTS) $(B)/libhost.a $(B)/libproto.a $(B)/libmessages.a
 

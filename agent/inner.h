@@ -47,6 +47,8 @@ enum inner_kind {
 	INNER_CHANNEL, /* no facts; id: number; fd: the channel's socket, as the caller opened it;
 			* none: the token was not used in time */
 	INNER_CUT,     /* no facts; id: number of an open channel that must be closed */
+	INNER_GRANT,   /* struct grant in place of the facts, its number 0: there is none; id: as of
+			* INNER_WANT_GRANT */
 	INNER_LEFT,    /* no facts; the connection that started the job is gone */
 	INNER_FORGET,  /* no facts; the job has ended, and nobody will attach to it */
 	/* worker -> broker */
@@ -56,14 +58,15 @@ enum inner_kind {
 			 * aux: 1 to write */
 	INNER_CHANGING, /* what a row that changes something does begins now */
 	INNER_HUNG,     /* arg: device number; aux: pid of a child of the reader that hangs on it */
-	INNER_WANT_KMOD, /* answered by INNER_KMOD */
-	INNER_NOTIFY,    /* arg: topic; fd: memfd with the packed notification for the watcher */
-	INNER_GRANTED,   /* arg: which of its grants the answer has that it is about to give, a bit
-			  * each;   aux: as in INNER_RUN */
-	INNER_COUNT,     /* id: number of a channel; arg: bytes from the caller, aux: bytes to it */
-	INNER_CLOSED,    /* the same, and the channel is closed */
-	INNER_HERE,      /* arg: its pid; fd: its pidfd: of a process that somebody else started */
-	INNER_JOB,       /* struct job_facts: of its start, and once more of its end */
+	INNER_WANT_KMOD,  /* answered by INNER_KMOD */
+	INNER_NOTIFY,     /* arg: topic; fd: memfd with the packed notification for the watcher */
+	INNER_GRANTED,    /* arg: which of its grants the answer has that it is about to give, a bit
+			   * each;   aux: as in INNER_RUN */
+	INNER_WANT_GRANT, /* id: its own, for what answers it: INNER_GRANT */
+	INNER_COUNT,  /* id: number of a channel; arg: bytes from the caller, aux: bytes to it */
+	INNER_CLOSED, /* the same, and the channel is closed */
+	INNER_HERE,   /* arg: its pid; fd: its pidfd: of a process that somebody else started */
+	INNER_JOB,    /* struct job_facts: of its start, and once more of its end */
 	/* broker -> watcher */
 	INNER_WATCH,      /* struct watch_facts; fds: watch_fd, in order of the bits in arg */
 	INNER_SUBSCRIBER, /* arg: mask of the topics it may have; fd: its pair's end */

@@ -14,7 +14,7 @@
  * profile       which class of system calls it needs, of enum profile below
  * default_ms    time for an answer when the caller asks for none, and the most it can ask for
  * max_ms
- * flags         MUTATING, STREAMING, SAFE_FROZEN, WHEN_STUCK, GRANTS, or 0
+ * flags         MUTATING, STREAMING, SAFE_FROZEN, WHEN_STUCK, GRANTS, GRANTS_MORE, or 0
  * settle        SETTLE(function) that finds out what became of a killed call, or NO_SETTLE
  * needs         function that says why the method cannot work here, or needs_nothing
  * summary       one line for a person
@@ -48,6 +48,7 @@ enum row_flags {
 	SAFE_FROZEN = 1 << 2, /* may run while file systems are frozen */
 	WHEN_STUCK = 1 << 3,  /* may help where processes hang: begun however many do */
 	GRANTS = 1 << 4,      /* its answer may grant channels */
+	GRANTS_MORE = 1 << 5, /* ... and while that one is open its process may grant more */
 };
 
 #define CAP(name) (UINT64_C(1) << CAP_##name)
@@ -68,6 +69,7 @@ enum profile {
 	PROFILE_SOCKETS,
 	PROFILE_JOB,
 	PROFILE_FILES,
+	PROFILE_NETWORK, /* sockets of the Internet families */
 };
 
 enum method {

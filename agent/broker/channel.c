@@ -41,8 +41,8 @@ static void on_unused(struct loop_timer *timer)
 	(void)child_send(child, &message, NULL, NULL, 0);
 }
 
-int channel_grant(struct child *child, const struct identity *identity, enum method method,
-	uint64_t job, uint64_t call, unsigned int place, struct grant *ret_grant)
+static int channel_new(
+	struct child *child, const struct identity *identity, struct channel **ret_channel)
 {
 	struct broker *broker = child->broker;
 	struct channel *channel;
@@ -55,10 +55,6 @@ int channel_grant(struct child *child, const struct identity *identity, enum met
 	*channel = (struct channel){.broker = broker,
 		.identity = *identity,
 		.child = child,
-		.method = method,
-		.job = job,
-		.call = call,
-		.place = place,
 		.granted_ns = monotonic_ns(),
 		.timer.fn = on_unused};
 	/* Up to 256 bytes come whole, and at once after boot (getrandom(2)). */
@@ -69,8 +65,42 @@ int channel_grant(struct child *child, const struct identity *identity, enum met
 	channel->grant.number = ++broker->last_channel;
 	list_append(&broker->channels, &channel->node);
 	broker->channels_n++;
+	*ret_channel = channel;
+	return 0;
+}
+
+int channel_grant(struct child *child, const struct identity *identity, enum method method,
+	uint64_t job, uint64_t call, unsigned int place, struct grant *ret_grant)
+{
+	struct channel *channel;
+	int r = channel_new(child, identity, &channel);
+
+	if (r < 0)
+		return r;
+	channel->method = method;
+	channel->job = job;
+	channel->call = call;
+	channel->place = place;
 	*ret_grant = channel->grant;
 	return 0;
+}
+
+static struct channel *find(const struct broker *broker, uint64_t number)
+{
+	LIST_EACH(&broker->channels, node)
+	{
+		struct channel *channel = container_of(node, struct channel, node);
+
+		if (channel->grant.number == number)
+			return channel;
+	}
+	return NULL;
+}
+
+static void arm(struct channel *channel)
+{
+	loop_timer_set(&channel->broker->loop, &channel->timer,
+		monotonic_ns() + CHANNEL_TOKEN_MS * NSEC_PER_MSEC);
 }
 
 void channel_keep(struct child *child, uint64_t call, uint64_t used)
@@ -87,9 +117,40 @@ void channel_keep(struct child *child, uint64_t call, uint64_t used)
 		if (!channel->kept)
 			channel_free(channel);
 		else if (!channel->open)
-			loop_timer_set(&broker->loop, &channel->timer,
-				monotonic_ns() + CHANNEL_TOKEN_MS * NSEC_PER_MSEC);
+			arm(channel);
 	}
+}
+
+/* The open channel that gives a child the right to more of them. */
+static struct channel *find_first(const struct child *child)
+{
+	LIST_EACH(&child->broker->channels, node)
+	{
+		struct channel *channel = container_of(node, struct channel, node);
+
+		if (channel->child == child && channel->call != 0 && channel->open &&
+			method_rows[channel->method].flags & GRANTS_MORE)
+			return channel;
+	}
+	return NULL;
+}
+
+void channel_more(struct child *child, uint64_t id)
+{
+	struct inner_message message = {
+		.kind = INNER_GRANT, .id = id, .body_len = sizeof(struct grant)};
+	const struct channel *first = find_first(child);
+	struct channel *channel;
+	struct grant grant = {0};
+
+	if (first && channel_new(child, &first->identity, &channel) == 0) {
+		channel->method = first->method;
+		channel->kept = true;
+		arm(channel);
+		grant = channel->grant;
+	}
+	(void)child_send(child, &message, &grant, NULL, 0);
+	explicit_bzero(&grant, sizeof(grant));
 }
 
 /* Takes the same time whatever they hold. */
@@ -132,18 +193,6 @@ void channel_present(
 	(void)child_send(found->child, &message, NULL, &socket, 1);
 }
 
-static struct channel *find(const struct broker *broker, uint64_t number)
-{
-	LIST_EACH(&broker->channels, node)
-	{
-		struct channel *channel = container_of(node, struct channel, node);
-
-		if (channel->grant.number == number)
-			return channel;
-	}
-	return NULL;
-}
-
 void channel_count(struct child *child, const struct inner_message *message)
 {
 	struct channel *channel = find(child->broker, message->id);
@@ -174,8 +223,9 @@ int channel_kill(struct broker *broker, const struct identity *identity, uint64_
 
 	if (!channel || !identity_equal(&channel->identity, identity))
 		return -ENOENT;
-	if (channel->open && channel->child->role == ROLE_WORKER)
-		child_kill(channel->child); /* it has no other channel, and may wait for this one */
+	if (channel->open && channel->child->role == ROLE_WORKER && channel->call != 0)
+		child_kill(channel->child); /* all that it does is for this one, which it may wait
+					       for */
 	else if (channel->open)
 		(void)child_send(channel->child, &message, NULL, NULL, 0);
 	else

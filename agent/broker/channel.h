@@ -16,9 +16,10 @@ struct channel {
 	struct child *child;      /* who serves it */
 	enum method method;       /* which granted it */
 	uint64_t job;             /* whose stream it is; 0: none */
-	uint64_t call;            /* the broker's number of the call whose answer grants it */
-	unsigned int place;       /* among the grants of that */
-	bool kept;                /* the answer has it */
+	uint64_t
+		call; /* the broker's number of the call whose answer grants it; 0: granted later */
+	unsigned int place; /* among the grants of that */
+	bool kept;          /* the answer has it */
 	bool open; /* perhaps before we know that: the caller may be faster than our child */
 	uint64_t granted_ns; /* CLOCK_MONOTONIC */
 	uint64_t from_caller, to_caller;
@@ -29,6 +30,10 @@ struct channel {
  * there are too many; -ENOMEM, or -errno of getrandom(). */
 int channel_grant(struct child *child, const struct identity *identity, enum method method,
 	uint64_t job, uint64_t call, unsigned int place, struct grant *ret_grant);
+
+/* INNER_WANT_GRANT of a child whose open channel's row GRANTS_MORE: answers it with a channel of
+ * the same caller, whose time begins now, or with none. */
+void channel_more(struct child *child, uint64_t id);
 
 /* The answer is about to be written, or there is none (0); of the grants it was given, it used
  * those at the places whose bits are set: their time begins, the others are taken back. */

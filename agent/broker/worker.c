@@ -27,6 +27,9 @@ bool worker_serve(struct child *worker, const struct inner_message *message, con
 	case INNER_GRANTED:
 		channel_keep(worker, message->aux, message->arg);
 		return true;
+	case INNER_WANT_GRANT:
+		channel_more(worker, message->id);
+		return true;
 	case INNER_COUNT:
 	case INNER_CLOSED:
 		channel_count(worker, message);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "agent/row.h"
+#include "agent/sandbox/families.h"
 #include "proto/cleanup.h"
 #include "proto/log.h"
 
@@ -169,7 +170,8 @@ static int confine(const struct confinement *c)
 		return -errno;
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return -errno;
-	return 0;
+	/* A worker's row may be about the network: worker_keep(). */
+	return c->role == ROLE_JOB || c->role == ROLE_WORKER ? 0 : families_keep_local();
 }
 
 int confine_from_args(int argc, char **argv, struct confinement *ret)
@@ -250,7 +252,7 @@ int confine_keeper(uint64_t caps)
 	return r;
 }
 
-int worker_keep(uint64_t caps)
+int worker_keep(uint64_t caps, bool network)
 {
 	int r;
 
@@ -260,6 +262,8 @@ int worker_keep(uint64_t caps)
 		r = drop_bounding(caps);
 	if (r == 0)
 		r = set_caps(caps, 0);
+	if (r == 0 && !network)
+		r = families_keep_local();
 	return r;
 }
 

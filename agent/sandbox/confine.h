@@ -50,8 +50,9 @@ int confine_give_up(uint64_t caps);
  * 0 or -errno. */
 int confine_keeper(uint64_t caps);
 
-/* A worker, once its row is known: only these capabilities stay permitted, none effective yet. */
-int worker_keep(uint64_t caps);
+/* A worker, once its row is known: only these capabilities stay permitted, none effective yet; and
+ * no socket of the network can be opened, unless the row is about that. 0 or -errno. */
+int worker_keep(uint64_t caps, bool network);
 
 /* Makes the permitted capabilities effective, right before the handler. */
 int worker_raise(uint64_t caps);

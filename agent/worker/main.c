@@ -66,7 +66,8 @@ static int run(const struct inner_message *message, int fds[INNER_FDS_MAX], size
 		return -EBADMSG;
 	call.method = (enum method)message->method;
 	if (worker.confinement.role == ROLE_WORKER) {
-		r = worker_keep(method_rows[call.method].caps);
+		r = worker_keep(method_rows[call.method].caps,
+			method_rows[call.method].profile == PROFILE_NETWORK);
 		if (r < 0)
 			return r;
 	}
@@ -105,9 +106,9 @@ static int do_chore(const struct inner_message *message, int *fd, uint64_t *ret_
 	int r;
 
 	if (message->kind == INNER_SAVE)
-		return worker_keep(0) ?: save_history(&call, *fd);
+		return worker_keep(0, false) ?: save_history(&call, *fd);
 	/* As if it were asked for with shares.mount. */
-	r = worker_keep(caps) ?: worker_raise(caps);
+	r = worker_keep(caps, false) ?: worker_raise(caps);
 	worker.quarantine = take_fd(fd);
 	worker_read_quarantine(&worker);
 	if (r == 0)

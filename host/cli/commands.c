@@ -36,6 +36,7 @@
 	X(modules_load) \
 	X(modules_unload) \
 	X(ports) \
+	X(forward) \
 	X(socat) \
 	X(socat_listen) \
 	X(serial) \

@@ -33,6 +33,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proto/client/channel.h"
 #include "proto/client/client.h"
 #include "proto/client/subscribe.h"
 #include "proto/client/text.h"

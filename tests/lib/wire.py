@@ -17,7 +17,7 @@ pb = importlib.import_module("envelope_pb2")
 errors = importlib.import_module("error_pb2")
 modules = {
     name: importlib.import_module(name + "_pb2")
-    for name in ("system", "system_load", "mounts", "shares", "power", "modules", "ports", "notifications",
+    for name in ("system", "system_load", "mounts", "shares", "power", "modules", "ports", "forward", "notifications",
                  "exec", "channels", "copy")
 }
 

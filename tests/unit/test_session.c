@@ -2,7 +2,7 @@
 /* A session and its peer's socket: what waits for the peer to read goes on when it has. */
 /* needs: agent/session agent/methods/session agent/methods/call.c agent/methods/sample.c */
 /* needs: agent/methods/job_message.c */
-/* needs: agent/inner.c agent/row.c agent/sandbox/confine.c */
+/* needs: agent/inner.c agent/row.c agent/sandbox/confine.c agent/sandbox/families.c */
 #include "tests/unit/unit.h"
 
 #include <sys/mman.h>

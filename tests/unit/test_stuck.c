@@ -2,7 +2,7 @@
 /* The list of processes that do not end, with this program as the reader whose children they are.
  */
 /* needs: agent/broker/stuck.c agent/broker/child.c agent/inner.c agent/row.c */
-/* needs: agent/sandbox/confine.c */
+/* needs: agent/sandbox/confine.c agent/sandbox/families.c */
 #include "tests/unit/unit.h"
 
 #include <signal.h>
