@@ -13,6 +13,7 @@
 
 #define OPEN_MS      15000 /* for channel and connection together */
 #define OPENING_MOST 16
+#define DOUBT_MS     20
 
 _Static_assert(POLLIN == EPOLLIN && POLLOUT == EPOLLOUT, "what poll() waits for, epoll does");
 
@@ -99,6 +100,7 @@ static struct forward_conn *conn_new(struct forward_conns *conns, struct forward
 	conn->spec = spec;
 	conn->fd = conn->stream = -EBADF;
 	conn->late.fn = on_late;
+	conn->relay.doubt_ms = DOUBT_MS;
 	conn->relay.broke = on_relay_broke;
 	conn->relay.done = on_relay_done;
 	conn->flow.done = on_flow_done;

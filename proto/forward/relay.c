@@ -111,6 +111,26 @@ static int move_once(struct relay *relay, int i)
 	return r < 0 ? r : n > 0;
 }
 
+/* A vsock whose peer has closed it altogether looks as after a half-close; only sending tells, be
+ * it nothing (vsock_connectible_sendmsg() of Linux 6.1 looks before it counts). */
+static bool takes_no_more(const struct relay *relay, int i)
+{
+	return send(relay->fd[i], "", 0, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EAGAIN &&
+	       errno != EINTR;
+}
+
+/* The channel's other end closed it altogether while we still send: who served it may have died. */
+static bool is_doubtful(struct relay *relay)
+{
+	if (relay->wait.loop)
+		return true;
+	if (relay->doubt_ms == 0 || relay->way[SOCKET].ended || !takes_no_more(relay, CHANNEL))
+		return false;
+	loop_timer_set(relay->io[CHANNEL].loop, &relay->wait,
+		monotonic_ns() + relay->doubt_ms * NSEC_PER_MSEC);
+	return true;
+}
+
 static int move(struct relay *relay, int i)
 {
 	struct relay_way *way = &relay->way[i];
@@ -119,19 +139,12 @@ static int move(struct relay *relay, int i)
 	do
 		r = move_once(relay, i);
 	while (r > 0 && (relay->hung[i] || --left > 0));
-	if (r == 0 && way->ended && !way->told && buffer_len(&way->held) == 0) {
+	if (r == 0 && way->ended && !way->told && buffer_len(&way->held) == 0 &&
+		!(i == CHANNEL && is_doubtful(relay))) {
 		way->told = true;
 		(void)shutdown(relay->fd[!i], SHUT_WR);
 	}
 	return r < 0 ? r : 0;
-}
-
-/* A vsock whose peer has closed it altogether looks as after a half-close; only sending tells, be
- * it nothing (vsock_connectible_sendmsg() of Linux 6.1 looks before it counts). */
-static bool takes_no_more(const struct relay *relay, int i)
-{
-	return send(relay->fd[i], "", 0, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EAGAIN &&
-	       errno != EINTR;
 }
 
 /* What to wait for. Of one that is hung, each change is told once: its state would wake us over and
@@ -154,9 +167,17 @@ static void finish(struct relay *relay)
 	relay->done(relay);
 }
 
+static void go_on(struct relay *relay);
+
 static void on_waited(struct loop_timer *timer)
 {
-	finish(container_of(timer, struct relay, wait));
+	struct relay *relay = container_of(timer, struct relay, wait);
+
+	relay->doubt_ms = 0;
+	if (relay->fd[SOCKET] >= 0)
+		go_on(relay);
+	else
+		finish(relay);
 }
 
 /* The socket has failed. The channel's end is waited for, and nothing else of it. */
@@ -166,7 +187,6 @@ static void break_off(struct relay *relay)
 
 	loop_io_del(&relay->io[SOCKET]);
 	relay->fd[SOCKET] = fd_close(relay->fd[SOCKET]);
-	relay->wait.fn = on_waited;
 	loop_timer_set(loop, &relay->wait, monotonic_ns() + BROKEN_MS * NSEC_PER_MSEC);
 	/* Its other end has said its last, and may wait for ours: it is told all the same. */
 	if (loop_io_set(&relay->io[CHANNEL], EPOLLRDHUP | EPOLLET) < 0)
@@ -226,6 +246,7 @@ int relay_start(struct relay *relay, struct loop *loop, int channel, int socket)
 
 	relay->fd[CHANNEL] = channel;
 	relay->fd[SOCKET] = socket;
+	relay->wait.fn = on_waited;
 	relay->io[CHANNEL].fn = on_channel;
 	relay->io[SOCKET].fn = on_socket;
 	/* What somebody typed is not to wait for more; harmless on what is not TCP. */

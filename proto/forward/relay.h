@@ -24,8 +24,11 @@ struct relay {
 	struct loop_io io[2];
 	struct relay_way way[2]; /* [i]: from fd[i] to the other */
 	bool hung[2];            /* all that may still come of fd[i] is its end */
-	int failed;              /* the side that an error is of */
-	struct loop_timer wait;  /* for the other end of the channel to hear of it */
+	/* Whoever serves the channel may die, and all that it serves ends with it: so long, from
+	 * such an end on, is waited to hear of that, and for this to be reset. 0: not at all. */
+	uint32_t doubt_ms;
+	int failed;             /* the side that an error is of */
+	struct loop_timer wait; /* for the other end of the channel to hear of it */
 	/* The socket has failed, and is closed; the channel stays open until its other end closes
 	 * it, which is to be told. */
 	void (*broke)(struct relay *relay);

@@ -222,16 +222,21 @@ def test_a_broken_connection_is_no_clean_end(forward, serve):
     eventually(lambda: one.counts()["open"] == 0)
 
 
+def refused(one):
+    """As early as in connecting, when we are slow."""
+    try:
+        with one.connect() as sock:
+            return sock.recv(10) == b""
+    except ConnectionResetError:
+        return True
+
+
 @pytest.mark.parametrize("spec", ["tcp:0=tcp:{port}", "guest:tcp:0=tcp:{port}"])
 def test_nobody_at_the_other_end(forward, spec):
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
     one = forward(spec.format(port=port))
-    with one.connect() as sock:
-        try:
-            assert sock.recv(10) == b""
-        except ConnectionResetError:
-            pass
+    assert refused(one)
     eventually(lambda: one.counts()["failed"] == 1)
     assert one.counts()["open"] == 0
     assert one.process.poll() is None
@@ -239,8 +244,7 @@ def test_nobody_at_the_other_end(forward, spec):
 
 def test_a_dead_target_is_told(forward, tmp_path):
     one = forward(f"tcp:0=unix:{tmp_path}/nobody")
-    with one.connect() as sock, pytest.raises(ConnectionResetError):
-        sock.recv(1)
+    assert refused(one)
     event = one.expect("failed")
     assert event["sys_errno"] == 2 and event["to"] == f"unix:{tmp_path}/nobody"
 
