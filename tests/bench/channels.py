@@ -5,6 +5,7 @@ qemu-ga does with its commands."""
 import base64
 import json
 import os
+import socket
 import statistics
 import subprocess
 import threading
@@ -15,6 +16,7 @@ from machine import POSTERN
 from streams import hybrid_stream
 
 FILE_BYTES = 64 << 20
+FORWARD_BYTES = 64 << 20
 QGA_BYTES = 2 << 20  # its time grows with the bytes; so many are enough
 QGA_PIECE = 1 << 20  # what one of its commands reads or writes
 STARTS = 40  # of a program, in a round
@@ -124,21 +126,31 @@ def measure_keys(results, vm):
 # ---- files ---------------------------------------------------------------------------------------
 
 
+def pull(sock, size):
+    """Of the guest's source."""
+    sock.sendall(b"%d 65536 1\n" % size)
+    buffer, got = bytearray(1 << 18), 0
+    while got < size:
+        n = sock.recv_into(buffer)
+        assert n
+        got += n
+
+
+def push(sock, data):
+    """To the guest's sink."""
+    sock.sendall(b"%d 0\n" % len(data))
+    sock.sendall(data)
+    assert int(sock.recv(100).split()[0]) == len(data)
+
+
 def raw_to_guest(vm, data):
     with hybrid_stream(vm.vsock, guest.SINK_PORT, 120) as sock:
-        sock.sendall(b"%d 0\n" % len(data))
-        sock.sendall(data)
-        assert int(sock.recv(100).split()[0]) == len(data)
+        push(sock, data)
 
 
 def raw_from_guest(vm, size):
     with hybrid_stream(vm.vsock, guest.SOURCE_PORT, 120) as sock:
-        sock.sendall(b"%d 65536 1\n" % size)
-        buffer, got = bytearray(1 << 18), 0
-        while got < size:
-            n = sock.recv_into(buffer)
-            assert n
-            got += n
+        pull(sock, size)
 
 
 def cp(vm, *words):
@@ -185,6 +197,38 @@ def measure_copy(results, vm):
     qga.close()
     results.ratio("copy_over_qga_read_ratio", "copy_from_guest_mb_s", "qga_read_mb_s")
     results.ratio("copy_over_qga_write_ratio", "copy_to_guest_mb_s", "qga_write_mb_s")
+
+
+# ---- forwards ------------------------------------------------------------------------------------
+
+
+def measure_forward(results, vm):
+    """One TCP connection through it, and the raw socket, in turn, each way."""
+    data = os.urandom(1 << 20) * (FORWARD_BYTES >> 20)
+    specs = [f"tcp:0=tcp:{port}" for port in (guest.SOURCE_PORT, guest.SINK_PORT)]
+    forward = subprocess.Popen([POSTERN, "forward", vm.name, "--json", *specs], env=vm.host.env,
+                               stdout=subprocess.PIPE)
+    ports = [int(json.loads(forward.stdout.readline())["from"].rsplit(":", 1)[1]) for _ in specs]
+    rates = {name: [] for name in ("from", "to", "raw_from", "raw_to")}
+    for _ in range(3):
+        for way, at, port in (("from", 0, guest.SOURCE_PORT), ("to", 1, guest.SINK_PORT)):
+            def move(sock, way=way):
+                if way == "from":
+                    pull(sock, FORWARD_BYTES)
+                else:
+                    push(sock, data)
+
+            with hybrid_stream(vm.vsock, port, 120) as sock:
+                rates["raw_" + way].append(rate(FORWARD_BYTES, lambda: move(sock)))
+            with socket.create_connection(("127.0.0.1", ports[at]), timeout=120) as sock:
+                rates[way].append(rate(FORWARD_BYTES, lambda: move(sock)))
+    forward.terminate()
+    forward.wait()
+    for way in ("from", "to"):
+        results.add(f"forward_{way}_guest_mb_s", statistics.median(rates[way]))
+        results.add(f"raw_beside_forward_{way}_guest_mb_s", statistics.median(rates["raw_" + way]))
+        results.ratio(f"forward_{way}_guest_over_raw_ratio", f"forward_{way}_guest_mb_s",
+                      f"raw_beside_forward_{way}_guest_mb_s")
 
 
 def agent_pss(vm):

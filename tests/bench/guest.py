@@ -26,7 +26,7 @@ RestartSec=1
 WantedBy=multi-user.target
 """
 UNITS = {
-    "bench-echo": f"/usr/bin/vsock_server {ECHO_PORT} {SINK_PORT} {SOURCE_PORT}",
+    "bench-echo": f"/usr/bin/vsock_server --tcp {ECHO_PORT} {SINK_PORT} {SOURCE_PORT}",
     "bench-qga": f"/usr/sbin/qemu-ga -m vsock-listen -p {CID}:{QGA_PORT}",
     "bench-memory": f"/usr/bin/memory {MEMORY_PORT} postern qemu-ga",
 }
@@ -34,7 +34,7 @@ UNITS = {
 # whoever watches them.
 AFTER = {"bench-memory": "multi-user.target"}
 PROGRAMS = ("vsock_server", "memory", "forkexec")
-POLICY = "allow host exec.* copy.*\n"
+POLICY = "allow host exec.* copy.* forward.*\n"
 
 
 def add_to(tree):

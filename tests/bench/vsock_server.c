@@ -2,9 +2,9 @@
 /*
  * The guest's end of the transport benchmark: a single-threaded server on AF_VSOCK.
  *
- *   vsock_server [ECHO_PORT SINK_PORT SOURCE_PORT [DIAL_PORT]]
+ *   vsock_server [--tcp] [ECHO_PORT SINK_PORT SOURCE_PORT [DIAL_PORT]]
  *
- * Without arguments the ports are 1001 to 1004.
+ * Without arguments the ports are 1001 to 1004. With --tcp it listens on these of 127.0.0.1 too.
  *
  * echo    sends back what it reads, byte for byte; after the peer's end of data it sends the rest
  *         and closes
@@ -32,6 +32,7 @@
 #include <unistd.h>
 
 #include <linux/vm_sockets.h>
+#include <netinet/in.h>
 
 #define BUFFER_SIZE (256U * 1024)
 #define BACKLOG     1024
@@ -245,18 +246,28 @@ static void add_peer(enum mode mode, int fd, bool listener)
 		close_peer(peer);
 }
 
-static void listen_on(enum mode mode, unsigned port)
+static void listen_at(enum mode mode, const struct sockaddr *address, socklen_t len)
 {
-	struct sockaddr_vm addr = {
-		.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = port};
-	int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-		listen(fd, BACKLOG) < 0) {
+	if (fd < 0 || bind(fd, address, len) < 0 || listen(fd, BACKLOG) < 0) {
 		perror("vsock_server: listen");
 		exit(1);
 	}
 	add_peer(mode, fd, true);
+}
+
+static void listen_on(enum mode mode, unsigned port, bool tcp)
+{
+	const struct sockaddr_vm vm = {
+		.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = port};
+	const struct sockaddr_in inet = {.sin_family = AF_INET,
+		.sin_port = htons((uint16_t)port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+
+	listen_at(mode, (const struct sockaddr *)&vm, sizeof(vm));
+	if (tcp)
+		listen_at(mode, (const struct sockaddr *)&inet, sizeof(inet));
 }
 
 static void serve(struct peer *peer)
@@ -281,10 +292,15 @@ static void serve(struct peer *peer)
 int main(int argc, char **argv)
 {
 	unsigned ports[MODE_COUNT] = {1001, 1002, 1003, 1004};
-	int n_ports = argc == 1 ? MODE_COUNT : argc - 1;
+	bool tcp = argc > 1 && strcmp(argv[1], "--tcp") == 0;
+	int n_ports;
 
+	argc -= tcp;
+	argv += tcp;
+	n_ports = argc == 1 ? MODE_COUNT : argc - 1;
 	if (argc != 1 && argc != 4 && argc != 5) {
-		(void)fputs("usage: vsock_server [ECHO_PORT SINK_PORT SOURCE_PORT [DIAL_PORT]]\n",
+		(void)fputs("usage: vsock_server [--tcp] [ECHO_PORT SINK_PORT SOURCE_PORT "
+			    "[DIAL_PORT]]\n",
 			stderr);
 		return 2;
 	}
@@ -295,7 +311,7 @@ int main(int argc, char **argv)
 	for (int i = 0; i < n_ports; i++) {
 		if (argc > 1)
 			ports[i] = (unsigned)strtoul(argv[i + 1], NULL, 10);
-		listen_on((enum mode)i, ports[i]);
+		listen_on((enum mode)i, ports[i], tcp);
 	}
 	(void)puts("ready");
 	(void)fflush(stdout);
