@@ -337,7 +337,7 @@ demo: need-root setup-run
 # ---- figures -------------------------------------------------------------------------------------
 
 BENCH_HOST  := $(addprefix $(B)/bench/,roundtrip vsock_load)
-BENCH_GUEST := $(addprefix $(B)/bench/,forkexec memory init vsock_server)
+BENCH_GUEST := $(addprefix $(B)/bench/,forkexec memory init relay vsock_server)
 
 $(BENCH_GUEST): BENCH_STATIC := -static
 $(BENCH_HOST) $(BENCH_GUEST): $(B)/bench/%: tests/bench/%.c

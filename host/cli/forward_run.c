@@ -429,6 +429,7 @@ int forward_run(struct cli *cli, struct forward_spec *specs, size_t n)
 		return cli_fail(cli, &error);
 	}
 	(void)signal(SIGPIPE, SIG_IGN);
+	relay_keep_memory();
 	if (start(&all, specs, &signals, &error) == 0) {
 		forward_tell_start(&all.tell);
 		r = loop_run(&all.loop);

@@ -2,6 +2,7 @@
 #include "proto/forward/relay.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -15,6 +16,12 @@
 #define BROKEN_MS   5000
 
 enum { CHANNEL, SOCKET };
+
+void relay_keep_memory(void)
+{
+	(void)mallopt(M_MMAP_THRESHOLD, 4 * PIECE);
+	(void)mallopt(M_TRIM_THRESHOLD, 16 * PIECE);
+}
 
 static bool is_started(const struct relay *relay)
 {

@@ -36,6 +36,10 @@ struct relay {
 	void (*done)(struct relay *relay);
 };
 
+/* For a process that does nothing but this: memory for what waits is kept for the next piece, since
+ * the kernel would clear each one anew. */
+void relay_keep_memory(void);
+
 /* Joins two connected, non-blocking sockets, owned from here on, also on failure. broke and done
  * are set already. 0 or -errno. */
 int relay_start(struct relay *relay, struct loop *loop, int channel, int socket);

@@ -12,6 +12,8 @@ from wire import BUILD
 
 BENCH = f"{os.path.abspath(BUILD)}/bench"
 ECHO_PORT, SINK_PORT, SOURCE_PORT, QGA_PORT, MEMORY_PORT = 1001, 1002, 1003, 1234, 1100
+# The least that a relay can be: to the sink, to the source, to a terminal.
+LEAST_SINK_PORT, LEAST_SOURCE_PORT, LEAST_TERMINAL_PORT = 1012, 1013, 1014
 CID = 3
 
 UNIT = """[Unit]
@@ -27,13 +29,16 @@ WantedBy=multi-user.target
 """
 UNITS = {
     "bench-echo": f"/usr/bin/vsock_server --tcp {ECHO_PORT} {SINK_PORT} {SOURCE_PORT}",
+    "bench-relay-sink": f"/usr/bin/relay {LEAST_SINK_PORT} tcp {SINK_PORT}",
+    "bench-relay-source": f"/usr/bin/relay {LEAST_SOURCE_PORT} tcp {SOURCE_PORT}",
+    "bench-relay-terminal": f"/usr/bin/relay {LEAST_TERMINAL_PORT} terminal",
     "bench-qga": f"/usr/sbin/qemu-ga -m vsock-listen -p {CID}:{QGA_PORT}",
     "bench-memory": f"/usr/bin/memory {MEMORY_PORT} postern qemu-ga",
 }
 # It answers when the boot is over: until then modules are loaded and file systems mounted, which wakes
 # whoever watches them.
 AFTER = {"bench-memory": "multi-user.target"}
-PROGRAMS = ("vsock_server", "memory", "forkexec")
+PROGRAMS = ("vsock_server", "memory", "forkexec", "relay")
 POLICY = "allow host exec.* copy.* forward.*\n"
 
 

@@ -515,6 +515,7 @@ void forward_serve(struct worker_channel *channel, int socket)
 	serving.control.take = take_record;
 	serving.control.ended = on_control_ended;
 	list_init(&serving.connections);
+	relay_keep_memory();
 	r = give_up_rights(serving.forward);
 	if (r == 0)
 		r = loop_init(&serving.loop);
