@@ -256,10 +256,10 @@ abi: library
 
 # ---- tests ---------------------------------------------------------------------------------------
 
-$(B)/py/.made: $(PROTOS)
+$(B)/py/.made: $(PROTOS) $(wildcard tests/lib/*.proto)
 	$(say) PROTOC $(B)/py
 	$(Q)mkdir -p $(@D)
-	$(Q)protoc -Iproto --python_out=$(@D) $^
+	$(Q)protoc -Iproto -Itests/lib --python_out=$(@D) $^
 	$(Q)touch $@
 
 # A unit test says in its first lines what it is linked with: needs (sources, or a folder) and libs.

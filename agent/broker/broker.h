@@ -20,6 +20,9 @@
 
 #define IDLE_READERS 2
 
+/* Where somebody may connect. */
+enum peer_listener { PEER_VSOCK, PEER_UNIX, PEER_VSH_VSOCK, PEER_VSH_UNIX, PEER_LISTENERS };
+
 struct broker;
 struct session;
 struct call;
@@ -89,7 +92,7 @@ struct broker {
 	uid_t uid; /* of unprivileged roles */
 	gid_t gid;
 	char empty_dir[300];
-	struct listener listeners[2]; /* AF_VSOCK, AF_UNIX */
+	struct listener listeners[PEER_LISTENERS];
 	int signals;
 	struct loop_io signal_io;
 	struct list children; /* struct child */

@@ -2,6 +2,7 @@
 #include "agent/broker/call.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,6 +39,7 @@ static void call_free(struct call *call)
 	(void)fd_close(call->body);
 	(void)fd_close(call->reply);
 	(void)fd_close(call->verdicts_fd);
+	(void)fd_close(call->vsh);
 	free(call);
 	stop_check(broker);
 }
@@ -120,6 +122,29 @@ static uint32_t why_not_run(int negative_errno)
 	return negative_errno == -EUSERS ? ENDED_BUSY : ENDED_NO_WORKER;
 }
 
+/* Takes its place among those that run; the rest is the caller's to fill in. */
+static struct call *call_new(struct broker *broker, const struct identity *identity,
+	enum method method, uint64_t deadline)
+{
+	struct call *call = calloc(1, sizeof(*call));
+
+	if (!call)
+		return NULL;
+	*call = (struct call){.broker = broker,
+		.number = ++broker->last_call,
+		.identity = *identity,
+		.method = method,
+		.deadline = deadline,
+		.reply = -EBADF,
+		.body = -EBADF,
+		.vsh = -EBADF,
+		.verdicts_fd = -EBADF,
+		.timer.fn = on_timer};
+	list_append(&broker->calls, &call->node);
+	broker->calls_n++;
+	return call;
+}
+
 static uint32_t check_start(const struct session *session, const struct inner_message *message)
 {
 	const struct broker *broker = session->broker;
@@ -136,6 +161,7 @@ static uint32_t check_start(const struct session *session, const struct inner_me
 void call_start(struct session *session, const struct inner_message *message,
 	int fds[INNER_FDS_MAX], size_t n_fds)
 {
+	enum method method = (enum method)message->method;
 	struct broker *broker = session->broker;
 	struct call *call;
 	uint32_t refused;
@@ -148,32 +174,59 @@ void call_start(struct session *session, const struct inner_message *message,
 		return;
 	}
 	refused = check_start(session, message);
-	call = refused ? NULL : calloc(1, sizeof(*call));
+	call = refused ? NULL
+		       : call_new(broker, &session->identity, method,
+				 clamp_deadline(method, message->deadline));
 	if (!call) {
-		tell_ended(session, message->id, (enum method)message->method,
-			refused ? refused : ENDED_NO_WORKER);
+		tell_ended(session, message->id, method, refused ? refused : ENDED_NO_WORKER);
 		return;
 	}
-	*call = (struct call){.broker = broker,
-		.session = session,
-		.id = message->id,
-		.answer_id = message->aux,
-		.number = ++broker->last_call,
-		.identity = session->identity,
-		.job = message->job,
-		.method = (enum method)message->method,
-		.deadline = clamp_deadline((enum method)message->method, message->deadline),
-		.max_frame = message->arg,
-		.reply = take_fd(&fds[0]),
-		.body = take_fd(&fds[1]),
-		.verdicts_fd = dup(session->verdicts_fd),
-		.timer.fn = on_timer};
-	list_append(&broker->calls, &call->node);
-	broker->calls_n++;
+	call->session = session;
+	call->id = message->id;
+	call->answer_id = message->aux;
+	call->job = message->job;
+	call->max_frame = message->arg;
+	call->reply = take_fd(&fds[0]);
+	call->body = take_fd(&fds[1]);
+	call->verdicts_fd = fcntl(session->verdicts_fd, F_DUPFD_CLOEXEC, 3);
 	session->calls_n++;
 	r = call->verdicts_fd < 0 ? -EMFILE : run_or_wait(call);
 	if (r < 0)
 		call_fail(call, why_not_run(r));
+}
+
+/* Nobody holds all places by connections whose requests do not come. */
+static size_t vsh_calls_of(const struct broker *broker, const struct identity *identity)
+{
+	size_t n = 0;
+
+	LIST_EACH(&broker->calls, node)
+	{
+		const struct call *call = container_of(node, struct call, node);
+
+		n += !call->session && identity_equal(&call->identity, identity);
+	}
+	return n;
+}
+
+int call_start_vsh(struct broker *broker, int socket, const struct identity *identity)
+{
+	struct call *call;
+	int r;
+
+	if (broker->calls_n >= WORKERS_MAX || stuck_many(broker) ||
+		vsh_calls_of(broker, identity) >= WORKERS_EACH_MAX)
+		return -EUSERS;
+	call = call_new(broker, identity, METHOD_exec_start,
+		monotonic_ns() + (HELLO_DEADLINE_MS + method_rows[METHOD_exec_start].default_ms) *
+					 NSEC_PER_MSEC);
+	if (!call)
+		return -ENOMEM;
+	call->vsh = fcntl(socket, F_DUPFD_CLOEXEC, 3);
+	r = call->vsh < 0 ? -errno : call_run(call);
+	if (r < 0)
+		call_free(call);
+	return r;
 }
 
 /* The process is gone, or given up, without a whole answer. */

@@ -24,6 +24,8 @@ struct call {
 	uint64_t deadline;
 	uint64_t max_frame;
 	int reply, body; /* owned, kept for rows with a settle function; body -EBADF: empty */
+	int vsh;         /* owned; the client of vsh whose own connection brings the request, and
+			  * gets the answer; -EBADF: none, or it was handed over */
 	int verdicts_fd; /* owned */
 	bool waiting;    /* for a reader to come free */
 	bool changing;   /* a worker that is gone had begun to change something */
@@ -36,6 +38,10 @@ struct call {
 /* A session's INNER_CALL. Takes the descriptors it keeps out of fds. */
 void call_start(struct session *session, const struct inner_message *message,
 	int fds[INNER_FDS_MAX], size_t n_fds);
+
+/* exec.start for a client of vsh, whose socket is borrowed. 0; -EUSERS when too many run; or
+ * -errno. */
+int call_start_vsh(struct broker *broker, int socket, const struct identity *identity);
 
 /* INNER_DONE of a process that serves several calls, one after another. */
 void call_done(struct child *child, const struct inner_message *message);

@@ -54,13 +54,15 @@ static int add_facts(struct call *call, struct worker_facts *facts)
 	int r = 0;
 
 	if (where_of(call) == NEW_JOB)
-		r = call->session ? job_open(call->child, call->session, &job) : -ESHUTDOWN;
+		r = job_open(call->child, &call->identity, call->session, &job);
 	if (r == 0 && job)
 		facts->job = job->facts.number;
 	for (unsigned int i = 0;
 		r == 0 && i < GRANTS_MAX && method_rows[call->method].flags & GRANTS; i++)
 		r = channel_grant(call->child, &call->identity, call->method, facts->job,
 			call->number, i, &facts->grants[i]);
+	if (call->vsh >= 0)
+		channel_opened(call->child, call->number);
 	return r;
 }
 
@@ -94,6 +96,11 @@ int call_run(struct call *call)
 	size_t n_fds = call->body < 0 ? 3 : 4;
 	int r = find_child(call);
 
+	if (call->vsh >= 0) {
+		message.kind = INNER_VSH;
+		fds[0] = call->vsh;
+		n_fds = 1;
+	}
 	call->waiting = false;
 	if (r < 0)
 		return r;
@@ -110,6 +117,7 @@ int call_run(struct call *call)
 		/* Now only the worker holds the pipe: its end is seen by the session. */
 		call->body = fd_close(call->body);
 		call->reply = fd_close(call->reply);
+		call->vsh = fd_close(call->vsh);
 	}
 	loop_timer_set(&broker->loop, &call->timer, call->deadline);
 	return 0;

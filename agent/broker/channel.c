@@ -153,6 +153,23 @@ void channel_more(struct child *child, uint64_t id)
 	explicit_bzero(&grant, sizeof(grant));
 }
 
+static void set_open(struct channel *channel)
+{
+	explicit_bzero(channel->grant.token, TOKEN_SIZE);
+	channel->open = true;
+}
+
+void channel_opened(struct child *child, uint64_t call)
+{
+	LIST_EACH(&child->broker->channels, node)
+	{
+		struct channel *channel = container_of(node, struct channel, node);
+
+		if (channel->child == child && channel->call == call)
+			set_open(channel);
+	}
+}
+
 /* Takes the same time whatever they hold. */
 static bool tokens_equal(const uint8_t *a, const uint8_t *b)
 {
@@ -187,8 +204,7 @@ void channel_present(
 		return;
 	}
 	loop_timer_del(&found->timer);
-	explicit_bzero(found->grant.token, TOKEN_SIZE);
-	found->open = true;
+	set_open(found);
 	message.id = found->grant.number;
 	(void)child_send(found->child, &message, NULL, &socket, 1);
 }

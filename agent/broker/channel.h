@@ -39,6 +39,11 @@ void channel_more(struct child *child, uint64_t id);
  * those at the places whose bits are set: their time begins, the others are taken back. */
 void channel_keep(struct child *child, uint64_t call, uint64_t used);
 
+/* The channels that were granted for a call are open already: their caller's own connection has
+ * them.
+ */
+void channel_opened(struct child *child, uint64_t call);
+
 /* A connection that began with a channel's preamble: hands the socket (owned) to whom it belongs,
  * or closes it. token[0..TOKEN_SIZE). */
 void channel_present(

@@ -140,20 +140,21 @@ static bool make_room(struct broker *broker, const struct identity *identity)
 	return oldest != NULL;
 }
 
-int job_open(struct child *child, struct session *session, struct job **ret_job)
+int job_open(struct child *child, const struct identity *identity, struct session *starter,
+	struct job **ret_job)
 {
 	struct broker *broker = child->broker;
 	struct job *job;
 
-	if (!make_room(broker, &session->identity))
+	if (!make_room(broker, identity))
 		return -EUSERS;
 	job = calloc(1, sizeof(*job));
 	if (!job)
 		return -ENOMEM;
 	job->broker = broker;
 	job->child = child;
-	job->identity = session->identity;
-	job->starter = session;
+	job->identity = *identity;
+	job->starter = starter;
 	job->facts.number = ++broker->last_job;
 	list_init(&job->waiters);
 	list_append(&broker->jobs, &job->node);

@@ -15,7 +15,7 @@ struct job {
 	struct broker *broker;
 	struct child *child;      /* its process; NULL: gone */
 	struct identity identity; /* whose it is */
-	struct session *starter;  /* whose request started it; NULL: gone */
+	struct session *starter;  /* whose request started it; NULL: none, or gone */
 	bool started;             /* facts has what the process told */
 	struct job_facts facts;
 	struct list waiters; /* struct waiter */
@@ -29,8 +29,10 @@ int job_host_start(struct broker *broker, struct child **ret_child);
 /* A fresh process for a job, from the host, which is started when there is none. 0 or -errno. */
 int job_process_start(struct broker *broker, struct child **ret_child);
 
-/* A place for a job that the child is about to start. 0; -EUSERS when too many run; -ENOMEM. */
-int job_open(struct child *child, struct session *session, struct job **ret_job);
+/* A place for a job that the child is about to start, for a session or a client without one (NULL).
+ * 0; -EUSERS when too many run; -ENOMEM. */
+int job_open(struct child *child, const struct identity *identity, struct session *starter,
+	struct job **ret_job);
 
 /* INNER_JOB: what the child says of its program. */
 void job_told(struct child *child, const void *body, size_t len);

@@ -128,8 +128,8 @@ static int set_up(void)
 	list_init(&broker.calls);
 	list_init(&broker.channels);
 	list_init(&broker.jobs);
-	listener_init(&broker.listeners[0]);
-	listener_init(&broker.listeners[1]);
+	for (int i = 0; i < PEER_LISTENERS; i++)
+		listener_init(&broker.listeners[i]);
 	broker.ready_socket = -EBADF;
 	find_user();
 	(void)umask(0022);

@@ -14,6 +14,7 @@
 
 #include "agent/broker/channel.h"
 #include "agent/broker/session.h"
+#include "agent/broker/vsh.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 #include "proto/log.h"
@@ -25,6 +26,7 @@ struct pending {
 	struct broker *broker;
 	int fd; /* owned */
 	struct identity identity;
+	bool refused; /* a client of vsh, which was told so */
 	struct loop_io io;
 	struct loop_timer timer;
 	uint8_t preamble[CHANNEL_PREAMBLE_SIZE]; /* of a channel, as far as it came */
@@ -77,6 +79,29 @@ static void take_preamble(struct pending *pending)
 		channel_present(broker, fd, &identity, token);
 	else
 		(void)fd_close(fd);
+}
+
+/* Its first byte, which stays where it is, says that it is alive. One that is refused is closed
+ * when it has closed, or as if it had been silent, so that it can read why. */
+static void on_vsh(struct loop_io *io, uint32_t events)
+{
+	struct pending *pending = container_of(io, struct pending, io);
+	const char *why = NULL;
+	uint8_t first;
+	ssize_t n = pending->refused ? 0 : recv(pending->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	(void)events;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n == 1)
+		why = vsh_start(pending->broker, pending->fd, &pending->identity);
+	if (!why) {
+		(void)fd_close(pending_leave(pending));
+		return;
+	}
+	pending->refused = true;
+	vsh_refuse(pending->fd, why);
+	(void)loop_io_set(&pending->io, EPOLLRDHUP);
 }
 
 static void on_first_byte(struct loop_io *io, uint32_t events)
@@ -133,7 +158,8 @@ static void make_room(struct broker *broker, const struct identity *identity)
 		(void)fd_close(pending_leave(leaving));
 }
 
-void peer_add(struct broker *broker, int fd, const struct identity *identity)
+/* Waits for its first byte; the descriptor is owned. */
+static void add(struct broker *broker, int fd, const struct identity *identity, bool vsh)
 {
 	struct pending *pending;
 
@@ -144,7 +170,7 @@ void peer_add(struct broker *broker, int fd, const struct identity *identity)
 		return;
 	}
 	*pending = (struct pending){.broker = broker, .fd = fd, .identity = *identity};
-	pending->io.fn = on_first_byte;
+	pending->io.fn = vsh ? on_vsh : on_first_byte;
 	pending->timer.fn = on_silent;
 	if (loop_io_add(&broker->loop, &pending->io, fd, EPOLLIN) < 0) {
 		(void)fd_close(fd);
@@ -189,21 +215,20 @@ static void on_accept(struct listener *listener, int fd, const struct sockaddr_s
 	if (identify(fd, peer, &identity) < 0)
 		(void)fd_close(fd);
 	else
-		peer_add(broker, fd, &identity);
+		add(broker, fd, &identity, listener >= &broker->listeners[PEER_VSH_VSOCK]);
 }
 
-static int listen_vsock(struct broker *broker, int *ret_fd)
+static int listen_vsock(uint32_t port, int *ret_fd)
 {
-	struct sockaddr_vm address = {.svm_family = AF_VSOCK,
-		.svm_cid = VMADDR_CID_ANY,
-		.svm_port = broker->config.vsock_port};
+	struct sockaddr_vm address = {
+		.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = port};
 	AUTO_CLOSE int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
 		listen(fd, BACKLOG) < 0) {
 		int r = -errno;
 
-		log_error("vsock port %u: %s%s", broker->config.vsock_port, strerror(-r),
+		log_error("vsock port %u: %s%s", port, strerror(-r),
 			r == -EAFNOSUPPORT
 				? " (is the module vsock loaded? vsock = no does without)"
 				: "");
@@ -213,11 +238,10 @@ static int listen_vsock(struct broker *broker, int *ret_fd)
 	return 0;
 }
 
-static int listen_unix(struct broker *broker, int *ret_fd)
+static int listen_unix(const char *path, int *ret_fd)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	const char *path = broker->config.socket;
 
 	if (strlen(path) >= sizeof(address.sun_path)) {
 		log_error("%s: a socket's path has at most %zu bytes", path,
@@ -238,28 +262,46 @@ static int listen_unix(struct broker *broker, int *ret_fd)
 	return 0;
 }
 
+/* The path of a UNIX socket; empty: none, or it is no such. */
+static const char *path_of(const struct config *config, enum peer_listener which)
+{
+	if (which == PEER_UNIX)
+		return config->socket;
+	return which == PEER_VSH_UNIX ? config->vsh_socket : "";
+}
+
+static int listen_as_configured(const struct config *config, enum peer_listener which, int *ret_fd)
+{
+	uint32_t port = which == PEER_VSOCK ? config->vsock_port : config->vsh_port;
+
+	if (path_of(config, which)[0] != '\0')
+		return listen_unix(path_of(config, which), ret_fd);
+	if ((which == PEER_VSOCK || which == PEER_VSH_VSOCK) && config->vsock && port > 0)
+		return listen_vsock(port, ret_fd);
+	return 0;
+}
+
 int peer_listen(struct broker *broker)
 {
-	int fds[2] = {-EBADF, -EBADF}, r = 0;
+	int r = 0;
 
-	if (broker->config.vsock)
-		r = listen_vsock(broker, &fds[0]);
-	if (r == 0 && broker->config.socket[0] != '\0')
-		r = listen_unix(broker, &fds[1]);
-	for (int i = 0; i < 2; i++) {
-		if (r == 0 && fds[i] >= 0)
-			r = listener_start(
-				&broker->listeners[i], &broker->loop, take_fd(&fds[i]), on_accept);
-		(void)fd_close(fds[i]);
+	for (int i = 0; r == 0 && i < PEER_LISTENERS; i++) {
+		int fd = -EBADF;
+
+		r = listen_as_configured(&broker->config, (enum peer_listener)i, &fd);
+		if (r == 0 && fd >= 0)
+			r = listener_start(&broker->listeners[i], &broker->loop, fd, on_accept);
 	}
 	return r;
 }
 
 void peer_stop(struct broker *broker)
 {
-	for (int i = 0; i < 2; i++) {
-		if (i == 1 && broker->listeners[i].fd >= 0)
-			(void)unlink(broker->config.socket);
+	for (int i = 0; i < PEER_LISTENERS; i++) {
+		const char *path = path_of(&broker->config, (enum peer_listener)i);
+
+		if (path[0] != '\0' && broker->listeners[i].fd >= 0)
+			(void)unlink(path);
 		listener_close(&broker->listeners[i]);
 	}
 	LIST_EACH(&broker->pending, node)

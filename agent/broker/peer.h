@@ -11,8 +11,5 @@
 /* Opens the listeners that the configuration names. 0, or -errno with a line in the log. */
 int peer_listen(struct broker *broker);
 
-/* Takes a connected socket (owned, closed on failure) of a known peer. */
-void peer_add(struct broker *broker, int fd, const struct identity *identity);
-
-/* Closes listeners and waiting connections, and removes the UNIX socket. */
+/* Closes listeners and waiting connections, and removes the UNIX sockets. */
 void peer_stop(struct broker *broker);

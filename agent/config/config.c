@@ -11,14 +11,14 @@
 #include "proto/line.h"
 #include "proto/places.h"
 
-enum kind { TEXT, PATH, NUMBER, SWITCH, LEVEL };
+enum kind { TEXT, PATH, SOCKET, NUMBER, SWITCH, LEVEL };
 
 /* The one list of keys. */
 static const struct key {
 	const char *name;
 	enum kind kind;
 	size_t offset;
-	size_t size;          /* TEXT, PATH: of the buffer */
+	size_t size;          /* TEXT, PATH, SOCKET: of the buffer */
 	uint32_t least, most; /* NUMBER */
 	const char *meaning;
 } keys[] = {
@@ -27,7 +27,10 @@ static const struct key {
 	{"vsock_port", NUMBER, AT(vsock_port), 1, UINT32_MAX - 1, "the port there"},
 	{"ready_port", NUMBER, AT(ready_port), 0, UINT32_MAX - 1,
 		"port of the host that is told when the agent is ready; 0: none"},
-	{"socket", PATH, AT(socket), 0, 0, "socket for programs of the guest; empty: none"},
+	{"socket", SOCKET, AT(socket), 0, 0, "socket for programs of the guest; empty: none"},
+	{"vsh_port", NUMBER, AT(vsh_port), 0, UINT32_MAX - 1,
+		"port for clients of vsh, theirs is 9001; 0: none"},
+	{"vsh_socket", SOCKET, AT(vsh_socket), 0, 0, "socket for them; empty: none"},
 	{"run_dir", PATH, AT(run_dir), 0, 0, "state of this boot (a tmpfs)"},
 	{"state_dir", PATH, AT(state_dir), 0, 0, "state that outlives a boot"},
 	{"policy_dir", PATH, AT(policy_dir), 0, 0, "folder of *.policy files"},
@@ -100,8 +103,7 @@ static int set_text(const struct key *key, const char *value, char *ret, char *p
 		(void)snprintf(problem, size, "%s: must not be empty", key->name);
 		return -EINVAL;
 	}
-	if (key->kind == PATH && value[0] != '/' &&
-		!(value[0] == '\0' && strcmp(key->name, "socket") == 0)) {
+	if (key->kind != TEXT && value[0] != '/' && (key->kind == PATH || value[0] != '\0')) {
 		(void)snprintf(problem, size, "%s: expected an absolute path", key->name);
 		return -EINVAL;
 	}
@@ -130,6 +132,7 @@ int config_set(
 			return -EINVAL;
 		case TEXT:
 		case PATH:
+		case SOCKET:
 			return set_text(key, value, at, problem, size);
 		}
 	}
@@ -234,6 +237,7 @@ void config_print(const struct config *config)
 			break;
 		case TEXT:
 		case PATH:
+		case SOCKET:
 			(void)snprintf(value, sizeof(value), "%s", (const char *)at);
 			break;
 		}

@@ -19,6 +19,8 @@ struct config {
 	uint32_t vsock_port;   /* 1 to 2^32-2 */
 	uint32_t ready_port;   /* of the host, told when the agent is ready; 0: nobody is told */
 	char socket[256];      /* guest-local UNIX socket; empty: none */
+	uint32_t vsh_port;     /* for clients of vsh; 0: none */
+	char vsh_socket[256];  /* the same on a UNIX socket; empty: none */
 	char run_dir[256];     /* state of this boot, a tmpfs */
 	char state_dir[256];   /* state that outlives a boot */
 	char policy_dir[256];  /* *.policy, in lexical order */

@@ -173,11 +173,12 @@ void job_check(struct job_process *job)
 {
 	if (!job->started || !job->ended)
 		return;
+	vsh_finish(&job->vsh);
 	port_finish(&job->stdio);
 	port_finish(&job->errors_port);
 	let_go(job, &job->output);
 	let_go(job, &job->errors);
-	if (port_is_used(&job->stdio) || port_is_used(&job->errors_port))
+	if (port_is_used(&job->stdio) || port_is_used(&job->errors_port) || vsh_is_open(&job->vsh))
 		return;
 	if (!job->job.keeps_spool || job->forgotten)
 		loop_stop(&job->loop, 0);

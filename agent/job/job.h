@@ -16,7 +16,10 @@
 #include <sys/types.h>
 
 #include "agent/inner.h"
+#include "agent/job/program.h"
+#include "agent/job/spec.h"
 #include "agent/job/spool.h"
+#include "agent/job/vsh.h"
 #include "agent/methods/call.h"
 #include "exec.pb-c.h"
 #include "proto/loop.h"
@@ -97,7 +100,16 @@ struct job_process {
 	struct port stdio, errors_port;
 	struct input input;
 	struct output output, errors;
+	struct vsh vsh; /* in the place of the caller's channels */
 };
+
+/* ---- start.c ---- */
+
+/* Starts the program that the spec was made of the request for, with all rights in effect from here
+ * on, and looks after it: its ports are granted. 0; or -errno, through call_fail(), with what could
+ * not be done. Blocks as program_start() does. */
+int job_start(struct call *call, const Postern__V1__ExecStartRequest *request, struct spec *spec,
+	enum program_step *ret_step);
 
 /* ---- port.c ---- */
 
@@ -107,6 +119,10 @@ bool port_grant(struct job_process *job, struct port *port, struct grant *ret_gr
 
 /* INNER_CHANNEL: its socket (owned), or -EBADF: nobody came. */
 void port_open(struct port *port, int socket);
+
+/* Its caller is in this process: *ret_end is the caller's end of it, non-blocking, which the caller
+ * owns. 0 or -errno. */
+int port_pair(struct port *port, int *ret_end);
 
 /* Nothing more is sent there. */
 void port_shut(struct port *port);

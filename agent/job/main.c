@@ -107,6 +107,13 @@ static int take_message(
 		memcpy(&job.facts, body, sizeof(job.facts));
 		r = run(message, fds, n_fds);
 		break;
+	case INNER_VSH:
+		if (message->body_len != sizeof(job.facts) || n_fds != 1 || job.started)
+			return -EBADMSG;
+		memcpy(&job.facts, body, sizeof(job.facts));
+		job.call = message->aux;
+		r = vsh_open(&job.vsh, take_fd(&fds[0]), message->deadline);
+		break;
 	case INNER_CHANNEL:
 		port = port_of(message->id);
 		if (port && !port_is_open(port))
@@ -115,6 +122,7 @@ static int take_message(
 	case INNER_CUT:
 		port = port_of(message->id);
 		if (port && port_is_open(port)) {
+			vsh_leave(&job.vsh);
 			port_close(port);
 			job_disconnected(&job);
 		}
@@ -213,6 +221,7 @@ int main(int argc, char **argv)
 	job.broker = INNER_FD;
 	job.reply = job.master = job.pidfd = job.cgroup_kill = -EBADF;
 	job.stdio.socket = job.errors_port.socket = -EBADF;
+	vsh_init(&job.vsh, &job);
 	job.input.fd = job.output.fd = job.errors.fd = -EBADF;
 	job.stdio.job = job.errors_port.job = &job;
 	job.input.job = job.output.job = job.errors.job = &job;

@@ -148,6 +148,13 @@ void port_update(struct port *port)
 	(void)loop_io_set(&port->io, events);
 }
 
+static int serve(struct port *port)
+{
+	port->io.fn = on_socket;
+	port->timer.fn = on_late;
+	return loop_io_add(&port->job->loop, &port->io, port->socket, EPOLLRDHUP);
+}
+
 void port_open(struct port *port, int socket)
 {
 	static const uint8_t welcome = 1;
@@ -161,15 +168,23 @@ void port_open(struct port *port, int socket)
 		return;
 	}
 	port->socket = socket;
-	port->io.fn = on_socket;
-	port->timer.fn = on_late;
-	if (send(socket, &welcome, 1, MSG_NOSIGNAL) != 1 ||
-		loop_io_add(&job->loop, &port->io, socket, EPOLLRDHUP) < 0) {
+	if (send(socket, &welcome, 1, MSG_NOSIGNAL) != 1 || serve(port) < 0) {
 		lose(port);
 		return;
 	}
 	output_update(port == &job->stdio ? &job->output : &job->errors);
 	port_update(port);
+}
+
+int port_pair(struct port *port, int *ret_end)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+		return -errno;
+	port->socket = pair[0];
+	*ret_end = pair[1];
+	return serve(port);
 }
 
 void port_shut(struct port *port)

@@ -3,8 +3,11 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "proto/write.h"
 
 /* Standard output is somebody else's too, so it is not made non-blocking: a pipe that poll() calls
  * writable takes so many bytes without waiting (pipe(7)). */
@@ -69,4 +72,26 @@ int flow_give(struct flow *flow, const struct pollfd *target)
 	flow->at += (size_t)n;
 	flow->count += (uint64_t)n;
 	return 0;
+}
+
+void flow_add(struct flow *flow, const void *bytes, size_t len)
+{
+	if (flow_is_empty(flow))
+		flow->at = flow->end = 0;
+	if (len > 0)
+		memcpy(flow->bytes + flow->end, bytes, len);
+	flow->end += len;
+}
+
+bool flow_typed(struct flow *flow, struct escape *escape)
+{
+	static uint8_t typed[FLOW_SIZE];
+	size_t len = flow->end;
+	enum escape_wish wish;
+
+	memcpy(typed, flow->bytes, len);
+	wish = escape_take(escape, typed, len, flow->bytes, &flow->end);
+	if (wish == ESCAPE_HELP)
+		(void)write_all(STDOUT_FILENO, ESCAPE_HELP_TEXT, strlen(ESCAPE_HELP_TEXT));
+	return wish == ESCAPE_LEAVE;
 }

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "host/cli/escape.h"
+
 #define FLOW_SIZE (64 << 10)
 
 struct flow {
@@ -35,3 +37,15 @@ int flow_take(struct flow *flow, const struct pollfd *source);
 
 /* Writes, where poll() has found it writable or a write does not wait. 0 or -errno. */
 int flow_give(struct flow *flow, const struct pollfd *target);
+
+/* Room for bytes that come by other ways than a descriptor, and such bytes: no more than that. */
+static inline size_t flow_room(const struct flow *flow)
+{
+	return flow_is_empty(flow) ? FLOW_SIZE : FLOW_SIZE - flow->end;
+}
+
+void flow_add(struct flow *flow, const void *bytes, size_t len);
+
+/* What was just read was typed: takes out what is meant for us, and helps. True: the user leaves.
+ */
+bool flow_typed(struct flow *flow, struct escape *escape);

@@ -7,16 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "host/cli/agent.h"
-#include "host/cli/escape.h"
 #include "host/cli/flow.h"
 #include "host/cli/grant.h"
+#include "host/cli/seat.h"
 #include "host/cli/show.h"
-#include "host/cli/terminal.h"
 #include "host/common/fail.h"
 #include "host/common/json_line.h"
 #include "proto/cleanup.h"
@@ -24,16 +22,11 @@
 #include "proto/client/json.h"
 #include "proto/client/json_call.h"
 #include "proto/clock.h"
-#include "proto/write.h"
 
 #define WAIT_MS     86400000u /* exec.wait's longest; it is asked again then */
 #define SIGNAL_BASE 128       /* as shells tell a signal by an exit code */
-#define ESCAPED     255       /* the user has left by ~. */
-#define INTERRUPTS  3         /* so many: we leave although the program goes on */
 #define TERMINAL_MS 3000      /* for the rest of a terminal's output, once the program has ended */
 #define LOOK_MS     100
-#define ROWS        24
-#define COLUMNS     80
 
 struct run {
 	struct cli *cli;
@@ -41,14 +34,9 @@ struct run {
 	struct postern_client *client;
 	json_int_t job;
 	struct flow in, out, err;
-	int stdio, errors;  /* owned; channels, -EBADF: none */
-	int signals, sizes; /* owned */
-	bool raw;
-	struct escape escape;
-	bool shut;   /* the end of our input was passed on */
-	bool left;   /* by ~., or by too many interrupts */
-	bool unread; /* nobody reads our output any more */
-	unsigned int interrupts;
+	int stdio, errors; /* owned; channels, -EBADF: none */
+	struct seat seat;
+	bool shut;                                 /* the end of our input was passed on */
 	json_int_t output_dropped, errors_dropped; /* of an attach: bytes before the first */
 	uint64_t ended_ns;                         /* CLOCK_MONOTONIC, when we heard of it */
 	json_t *record;                            /* owned; once the program has ended */
@@ -71,10 +59,9 @@ json_t *job_bytes(const char *text)
 json_t *job_terminal(void)
 {
 	const char *term = getenv("TERM");
-	uint16_t rows = ROWS, columns = COLUMNS;
+	uint16_t rows, columns;
 
-	if (terminal_size(STDIN_FILENO, &rows, &columns) < 0)
-		(void)terminal_size(STDOUT_FILENO, &rows, &columns);
+	seat_size(&rows, &columns);
 	return json_pack("{s:i, s:i, s:o*}", "rows", rows, "columns", columns, "term",
 		term && term[0] ? job_bytes(term) : NULL);
 }
@@ -156,8 +143,7 @@ static void send_size(struct run *run)
 {
 	uint16_t rows, columns;
 
-	terminal_size_seen(run->sizes);
-	if (terminal_size(STDIN_FILENO, &rows, &columns) == 0)
+	if (seat_new_size(&run->seat, &rows, &columns))
 		ask(run, "exec.resize",
 			json_pack("{s:I, s:i, s:i}", "job", run->job, "rows", rows, "columns",
 				columns),
@@ -166,39 +152,17 @@ static void send_size(struct run *run)
 
 /* ---- one turn ---- */
 
-static void take_signal(struct run *run)
+static void take_signals(struct run *run)
 {
-	struct signalfd_siginfo info;
+	uint32_t number;
 
-	while (read(run->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-		run->left |= ++run->interrupts >= INTERRUPTS;
-		send_signal(run, info.ssi_signo);
-	}
-}
-
-static void filter(struct run *run)
-{
-	static uint8_t typed[FLOW_SIZE];
-	size_t len = run->in.end;
-	enum escape_wish wish;
-
-	memcpy(typed, run->in.bytes, len);
-	wish = escape_take(&run->escape, typed, len, run->in.bytes, &run->in.end);
-	if (wish == ESCAPE_HELP)
-		(void)write_all(STDOUT_FILENO, ESCAPE_HELP_TEXT, strlen(ESCAPE_HELP_TEXT));
-	run->left |= wish == ESCAPE_LEAVE;
+	while ((number = seat_next_signal(&run->seat)) != 0)
+		send_signal(run, number);
 }
 
 static void move_in(struct run *run, const struct pollfd *from, const struct pollfd *to)
 {
-	bool waited = flow_is_empty(&run->in);
-	int r = flow_take(&run->in, from);
-
-	/* A terminal that went away is the end of what is typed. */
-	if (r < 0)
-		run->in.ended = true;
-	if (run->raw && waited && !flow_is_empty(&run->in))
-		filter(run);
+	seat_read(&run->seat, &run->in, from);
 	if (flow_give(&run->in, to) < 0) {
 		/* The program reads no more; it may have something to say. */
 		run->in.ended = run->shut = true;
@@ -215,15 +179,8 @@ static void move_out(
 {
 	if (flow_take(flow, from) < 0)
 		flow->ended = true;
-	if (run->unread)
-		flow->at = flow->end;
-	if (flow_give(flow, to) < 0) {
-		/* As in a pipe: who writes on is told. */
-		flow->at = flow->end;
-		if (!run->unread)
-			send_signal(run, SIGPIPE);
-		run->unread = true;
-	}
+	if (seat_write(&run->seat, flow, to))
+		send_signal(run, SIGPIPE);
 }
 
 /* All that the program itself has written came through; who holds its streams still may go on. */
@@ -239,12 +196,12 @@ static bool has_all(
 		       (flow->ended ||
 			       monotonic_ns() >= run->ended_ns + TERMINAL_MS * NSEC_PER_MSEC);
 	return flow_is_empty(flow) &&
-	       (flow->ended || (!run->unread && (json_int_t)flow->count + dropped >= total));
+	       (flow->ended || (!run->seat.unread && (json_int_t)flow->count + dropped >= total));
 }
 
 static bool is_over(const struct run *run)
 {
-	if (run->left || run->error.failure != POSTERN_DONE)
+	if (run->seat.left || run->error.failure != POSTERN_DONE)
 		return true;
 	return run->record && has_all(run, &run->out, "output_bytes", run->output_dropped) &&
 	       has_all(run, &run->err, "errors_bytes", run->errors_dropped);
@@ -256,7 +213,7 @@ static void turn(struct run *run)
 		flow_target(&run->out), flow_source(&run->err), flow_target(&run->err),
 		{.fd = postern_client_fd(run->client),
 			.events = postern_client_events(run->client)},
-		{.fd = run->signals, .events = POLLIN}, {.fd = run->sizes, .events = POLLIN}};
+		seat_signals(&run->seat), seat_sizes(&run->seat)};
 
 	if (poll(fds, ARRAY_SIZE(fds), run->record ? LOOK_MS : -1) < 0)
 		return;
@@ -264,7 +221,7 @@ static void turn(struct run *run)
 	move_out(run, &run->out, &fds[2], &fds[3]);
 	move_out(run, &run->err, &fds[4], &fds[5]);
 	if (fds[7].revents)
-		take_signal(run);
+		take_signals(run);
 	if (fds[8].revents)
 		send_size(run);
 	if (run->record && !fds[6].revents)
@@ -273,21 +230,6 @@ static void turn(struct run *run)
 }
 
 /* ---- before and after ---- */
-
-/* What would end us is the program's; at a raw terminal the keys are. */
-static int watch_signals(struct run *run)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	for (size_t i = 0; !run->raw && i < 4; i++)
-		sigaddset(&set, (const int[]){SIGINT, SIGTERM, SIGHUP, SIGQUIT}[i]);
-	(void)signal(SIGPIPE, SIG_IGN);
-	run->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (run->signals < 0 || sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return -errno;
-	return run->raw ? terminal_watch_size(&run->sizes) : 0;
-}
 
 static int connect_streams(struct run *run, const json_t *answer)
 {
@@ -301,9 +243,7 @@ static int connect_streams(struct run *run, const json_t *answer)
 	flow_init(&run->out, run->stdio, STDOUT_FILENO);
 	flow_init(&run->err, run->errors, STDERR_FILENO);
 	run->shut = run->stdio < 0;
-	if (run->how->terminal && isatty(STDIN_FILENO))
-		run->raw = terminal_raw(STDIN_FILENO) == 0;
-	return watch_signals(run);
+	return seat_take(&run->seat, run->how->terminal);
 }
 
 static int tell_end(struct run *run)
@@ -313,8 +253,8 @@ static int tell_end(struct run *run)
 
 	if (run->error.failure != POSTERN_DONE)
 		return cli_fail(run->cli, &run->error);
-	if (run->left)
-		return ESCAPED;
+	if (run->seat.left)
+		return SEAT_LEFT;
 	state = json_field_string(run->record, "state", "");
 	if (strcmp(state, "EXITED") == 0)
 		code = (int)json_field_int(run->record, "exit_code", 0);
@@ -342,12 +282,10 @@ static int run_to_end(struct run *run, const json_t *answer)
 	ask_end(run);
 	while (!is_over(run))
 		turn(run);
-	terminal_restore();
+	seat_leave(&run->seat);
 	r = tell_end(run);
 	run->stdio = fd_close(run->stdio);
 	run->errors = fd_close(run->errors);
-	run->signals = fd_close(run->signals);
-	run->sizes = fd_close(run->sizes);
 	json_decref(run->record);
 	return r;
 }
@@ -375,7 +313,7 @@ static int call_and_run(
 		return r;
 	run.cli = cli;
 	run.how = how;
-	run.stdio = run.errors = run.signals = run.sizes = -EBADF;
+	run.stdio = run.errors = run.seat.signals = run.seat.sizes = -EBADF;
 	if (json_call_object(run.client, method, params, 0, &answer, &error) < 0) {
 		r = cli_fail(cli, &error);
 	} else if (how->detach) {

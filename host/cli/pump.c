@@ -16,7 +16,6 @@
 #include "host/common/fail.h"
 #include "host/common/json_line.h"
 #include "proto/clock.h"
-#include "proto/write.h"
 
 struct run {
 	struct pump *pump;
@@ -28,20 +27,6 @@ struct run {
 	uint64_t last_came; /* CLOCK_MONOTONIC ns */
 };
 
-/* What was typed becomes what is the guest's. */
-static void filter(struct run *run)
-{
-	static uint8_t typed[FLOW_SIZE];
-	size_t len = run->up.end;
-	enum escape_wish wish;
-
-	memcpy(typed, run->up.bytes, len);
-	wish = escape_take(run->pump->escape, typed, len, run->up.bytes, &run->up.end);
-	if (wish == ESCAPE_HELP)
-		(void)write_all(STDOUT_FILENO, ESCAPE_HELP_TEXT, strlen(ESCAPE_HELP_TEXT));
-	run->left = wish == ESCAPE_LEAVE;
-}
-
 static int go_up(struct run *run, const struct pollfd *from, const struct pollfd *to)
 {
 	struct flow *up = &run->up;
@@ -49,7 +34,7 @@ static int go_up(struct run *run, const struct pollfd *from, const struct pollfd
 	int r = flow_take(up, from);
 
 	if (r == 0 && run->pump->escape && waited && !flow_is_empty(up))
-		filter(run);
+		run->left = flow_typed(up, run->pump->escape);
 	if (r == 0)
 		r = flow_give(up, to);
 	/* Who listens no more may still have said something. */

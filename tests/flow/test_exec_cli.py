@@ -1,22 +1,18 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """postern exec, vsh and jobs, as people and scripts use them."""
 
-import fcntl
 import hashlib
 import json
 import os
-import pty
-import select
 import signal
-import struct
 import subprocess
-import termios
 import time
 
 import pytest
 
 from agent import Agent
 from jobs import ALLOW_EXEC, eventually
+from terminal import Terminal
 from wire import BUILD
 
 POSTERN = os.path.join(BUILD, "postern")
@@ -41,71 +37,12 @@ def postern(agent):
     return postern
 
 
-class Terminal:
-    """postern at a terminal of its own."""
-
-    def __init__(self, agent, *words, rows=31, columns=101):
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.environ["TERM"] = "vt100"
-            os.execv(POSTERN, ["postern", words[0], f"local:{agent.socket}", *words[1:]])
-        self.resize(rows, columns)
-        self.seen = b""
-
-    def resize(self, rows, columns):
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def type(self, data):
-        os.write(self.fd, data)
-
-    def expect(self, data, seconds=20):
-        until = time.monotonic() + seconds
-        while data not in self.seen:
-            left = until - time.monotonic()
-            assert left > 0 and select.select([self.fd], [], [], left)[0], (data, self.seen)
-            try:
-                piece = os.read(self.fd, 65536)
-            except OSError:
-                piece = b""
-            assert piece, (data, self.seen)
-            self.seen += piece
-        before, _, self.seen = self.seen.partition(data)
-        return before
-
-    def mode(self):
-        return termios.tcgetattr(self.fd)
-
-    def is_raw(self):
-        return not self.mode()[3] & termios.ICANON
-
-    def end(self, seconds=20):
-        """Its exit code."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.pid = 0
-                return os.waitstatus_to_exitcode(status)
-            if select.select([self.fd], [], [], 0.01)[0]:
-                try:
-                    self.seen += os.read(self.fd, 65536)
-                except OSError:
-                    pass
-        raise TimeoutError(self.seen)
-
-    def close(self):
-        if self.pid:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        os.close(self.fd)
-
-
 @pytest.fixture
 def terminal(agent):
     opened = []
 
     def terminal(*words, **kwargs):
-        opened.append(Terminal(agent, *words, **kwargs))
+        opened.append(Terminal(f"local:{agent.socket}", *words, **kwargs))
         return opened[-1]
 
     yield terminal
@@ -280,7 +217,7 @@ def test_a_flood(terminal):
 
 def test_the_agents_end(terminal):
     with Agent(policy=ALLOW_EXEC) as other:
-        shell = Terminal(other, "vsh", "--", "sh")
+        shell = Terminal(f"local:{other.socket}", "vsh", "--", "sh")
         try:
             shell.type(b"echo rea''dy\n")
             shell.expect(b"ready")

@@ -13,10 +13,16 @@ from streams import hybrid_stream, unix_stream
 BUILD = os.environ.get("POSTERN_BUILD", os.path.join(os.path.dirname(__file__), "..", "..", "build"))
 sys.path.insert(0, os.path.join(BUILD, "py"))
 
-pb = importlib.import_module("envelope_pb2")
-errors = importlib.import_module("error_pb2")
+
+def messages_of(name):
+    """What protoc made of a .proto."""
+    return importlib.import_module(name + "_pb2")
+
+
+pb = messages_of("envelope")
+errors = messages_of("error")
 modules = {
-    name: importlib.import_module(name + "_pb2")
+    name: messages_of(name)
     for name in ("system", "system_load", "mounts", "shares", "power", "modules", "ports", "forward", "notifications",
                  "exec", "channels", "copy")
 }

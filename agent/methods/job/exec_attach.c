@@ -20,6 +20,9 @@ int exec_attach(struct call *call, const Postern__V1__ExecAttachRequest *request
 	if ((port_is_used(&job->stdio) || port_is_used(&job->errors_port)) && !request->take_over)
 		return call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, EBUSY,
 			"somebody is attached already; take_over takes their place");
+	if (vsh_is_open(&job->vsh))
+		return call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, EBUSY,
+			"a client of vsh has started it, whose place nobody can take");
 	if (job->ended && !job->job.keeps_spool)
 		return call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, ESRCH,
 			"the program has ended, and nothing of its output was kept");
