@@ -40,6 +40,8 @@ UNIT(built_in_values)
 	assert_int_equal(config.vsock_port, POSTERN_PORT);
 	assert_int_equal(config.ready_port, POSTERN_READY_PORT);
 	assert_string_equal(config.socket, "/run/postern/agent.sock");
+	assert_int_equal(config.vsh_port, 0);
+	assert_string_equal(config.vsh_socket, "");
 	assert_string_equal(config.run_dir, "/run/postern");
 	assert_string_equal(config.state_dir, "/var/lib/postern");
 	assert_string_equal(config.policy_dir, "/etc/postern/policy.d");
@@ -133,6 +135,8 @@ UNIT(paths_are_absolute)
 	/* No socket is a choice. */
 	assert_int_equal(set("socket", ""), 0);
 	assert_int_equal(set("socket", "x"), -EINVAL);
+	assert_int_equal(set("vsh_socket", ""), 0);
+	assert_int_equal(set("vsh_socket", "x"), -EINVAL);
 }
 
 UNIT(texts_fit_or_are_refused)
