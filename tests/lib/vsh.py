@@ -167,7 +167,9 @@ class Server(Peer):
         self.answer(pid=run.process.pid)
         streams = dict(run.streams)
         while streams:
-            ready = select.select([self.sock, *streams], [], [])[0]
+            # What it writes fits: a pipe that can be written to has room for more than a message.
+            takes = run.process.stdin is None or run.process.stdin.closed or select.select([], [run.input], [], 0)[1]
+            ready = select.select([self.sock, *streams] if takes else streams, [], [], None if takes else 0.01)[0]
             for fd in [fd for fd in ready if fd is not self.sock]:
                 try:
                     data = os.read(fd, DATA_MAX)
@@ -265,18 +267,29 @@ class Guest:
         assert not self.errors, self.errors
 
 
+def copy(source, sink):
+    """One way, to its end; then neither goes on."""
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+    except OSError:
+        pass
+    for sock in (source, sink):
+        try:
+            sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+
 def relay_to(path):
     """Serves a connection by another one's other side."""
     def serve(near):
         with unix_stream(path) as far:
             near.settimeout(None)
             far.settimeout(None)
-            ends = {near: far, far: near}
-            while True:
-                for source in select.select(list(ends), [], [])[0]:
-                    data = source.recv(65536)
-                    if not data:
-                        return
-                    ends[source].sendall(data)
+            back = threading.Thread(target=copy, args=(far, near), daemon=True)
+            back.start()
+            copy(near, far)
+            back.join()
 
     return serve
