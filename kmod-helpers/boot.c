@@ -9,6 +9,7 @@ static const struct kmod_boot rows[] = {
 	{"vsock_diag", false, true},
 	{"virtio_balloon", true, true},
 	{"virtiofs", true, true},
+	{"virtio_mem", false, true},
 	{"virtio_rng", false, true},
 	{"virtio_blk", false, true},
 	{"virtio_console", false, true},

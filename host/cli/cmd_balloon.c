@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "host/cli/command.h"
+#include "host/cli/stats.h"
 #include "host/common/text.h"
 #include "host/lib/postern.h"
 
@@ -40,27 +41,10 @@ static int run_stats(struct cli *cli)
 {
 	struct postern_stat stats[POSTERN_BALLOON_STATS];
 	struct postern_error error = {0};
-	json_t *object;
 
 	if (postern_balloon_stats(cli->words[0], stats, &error) < 0)
 		return cli_fail(cli, &error);
-	object = json_object();
-	for (size_t i = 0; i < POSTERN_BALLOON_STATS; i++) {
-		bool known = stats[i].value != POSTERN_STAT_UNKNOWN;
-
-		(void)json_object_set_new(object, stats[i].label,
-			known ? json_integer((json_int_t)stats[i].value) : json_null());
-		if (cli->json)
-			continue;
-		if (known)
-			(void)printf("%-21s%" PRIu64 "\n", stats[i].label, stats[i].value);
-		else
-			(void)printf("%-21sUNKNOWN\n", stats[i].label);
-	}
-	if (cli->json)
-		return cli_json(object);
-	json_decref(object);
-	return POSTERN_DONE;
+	return stats_show(cli, stats, POSTERN_BALLOON_STATS);
 }
 
 const struct command cmd_balloon_stats = {

@@ -42,6 +42,8 @@ static const struct cli_option options[] = {
 	{"virtio-balloon", 0, CLI_BOOL, "default true"},
 	{"virtio-console", 0, CLI_BOOL, "default true where the VMM has it, which none here does"},
 	{"virtio-gpu", 0, CLI_BOOL, "default true where the VMM has it: QEMU"},
+	{"virtio-mem", 0, "SIZE", "memory that mem request-plugged can plug; default none"},
+	{"virtio-mem-block-size", 0, "SIZE", "that is plugged at a time; default 2M"},
 	{"virtio-rng", 0, CLI_BOOL, "default true"},
 	{"virtio-sound", 0, CLI_BOOL, "default true where the VMM has it, which none here does"},
 	{"virtio-sound-input", 0, CLI_BOOL, "default false; as virtio-sound"},
@@ -182,6 +184,8 @@ static int take_numbers(struct cli *cli, struct postern_launch *launch)
 	uint64_t cpus, cid, timeout_ms;
 
 	if (cli_size(cli, "memory", 0, &launch->memory_bytes) < 0 ||
+		cli_size(cli, "virtio-mem", 0, &launch->plug_bytes) < 0 ||
+		cli_size(cli, "virtio-mem-block-size", 0, &launch->plug_block_bytes) < 0 ||
 		cli_number(cli, "cpus", 1024, 0, &cpus) < 0 ||
 		cli_number(cli, "cid", UINT32_MAX - 1, 0, &cid) < 0 ||
 		cli_time(cli, "timeout", 1, DAY_MS, 0, &timeout_ms) < 0)

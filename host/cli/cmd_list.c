@@ -113,6 +113,19 @@ static void print_problems(const json_t *problems)
 			json_field_string(problem, "help", "?"));
 }
 
+/* Not every VMM tells it. */
+static void print_plugged(const json_t *details)
+{
+	json_int_t plugged = json_field_int(details, "plugged_bytes", -1),
+		   most = json_field_int(details, "plug_bytes", 0);
+	char now[24], size[24];
+
+	if (plugged >= 0)
+		(void)printf("%-20s%s of %s\n",
+			"Plugged memory:", format_size((uint64_t)plugged, now),
+			format_size((uint64_t)most, size));
+}
+
 static int print_details(const struct postern_vm *vm, const json_t *details)
 {
 	uint64_t memory = (uint64_t)json_field_int(details, "memory_bytes", 0);
@@ -130,6 +143,7 @@ static int print_details(const struct postern_vm *vm, const json_t *details)
 	(void)printf("%-20s%lld\n", "CPU count:", (long long)json_field_int(details, "cpus", 0));
 	(void)printf("%-20s%s (%" PRIu64 " bytes)\n", "Guest memory:", format_size(memory, size),
 		memory);
+	print_plugged(details);
 	(void)printf("%-20s%u\n", "CID:", postern_vm_cid(vm));
 	if (json_object_get(details, "accel"))
 		(void)printf("%-20s%s\n", "Acceleration:", json_field_string(details, "accel", ""));

@@ -44,7 +44,9 @@
 	X(events) \
 	X(call) \
 	X(balloon) \
-	X(balloon_stats)
+	X(balloon_stats) \
+	X(mem_request_plugged) \
+	X(mem_stats)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct command cmd_##name;

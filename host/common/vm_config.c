@@ -31,6 +31,8 @@ static const struct field {
 	{"image_qcow2", FLAG, offsetof(struct vm_config, image_qcow2)},
 	{"image_read_only", FLAG, offsetof(struct vm_config, image_read_only)},
 	{"memory_bytes", NUMBER64, offsetof(struct vm_config, memory_bytes)},
+	{"plug_bytes", NUMBER64, offsetof(struct vm_config, plug_bytes)},
+	{"plug_block_bytes", NUMBER64, offsetof(struct vm_config, plug_block_bytes)},
 	{"cpus", NUMBER32, offsetof(struct vm_config, cpus)},
 	{"kvm", FLAG, offsetof(struct vm_config, kvm)},
 	{"vsock_kernel", FLAG, offsetof(struct vm_config, vsock_kernel)},
@@ -227,6 +229,8 @@ static int check(const struct vm_config *config, struct postern_error *error)
 		problem = "name";
 	else if (config->memory_bytes < (UINT64_C(32) << 20) || config->memory_bytes % 4096 != 0)
 		problem = "memory_bytes";
+	else if (config->plug_bytes % VM_PLUG_UNIT != 0 || config->plug_bytes > VM_PLUG_MOST)
+		problem = "plug_bytes";
 	else if (config->cpus < 1 || config->cpus > VM_CPUS_MAX)
 		problem = "cpus";
 	else if (config->cid < 3 || config->cid == UINT32_MAX)

@@ -15,6 +15,12 @@
 #define VM_DISKS_MAX  4 /* disks that can be, besides the one from the start */
 #define VM_CPUS_MAX   64
 
+/* Memory is plugged into Linux by blocks that are as large (memory-hotplug.rst of its
+ * documentation), of which a device's own blocks are parts. */
+#define VM_PLUG_UNIT   (UINT64_C(128) << 20)
+#define VM_PLUG_MOST   (UINT64_C(1) << 44)
+#define VM_BLOCK_LEAST (UINT64_C(2) << 20)
+
 struct share_config {
 	char *tag;    /* how the guest names the device */
 	char *source; /* directory of the host, absolute */
@@ -38,6 +44,8 @@ struct vm_config {
 	bool image_qcow2;
 	bool image_read_only;
 	uint64_t memory_bytes;
+	uint64_t plug_bytes; /* most that can be plugged while it runs (virtio-mem); 0: no device */
+	uint64_t plug_block_bytes; /* what is plugged at a time; 0: as the VMM likes */
 	unsigned cpus;
 	bool kvm;          /* hardware acceleration; false: TCG */
 	bool vsock_kernel; /* the host kernel's vhost-vsock in place of postern-vsockd */

@@ -14,6 +14,7 @@
 #include "host/lib/postern.h"
 #include "host/lib/registry.h"
 #include "host/vmm/balloon.h"
+#include "host/vmm/memory.h"
 #include "host/vmm/vmm_kind.h"
 #include "power.pb-c.h"
 #include "proto/cleanup.h"
@@ -159,6 +160,34 @@ int postern_balloon_stats(const char *name, struct postern_stat ret_stats[POSTER
 		(void)snprintf(ret_stats[i + 2].label, sizeof(ret_stats[0].label), "%s",
 			balloon_stat_name((enum balloon_stat)i));
 		ret_stats[i + 2].value = stats.values[i];
+	}
+	return 0;
+}
+
+int postern_memory_plug(const char *name, uint64_t bytes, struct postern_error *error)
+{
+	if (bytes > INT64_MAX)
+		return fail(error, POSTERN_USAGE, ERANGE, "so much memory no guest has");
+	return control_call_vm(name, "memory-plug", json_pack("{s:I}", "bytes", (json_int_t)bytes),
+		VMM_MS, NULL, error);
+}
+
+int postern_memory_stats(const char *name, struct postern_stat ret_stats[POSTERN_MEMORY_STATS],
+	struct postern_error *error)
+{
+	AUTO_JSON json_t *result = NULL;
+	struct memory_stats stats;
+	int r = control_call_vm(name, "memory-stats", NULL, VMM_MS, &result, error);
+
+	_Static_assert((int)POSTERN_MEMORY_STATS == (int)MEMORY_STATS,
+		"the public header counts them too");
+	if (r < 0)
+		return r;
+	memory_stats_from_json(result, &stats);
+	for (int i = 0; i < MEMORY_STATS; i++) {
+		(void)snprintf(
+			ret_stats[i].label, sizeof(ret_stats[i].label), "%s", memory_stat_names[i]);
+		ret_stats[i].value = *memory_stat(&stats, i);
 	}
 	return 0;
 }

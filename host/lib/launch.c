@@ -35,6 +35,10 @@
 #define TIMEOUT_DEFAULT 60000
 #define START_MS        20000 /* for the VMM to be there, beyond the guest's own time */
 #define CONSOLE_CMDLINE "console=ttyS0"
+/* Memory that is plugged is used at once, for what can be moved: so it can be taken out again. It
+ * may lie above 4 GiB, for which Linux would keep 64 MiB to copy through (swiotlb), by and for
+ * devices that no machine here has: 2 MiB do. */
+#define CMDLINE_PLUG    " memhp_default_state=online_movable swiotlb=1024"
 #define CMDLINE_DEFAULT CONSOLE_CMDLINE " quiet panic=-1"
 
 static_assert(
@@ -130,11 +134,15 @@ static int fill_config(const struct postern_launch *launch, const struct vmm_kin
 	config->kernel = copy(guest->kernel);
 	config->initrd = copy(guest->initrd);
 	if (guest->kernel)
-		config->cmdline =
-			text_format("%s%s%s", guest->small ? CMDLINE_DEFAULT : CONSOLE_CMDLINE,
-				launch->cmdline_add ? " " : "",
-				launch->cmdline_add ? launch->cmdline_add : "");
+		config->cmdline = text_format("%s%s%s%s",
+			guest->small ? CMDLINE_DEFAULT : CONSOLE_CMDLINE,
+			launch->plug_bytes ? CMDLINE_PLUG : "", launch->cmdline_add ? " " : "",
+			launch->cmdline_add ? launch->cmdline_add : "");
 	config->memory_bytes = launch->memory_bytes ? launch->memory_bytes : MEMORY_DEFAULT;
+	config->plug_bytes = launch->plug_bytes;
+	config->plug_block_bytes = launch->plug_block_bytes;
+	if (config->plug_bytes > 0 && config->plug_block_bytes == 0)
+		config->plug_block_bytes = kind->plug_block;
 	config->cpus = launch->cpus ? launch->cpus : 1;
 	config->image_read_only = launch->image_read_only;
 	config->vsock_kernel = launch->vsock_kernel;

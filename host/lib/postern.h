@@ -117,7 +117,9 @@ struct postern_launch {
 	void *ctx;
 	uint32_t devices_on, devices_off; /* enum postern_device, or-ed: asked for, not wanted; in
 					     neither: the default */
-	uint64_t reserved[15];            /* zero */
+	uint64_t plug_bytes;              /* of memory that can be plugged while it runs; 0: none */
+	uint64_t plug_block_bytes; /* that are plugged at a time; 0: 2 MiB, or as the VMM likes */
+	uint64_t reserved[13];     /* zero */
 };
 
 struct postern_vm; /* what is known of a machine at one moment */
@@ -268,6 +270,20 @@ struct postern_stat {
 /* All statistics in the order in which they are shown; the guest is asked for fresh ones, for about
  * two seconds. 0 or -errno with *error, as postern_balloon(). */
 int postern_balloon_stats(const char *name, struct postern_stat ret_stats[POSTERN_BALLOON_STATS],
+	struct postern_error *error);
+
+/* Asks the guest to have so many bytes of launch->plug_bytes plugged, all in all, 0 to take all
+ * out. Returns when the VMM knows; the guest does it in its own time, and as far as it can. 0;
+ * -ENODEV where it has no such memory; or -errno with *error, as postern_balloon(). */
+int postern_memory_plug(const char *name, uint64_t bytes, struct postern_error *error);
+
+#define POSTERN_MEMORY_STATS 5
+
+/* What has become of that, by the labels "block_size", "region_size" (what can be plugged at most),
+ * "usable_region_size" (at most just now), "plugged_size" and "requested_size";
+ * POSTERN_STAT_UNKNOWN for what the VMM does not tell. 0 or -errno with *error, as
+ * postern_memory_plug(). */
+int postern_memory_stats(const char *name, struct postern_stat ret_stats[POSTERN_MEMORY_STATS],
 	struct postern_error *error);
 
 /*

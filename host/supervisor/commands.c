@@ -120,7 +120,7 @@ static bool has_balloon(const struct machine *machine, struct request *request)
 	return false;
 }
 
-static void on_balloon(void *ctx, const struct postern_error *error)
+static void on_done(void *ctx, const struct postern_error *error)
 {
 	struct request *request = ctx;
 
@@ -146,12 +146,11 @@ static void balloon(void *ctx, struct request *request, const json_t *arguments)
 			   (uint64_t)pages, &error) < 0) {
 		request_fail(request, &error, NULL);
 	} else {
-		machine->driver->balloon(machine->vmm, (uint64_t)pages, on_balloon, request);
+		machine->driver->balloon(machine->vmm, (uint64_t)pages, on_done, request);
 	}
 }
 
-static void on_stats(
-	void *ctx, const struct postern_error *error, const struct balloon_stats *stats)
+static void on_stats(void *ctx, const struct postern_error *error, const void *stats)
 {
 	struct request *request = ctx;
 
@@ -195,6 +194,48 @@ static void console(void *ctx, struct request *request, const json_t *arguments)
 	request_fail(request, &error, NULL);
 }
 
+static void on_memory(void *ctx, const struct postern_error *error, const void *stats)
+{
+	struct request *request = ctx;
+
+	if (error)
+		request_fail(request, error, NULL);
+	else
+		request_return(request, memory_stats_to_json(stats));
+}
+
+static bool can_plug(struct machine *machine, struct request *request, uint64_t bytes)
+{
+	struct postern_error error = {0};
+
+	if (!running(machine, request))
+		return false;
+	if (vmm_check_plug(machine->driver->kind, &machine->config, bytes, &error) == 0)
+		return true;
+	request_fail(request, &error, NULL);
+	return false;
+}
+
+/* {"bytes": N}: to be plugged, all in all. */
+static void plug_memory(void *ctx, struct request *request, const json_t *arguments)
+{
+	struct machine *machine = ctx;
+	json_int_t bytes = json_field_int(arguments, "bytes", -1);
+
+	/* A negative number is more than there can be. */
+	if (can_plug(machine, request, (uint64_t)bytes))
+		machine->driver->plug_memory(machine->vmm, (uint64_t)bytes, on_done, request);
+}
+
+static void memory_stats(void *ctx, struct request *request, const json_t *arguments)
+{
+	struct machine *machine = ctx;
+
+	(void)arguments;
+	if (can_plug(machine, request, 0))
+		machine->driver->memory_stats(machine->vmm, on_memory, request);
+}
+
 const struct control_command machine_commands[] = {
 	{"status", status},
 	{"wait-start", wait_start},
@@ -206,6 +247,8 @@ const struct control_command machine_commands[] = {
 	{"snapshot", snapshot_command},
 	{"balloon", balloon},
 	{"balloon-stats", balloon_stats},
+	{"memory-plug", plug_memory},
+	{"memory-stats", memory_stats},
 	{"console", console},
 	{"share-add", share_add_command},
 	{"share-remove", share_remove_command},

@@ -128,6 +128,12 @@ void machine_vmm_event(void *ctx, enum vmm_event event, const char *text)
 	case VMM_PANICKED:
 		(void)snprintf(machine->guest_reason, sizeof(machine->guest_reason), "guest-panic");
 		break;
+	case VMM_MEMORY:
+		machine->plugged_bytes = strtoull(text, NULL, 10);
+		control_event(&machine->control,
+			json_pack("{s:s, s:I}", "name", "memory", "plugged_bytes",
+				(json_int_t)machine->plugged_bytes));
+		break;
 	case VMM_RESET:
 		machine->guest_reason[0] = '\0';
 		boot_again(machine);

@@ -99,6 +99,7 @@ struct machine {
 	bool channel_lost;
 	bool vmm_silent;
 	bool paused;
+	uint64_t plugged_bytes; /* of memory, as the VMM told last */
 	struct vmm *vmm;
 	struct console console;
 	struct ready ready;

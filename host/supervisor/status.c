@@ -102,6 +102,12 @@ json_t *machine_status(const struct machine *machine)
 	if (!status)
 		return NULL;
 	(void)json_object_set_new(status, "driver", json_string(config->driver));
+	if (config->plug_bytes > 0)
+		(void)json_object_set_new(
+			status, "plug_bytes", json_integer((json_int_t)config->plug_bytes));
+	if (config->plug_bytes > 0 && machine->driver->kind->tells_memory)
+		(void)json_object_set_new(
+			status, "plugged_bytes", json_integer((json_int_t)machine->plugged_bytes));
 	if (config->image)
 		(void)json_object_set_new(status, "image", json_string(config->image));
 	if (process_running(&machine->vsockd))

@@ -170,14 +170,23 @@ static void balloon(struct vmm *vmm, uint64_t pages, vmm_done_fn fn, void *ctx)
 		API_CALL_MS, fn, ctx);
 }
 
+/* Which it counts as memory of the guest's from the moment on that it was asked for. */
+static uint64_t plugged_of(const json_t *memory)
+{
+	json_int_t plugged = json_field_int(memory, "hotplugged_size", 0);
+
+	return plugged < 0 ? 0 : (uint64_t)plugged;
+}
+
 /* It has no statistics of the guest's, but knows what the balloon has taken. */
 static void on_info(void *ctx, const struct postern_error *error, const json_t *info)
 {
 	struct vmm *vmm = ctx;
-	uint64_t all = vmm->setup.config->memory_bytes;
+	const json_t *config = json_object_get(info, "config");
+	const json_t *memory = json_object_get(config, "memory");
+	uint64_t all = vmm->setup.config->memory_bytes + plugged_of(memory);
 	json_int_t left = json_field_int(info, "memory_actual_size", -1);
-	json_int_t asked = json_field_int(
-		json_object_get(json_object_get(info, "config"), "balloon"), "size", -1);
+	json_int_t asked = json_field_int(json_object_get(config, "balloon"), "size", -1);
 	struct balloon_stats *values = &vmm->stats_values;
 
 	for (int i = 0; i < BALLOON_STATS; i++)
@@ -193,6 +202,35 @@ static void balloon_stats(struct vmm *vmm, vmm_stats_fn fn, void *ctx)
 		http_vmm_get(vmm, "/vm.info", on_info, vmm);
 }
 
+static void plug_memory(struct vmm *vmm, uint64_t bytes, vmm_done_fn fn, void *ctx)
+{
+	uint64_t all = vmm->setup.config->memory_bytes + bytes;
+
+	http_vmm_send(vmm, "PUT", "/vm.resize", json_pack("{s:I}", "desired_ram", (json_int_t)all),
+		API_CALL_MS, fn, ctx);
+}
+
+/* What it was asked for is all that it tells. */
+static void on_memory(void *ctx, const struct postern_error *error, const json_t *info)
+{
+	static const char *const names[MEMORY_STATS] = {
+		NULL, "hotplug_size", NULL, NULL, "hotplugged_size"};
+	struct vmm *vmm = ctx;
+	struct memory_stats stats;
+
+	memory_read_stats(
+		json_object_get(json_object_get(info, "config"), "memory"), names, 1, &stats);
+	if (stats.requested_size == MEMORY_UNKNOWN)
+		stats.requested_size = 0; /* nobody has asked yet */
+	stats_tell(&vmm->memory, error, &stats);
+}
+
+static void memory_stats(struct vmm *vmm, vmm_stats_fn fn, void *ctx)
+{
+	if (stats_wait(&vmm->memory, fn, ctx))
+		http_vmm_get(vmm, "/vm.info", on_memory, vmm);
+}
+
 const struct vmm_driver cloud_hypervisor_driver = {
 	.kind = &vmm_kinds[VMM_CLOUD_HYPERVISOR],
 	.open = do_open,
@@ -204,6 +242,8 @@ const struct vmm_driver cloud_hypervisor_driver = {
 	.snapshot = snapshot,
 	.balloon = balloon,
 	.balloon_stats = balloon_stats,
+	.plug_memory = plug_memory,
+	.memory_stats = memory_stats,
 	.plug = cloud_hypervisor_plug,
 	.unplug = cloud_hypervisor_unplug,
 };

@@ -66,6 +66,19 @@ static int add_image(const struct vm_config *config, json_t *machine)
 					 config->image_qcow2)));
 }
 
+/* By virtio-mem: what ACPI plugs is not taken out again. */
+static int add_plug(const struct vm_config *config, json_t *machine)
+{
+	json_t *memory = json_object_get(machine, "memory");
+
+	if (config->plug_bytes == 0)
+		return 0;
+	if (json_object_set_new(memory, "hotplug_method", json_string("VirtioMem")) < 0)
+		return -ENOMEM;
+	return json_object_set_new(
+		memory, "hotplug_size", json_integer((json_int_t)config->plug_bytes));
+}
+
 /* Memory is shared for the sake of virtiofsd. Its terminal is the guest's serial port. */
 json_t *cloud_hypervisor_config(const struct vmm *vmm)
 {
@@ -81,7 +94,8 @@ json_t *cloud_hypervisor_config(const struct vmm *vmm)
 		"vsock", "cid", (json_int_t)config->cid, "socket",
 		http_vmm_path("", vmm->setup.dir, VM_FILE_VSOCK), "pvpanic", 1);
 
-	if (!machine || add_image(config, machine) < 0 || add_shares(vmm, machine) < 0)
+	if (!machine || add_plug(config, machine) < 0 || add_image(config, machine) < 0 ||
+		add_shares(vmm, machine) < 0)
 		return NULL;
 	return take_ptr(machine);
 }

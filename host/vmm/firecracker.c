@@ -73,6 +73,19 @@ static json_t *vsock(const struct vmm *vmm)
 		http_vmm_path("", vmm->setup.dir, VM_FILE_VSOCK));
 }
 
+static bool has_plug(const struct vmm *vmm)
+{
+	return vmm->setup.config->plug_bytes > 0;
+}
+
+static json_t *plug_device(const struct vmm *vmm)
+{
+	const struct vm_config *config = vmm->setup.config;
+
+	return json_pack("{s:I, s:I}", "total_size_mib", (json_int_t)(config->plug_bytes / MIB),
+		"block_size_mib", (json_int_t)(config->plug_block_bytes / MIB));
+}
+
 static json_t *start(const struct vmm *vmm)
 {
 	(void)vmm;
@@ -98,6 +111,7 @@ static const struct start_step boot_steps[] = {
 	{"PUT", "/balloon", balloon_device, NULL, 0},
 	{"PUT", "/entropy", entropy, NULL, 0},
 	{"PUT", "/vsock", vsock, NULL, 0},
+	{"PUT", "/hotplug/memory", plug_device, has_plug, 0},
 	{"PUT", "/actions", start, NULL, 0},
 	{0},
 };
@@ -192,12 +206,13 @@ static uint64_t pages_of(const json_t *stats, const char *name)
 static void on_stats(void *ctx, const struct postern_error *error, const json_t *stats)
 {
 	struct vmm *vmm = ctx;
+	const struct vm_config *config = vmm->setup.config;
 
 	if (!error) {
 		vmm->stats_values.current_pages = pages_of(stats, "actual_pages");
 		vmm->stats_values.requested_pages = pages_of(stats, "target_pages");
-		balloon_read_stats(stats, BALLOON_FIRECRACKER, vmm->setup.config->memory_bytes,
-			&vmm->stats_values);
+		balloon_read_stats(stats, BALLOON_FIRECRACKER,
+			config->memory_bytes + config->plug_bytes, &vmm->stats_values);
 	}
 	set_interval(vmm, STATS_IDLE_S, on_idle);
 	stats_tell(&vmm->stats, error, &vmm->stats_values);
@@ -229,6 +244,33 @@ static void balloon_stats(struct vmm *vmm, vmm_stats_fn fn, void *ctx)
 		set_interval(vmm, 1, on_asked);
 }
 
+/* ---- Memory that is plugged ---- */
+
+static void plug_memory(struct vmm *vmm, uint64_t bytes, vmm_done_fn fn, void *ctx)
+{
+	http_vmm_send(vmm, "PATCH", "/hotplug/memory",
+		json_pack("{s:I}", "requested_size_mib", (json_int_t)(bytes / MIB)), API_CALL_MS,
+		fn, ctx);
+}
+
+static void on_memory(void *ctx, const struct postern_error *error, const json_t *status)
+{
+	/* It has no word for what the guest may use just now. */
+	static const char *const names[MEMORY_STATS] = {
+		"block_size_mib", "total_size_mib", NULL, "plugged_size_mib", "requested_size_mib"};
+	struct vmm *vmm = ctx;
+	struct memory_stats stats;
+
+	memory_read_stats(status, names, MIB, &stats);
+	stats_tell(&vmm->memory, error, &stats);
+}
+
+static void memory_stats(struct vmm *vmm, vmm_stats_fn fn, void *ctx)
+{
+	if (stats_wait(&vmm->memory, fn, ctx))
+		http_vmm_get(vmm, "/hotplug/memory", on_memory, vmm);
+}
+
 const struct vmm_driver firecracker_driver = {
 	.kind = &vmm_kinds[VMM_FIRECRACKER],
 	.open = do_open,
@@ -239,4 +281,6 @@ const struct vmm_driver firecracker_driver = {
 	.snapshot = snapshot,
 	.balloon = balloon,
 	.balloon_stats = balloon_stats,
+	.plug_memory = plug_memory,
+	.memory_stats = memory_stats,
 };

@@ -65,6 +65,7 @@ void http_vmm_free(struct vmm *vmm)
 	for (unsigned i = 0; i < VMM_SLOTS; i++)
 		loop_timer_del(&vmm->slots[i].timer);
 	stats_forget(&vmm->stats);
+	stats_forget(&vmm->memory);
 	http_close(vmm->http);
 	free(vmm);
 }

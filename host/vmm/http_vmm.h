@@ -36,7 +36,8 @@ struct vmm {
 	struct http *http;
 	const struct start_step *steps; /* that are still to be done; ends with an empty one */
 
-	struct stats_wait *stats; /* who waits for balloon statistics */
+	struct stats_wait *memory; /* who waits for plugged memory's statistics */
+	struct stats_wait *stats;  /* ... for the balloon's */
 	struct balloon_stats stats_values;
 	struct loop_timer stats_timer;
 

@@ -74,6 +74,8 @@ static void on_event(void *ctx, const char *name, const json_t *data)
 		vmm->on_event(vmm->ctx, VMM_POWERED_DOWN, json_field_string(data, "reason", ""));
 	else if (strcmp(name, "RESET") == 0)
 		vmm->on_event(vmm->ctx, VMM_RESET, json_field_string(data, "reason", ""));
+	else if (strcmp(name, "MEMORY_DEVICE_SIZE_CHANGE") == 0)
+		qemu_memory_changed(vmm, data);
 	else if (strcmp(name, "GUEST_PANICKED") == 0)
 		vmm->on_event(vmm->ctx, VMM_PANICKED, "");
 }
@@ -117,9 +119,7 @@ static void on_done(void *ctx, const struct postern_error *error, const json_t *
 	free(operation);
 }
 
-/* One command whose answer is the operation's end. */
-static void simple(
-	struct vmm *vmm, const char *command, json_t *arguments, vmm_done_fn fn, void *ctx)
+void qemu_simple(struct vmm *vmm, const char *command, json_t *arguments, vmm_done_fn fn, void *ctx)
 {
 	struct operation *operation = malloc(sizeof(*operation));
 	struct postern_error error = {0};
@@ -142,29 +142,29 @@ static void simple(
 
 static void powerdown(struct vmm *vmm, vmm_done_fn fn, void *ctx)
 {
-	simple(vmm, "system_powerdown", NULL, fn, ctx);
+	qemu_simple(vmm, "system_powerdown", NULL, fn, ctx);
 }
 
 static void quit(struct vmm *vmm, vmm_done_fn fn, void *ctx)
 {
-	simple(vmm, "quit", NULL, fn, ctx);
+	qemu_simple(vmm, "quit", NULL, fn, ctx);
 }
 
 static void do_pause(struct vmm *vmm, vmm_done_fn fn, void *ctx)
 {
-	simple(vmm, "stop", NULL, fn, ctx);
+	qemu_simple(vmm, "stop", NULL, fn, ctx);
 }
 
 static void resume(struct vmm *vmm, vmm_done_fn fn, void *ctx)
 {
-	simple(vmm, "cont", NULL, fn, ctx);
+	qemu_simple(vmm, "cont", NULL, fn, ctx);
 }
 
 static void balloon(struct vmm *vmm, uint64_t pages, vmm_done_fn fn, void *ctx)
 {
 	uint64_t left = balloon_left(vmm->config->memory_bytes, pages);
 
-	simple(vmm, "balloon", json_pack("{s:I}", "value", (json_int_t)left), fn, ctx);
+	qemu_simple(vmm, "balloon", json_pack("{s:I}", "value", (json_int_t)left), fn, ctx);
 	vmm->balloon_pages = pages;
 }
 
@@ -249,6 +249,7 @@ static void do_close(struct vmm *vmm)
 	loop_timer_del(&vmm->deadline);
 	qemu_slots_forget(vmm);
 	qemu_stats_forget(vmm);
+	stats_forget(&vmm->memory);
 	qmp_close(vmm->qmp);
 	while (vmm->operations) {
 		struct operation *operation = vmm->operations;
@@ -270,6 +271,8 @@ const struct vmm_driver qemu_driver = {
 	.resume = resume,
 	.balloon = balloon,
 	.balloon_stats = qemu_balloon_stats,
+	.plug_memory = qemu_plug_memory,
+	.memory_stats = qemu_memory_stats,
 	.plug = qemu_plug,
 	.unplug = qemu_unplug,
 };

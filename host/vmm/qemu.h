@@ -3,7 +3,8 @@
 
 #include "host/vmm/vmm.h"
 
-#define QEMU_SHARE_QUEUE 1024U /* entries of a share's request queue */
+#define QEMU_SHARE_QUEUE 1024U  /* entries of a share's request queue */
+#define QEMU_MEMORY      "mem0" /* id of the device whose memory is plugged */
 
 extern const struct vmm_driver qemu_driver;
 

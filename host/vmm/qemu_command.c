@@ -47,7 +47,10 @@ static void add_machine(const struct vm_config *config, const char *name, struct
 	argv_add(argv, "-smp");
 	argv_add(argv, "%u", config->cpus);
 	argv_add(argv, "-m");
-	argv_add(argv, "%lluB", size);
+	if (config->plug_bytes > 0)
+		argv_add(argv, "size=%lluB,maxmem=%lluB", size, size + config->plug_bytes);
+	else
+		argv_add(argv, "%lluB", size);
 	/* Shared: the vhost-user processes work in the guest's memory. */
 	argv_add(argv, "-object");
 	argv_add(argv, "memory-backend-memfd,id=ram0,size=%lluB,share=on", size);
@@ -92,6 +95,17 @@ static void add_devices(const struct vm_config *config, struct argv *argv)
 		argv_add(argv, "-device");
 		argv_add(argv, "virtio-balloon-pci,id=balloon0,deflate-on-oom=on,"
 			       "free-page-reporting=on");
+	}
+	/* Its blocks take none of the host's memory until they are plugged and used. */
+	if (config->plug_bytes > 0) {
+		argv_add(argv, "-object");
+		argv_add(argv, "memory-backend-memfd,id=plug0,size=%lluB,share=on",
+			(unsigned long long)config->plug_bytes);
+		argv_add(argv, "-device");
+		argv_add(argv,
+			"virtio-mem-pci,id=" QEMU_MEMORY
+			",memdev=plug0,requested-size=0,block-size=%lluB",
+			(unsigned long long)config->plug_block_bytes);
 	}
 	if (config->devices & DEVICE_RNG) {
 		argv_add(argv, "-object");

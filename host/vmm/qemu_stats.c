@@ -62,7 +62,7 @@ static void on_stats(void *ctx, const struct postern_error *error, const json_t 
 		return;
 	}
 	balloon_read_stats(json_object_get(result, "stats"), BALLOON_QEMU,
-		vmm->config->memory_bytes, &vmm->stats_values);
+		vmm->config->memory_bytes + vmm->config->plug_bytes, &vmm->stats_values);
 	at = json_field_int(result, "last-update", 0);
 	if (vmm->stats_looks == 0) {
 		vmm->stats_before = at;

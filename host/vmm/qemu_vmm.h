@@ -40,7 +40,8 @@ struct vmm {
 	struct operation *operations; /* under way; owned */
 	struct slot slots[VMM_SLOTS];
 
-	struct stats_wait *stats; /* who waits for balloon statistics */
+	struct stats_wait *memory; /* who waits for plugged memory's statistics */
+	struct stats_wait *stats;  /* ... for the balloon's */
 	struct loop_timer stats_timer;
 	json_int_t stats_before; /* time of the report before this round */
 	unsigned stats_looks;    /* in this round */
@@ -64,6 +65,16 @@ void qemu_unplug(struct vmm *vmm, unsigned index, vmm_done_fn fn, void *ctx);
 void qemu_device_deleted(struct vmm *vmm, const char *device);
 
 void qemu_slots_forget(struct vmm *vmm);
+
+/* One command whose answer is the operation's end; arguments is taken over. */
+void qemu_simple(
+	struct vmm *vmm, const char *command, json_t *arguments, vmm_done_fn fn, void *ctx);
+
+void qemu_plug_memory(struct vmm *vmm, uint64_t bytes, vmm_done_fn fn, void *ctx);
+void qemu_memory_stats(struct vmm *vmm, vmm_stats_fn fn, void *ctx);
+
+/* The event MEMORY_DEVICE_SIZE_CHANGE. */
+void qemu_memory_changed(struct vmm *vmm, const json_t *data);
 
 void qemu_balloon_stats(struct vmm *vmm, vmm_stats_fn fn, void *ctx);
 void qemu_stats_forget(struct vmm *vmm);

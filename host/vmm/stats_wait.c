@@ -13,7 +13,7 @@ bool stats_wait(struct stats_wait **list, vmm_stats_fn fn, void *ctx)
 	bool first = !*list;
 
 	if (!wait) {
-		(void)fail_errno(&error, POSTERN_ANSWERED, ENOMEM, "balloon statistics");
+		(void)fail_errno(&error, POSTERN_ANSWERED, ENOMEM, "statistics");
 		fn(ctx, &error, NULL);
 		return false;
 	}
@@ -22,8 +22,7 @@ bool stats_wait(struct stats_wait **list, vmm_stats_fn fn, void *ctx)
 	return first;
 }
 
-void stats_tell(struct stats_wait **list, const struct postern_error *error,
-	const struct balloon_stats *values)
+void stats_tell(struct stats_wait **list, const struct postern_error *error, const void *values)
 {
 	struct stats_wait *all = *list;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Who waits for balloon statistics: one round of questions answers all. */
+/* Who waits for statistics of one kind: one round of questions answers all. */
 #pragma once
 
 #include "host/vmm/vmm.h"
@@ -15,8 +15,7 @@ struct stats_wait {
 bool stats_wait(struct stats_wait **list, vmm_stats_fn fn, void *ctx);
 
 /* Tells everybody (error NULL: the values) and empties the list. */
-void stats_tell(struct stats_wait **list, const struct postern_error *error,
-	const struct balloon_stats *values);
+void stats_tell(struct stats_wait **list, const struct postern_error *error, const void *values);
 
 /* Empties the list without a word. */
 void stats_forget(struct stats_wait **list);

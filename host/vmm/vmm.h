@@ -13,6 +13,7 @@
 #include "host/common/argv.h"
 #include "host/common/vm_config.h"
 #include "host/vmm/balloon.h"
+#include "host/vmm/memory.h"
 #include "host/vmm/vmm_kind.h"
 #include "proto/loop.h"
 
@@ -21,10 +22,10 @@
 
 struct vmm; /* a running VMM */
 
-/* error is NULL on success; borrowed. */
+/* error is NULL on success; borrowed. stats are struct balloon_stats or struct memory_stats, by
+ * what was asked. */
 typedef void (*vmm_done_fn)(void *ctx, const struct postern_error *error);
-typedef void (*vmm_stats_fn)(
-	void *ctx, const struct postern_error *error, const struct balloon_stats *stats);
+typedef void (*vmm_stats_fn)(void *ctx, const struct postern_error *error, const void *stats);
 
 enum vmm_event {
 	VMM_STARTED,      /* the guest runs; what the VMM was to connect to, it has connected to */
@@ -32,6 +33,7 @@ enum vmm_event {
 	VMM_POWERED_DOWN, /* the guest asked for its end */
 	VMM_RESET,
 	VMM_PANICKED,
+	VMM_MEMORY,  /* so many bytes are plugged: the text */
 	VMM_SILENT,  /* it has not answered in time; what it was asked may be done yet */
 	VMM_ANSWERS, /* it does again */
 	VMM_LOST,    /* the connection to the VMM has ended */
@@ -103,6 +105,12 @@ struct vmm_driver {
 
 	/* Asks the guest for fresh numbers, for two seconds or less; shows the old ones then. */
 	void (*balloon_stats)(struct vmm *vmm, vmm_stats_fn fn, void *ctx);
+
+	/* Asks the guest to have so many bytes plugged (see vmm_check_plug()). */
+	void (*plug_memory)(struct vmm *vmm, uint64_t bytes, vmm_done_fn fn, void *ctx);
+
+	/* What has become of that. */
+	void (*memory_stats)(struct vmm *vmm, vmm_stats_fn fn, void *ctx);
 
 	/* Plugs the device (borrowed) into a free slot. On failure nothing of it is left in the
 	 * VMM. Both are NULL where the kind can neither share folders nor plug disks. */

@@ -42,6 +42,7 @@ static const char *const abilities[VMM_ABILITIES] = {
 	[VMM_P9] = "share folders as 9p",
 	[VMM_DISKS] = "plug disks into a running machine",
 	[VMM_VSOCK_KERNEL] = "use the kernel's vhost-vsock",
+	[VMM_BLOCK_SIZE] = "plug memory by blocks of a chosen size",
 	[VMM_SNAPSHOT] = "keep a machine's state in files",
 };
 
@@ -60,7 +61,9 @@ const struct vmm_kind vmm_kinds[VMM_KINDS] = {
 			.cannot = {[VMM_SNAPSHOT] = OTHERS_STATE},
 			.devices = ALWAYS | DEVICE_GPU | DEVICE_NET,
 			.unit = BALLOON_PAGE,
+			.plug_block = VM_BLOCK_LEAST,
 			.cpus_max = VM_CPUS_MAX,
+			.tells_memory = true,
 		},
 	[VMM_FIRECRACKER] =
 		{
@@ -78,6 +81,7 @@ const struct vmm_kind vmm_kinds[VMM_KINDS] = {
 			.devices = ALWAYS,
 			.fixed = ALWAYS,
 			.unit = 1U << 20,
+			.plug_block = VM_BLOCK_LEAST,
 			.cpus_max = 32,
 			.own_vsock = true,
 			.console_tty = true,
@@ -94,7 +98,8 @@ const struct vmm_kind vmm_kinds[VMM_KINDS] = {
 			.cannot = {[VMM_EMULATE] = NEEDS_KVM,
 				[VMM_FIRMWARE] = NO_FIRMWARE,
 				[VMM_P9] = "it has no such device",
-				[VMM_VSOCK_KERNEL] = OWN_VSOCK},
+				[VMM_VSOCK_KERNEL] = OWN_VSOCK,
+				[VMM_BLOCK_SIZE] = "that is its own to choose"},
 			.devices = ALWAYS,
 			.fixed = ALWAYS,
 			.unit = BALLOON_PAGE,
@@ -146,6 +151,7 @@ static int check_abilities(
 		[VMM_SHARES] = virtiofs,
 		[VMM_P9] = p9,
 		[VMM_VSOCK_KERNEL] = config->vsock_kernel,
+		[VMM_BLOCK_SIZE] = config->plug_block_bytes != 0,
 		[VMM_SNAPSHOT] = config->restore != NULL,
 	};
 
@@ -187,6 +193,41 @@ static int check_kernel(const struct vmm_kind *kind, const char *path, struct po
 		kind->title, path);
 }
 
+static int check_plug(const struct vm_config *config, struct postern_error *error)
+{
+	uint64_t block = config->plug_block_bytes;
+
+	if (block != 0 && config->plug_bytes == 0)
+		return fail(error, POSTERN_USAGE, EINVAL,
+			"a size of blocks, but no memory to be plugged");
+	if (config->plug_bytes % VM_PLUG_UNIT != 0 || config->plug_bytes > VM_PLUG_MOST)
+		return fail(error, POSTERN_USAGE, EINVAL,
+			"memory to be plugged: a multiple of 128 MiB, 16 TiB at most");
+	if (block != 0 &&
+		(block < VM_BLOCK_LEAST || block > VM_PLUG_UNIT || (block & (block - 1)) != 0))
+		return fail(error, POSTERN_USAGE, EINVAL,
+			"blocks of memory to be plugged: a power of two from 2 MiB to 128 MiB");
+	return 0;
+}
+
+int vmm_check_plug(const struct vmm_kind *kind, const struct vm_config *config, uint64_t bytes,
+	struct postern_error *error)
+{
+	uint64_t block = config->plug_block_bytes ? config->plug_block_bytes : kind->unit;
+	char size[24];
+
+	if (config->plug_bytes == 0)
+		return fail(error, POSTERN_ANSWERED, ENODEV, "The guest has no virtio-mem device");
+	if (bytes > config->plug_bytes)
+		return fail(error, POSTERN_USAGE, ERANGE,
+			"at most %llu bytes can be plugged into this guest",
+			(unsigned long long)config->plug_bytes);
+	if (bytes % block != 0)
+		return fail(error, POSTERN_USAGE, EINVAL, "memory is plugged in units of %s",
+			format_size(block, size));
+	return 0;
+}
+
 int vmm_check(
 	const struct vmm_kind *kind, const struct vm_config *config, struct postern_error *error)
 {
@@ -198,6 +239,9 @@ int vmm_check(
 	if (config->memory_bytes % kind->unit != 0)
 		return fail(error, POSTERN_USAGE, EINVAL, "%s takes memory in units of %s",
 			kind->title, format_size(kind->unit, size));
+	r = check_plug(config, error);
+	if (r < 0)
+		return r;
 	if (config->cpus > kind->cpus_max)
 		return fail(error, POSTERN_USAGE, EINVAL, "%s has at most %u CPUs", kind->title,
 			kind->cpus_max);

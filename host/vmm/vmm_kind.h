@@ -19,6 +19,7 @@ enum vmm_ability {
 	VMM_P9,           /* 9p devices */
 	VMM_DISKS,        /* disks plugged while it runs */
 	VMM_VSOCK_KERNEL, /* the host kernel's vhost-vsock */
+	VMM_BLOCK_SIZE,   /* let the size of plugged memory's blocks be chosen */
 	VMM_SNAPSHOT,     /* keep a machine in files, and start it from them */
 	VMM_ABILITIES
 };
@@ -33,7 +34,9 @@ struct vmm_kind {
 	const char *cannot[VMM_ABILITIES]; /* why not; NULL: it can */
 	uint32_t devices, fixed;           /* enum device: that it can have; that it always has */
 	uint32_t unit;                     /* bytes that memory and balloon are counted in */
+	uint32_t plug_block;               /* bytes, where nothing is said of them; 0: its own */
 	unsigned cpus_max;
+	bool tells_memory;    /* how much is plugged, whenever that changes */
 	bool own_vsock;       /* serves the hybrid socket itself: no postern-vsockd */
 	bool console_tty;     /* the guest's serial port is the VMM's terminal */
 	bool end_is_shutdown; /* exit code 0 is the guest's own end: nothing else tells of it */
@@ -61,6 +64,10 @@ int vmm_check(
  * with *ret_devices, or -EOPNOTSUPP with *error. */
 int vmm_choose_devices(const struct vmm_kind *kind, uint32_t on, uint32_t off,
 	uint32_t *ret_devices, struct postern_error *error);
+
+/* Whether so many bytes can be asked to be plugged. 0, -ENODEV, -ERANGE or -EINVAL with *error. */
+int vmm_check_plug(const struct vmm_kind *kind, const struct vm_config *config, uint64_t bytes,
+	struct postern_error *error);
 
 /* Whether a balloon can take so many pages of 4 KiB. 0, -ERANGE or -EINVAL with *error. */
 int vmm_check_balloon(const struct vmm_kind *kind, uint64_t memory_bytes, uint64_t pages,

@@ -48,6 +48,12 @@ def test_a_guest_without_vsock(host, launch):
     (("--virtio-sound", "true"), "virtio-sound: Postern gives QEMU no such device"),
     (("--virtio-sound-input", "true"), "virtio-sound-input: Postern gives QEMU no such device"),
     (("--virtio-console", "true"), "virtio-console: Postern gives QEMU no such device"),
+    (("--virtio-mem", "100M"), "memory to be plugged: a multiple of 128 MiB"),
+    (("--virtio-mem", "32T"), "memory to be plugged: a multiple of 128 MiB, 16 TiB at most"),
+    (("--virtio-mem", "lots"), "--virtio-mem: a size"),
+    (("--virtio-mem", "128M", "--virtio-mem-block-size", "3M"), "a power of two from 2 MiB to 128 MiB"),
+    (("--virtio-mem", "128M", "--virtio-mem-block-size", "1M"), "a power of two from 2 MiB to 128 MiB"),
+    (("--virtio-mem-block-size", "2M"), "a size of blocks, but no memory to be plugged"),
     (("--interrupt", "5"), "no VMM here passes an interrupt of the host on"),
     (("--virtio-rng", "maybe"), "--virtio-rng: true or false"),
     (("--vmm", "firecracker", "--virtio-balloon", "false"), "Postern always gives Firecracker this device")])

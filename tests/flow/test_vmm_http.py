@@ -220,6 +220,61 @@ def test_the_balloon(host, launch, vmm):
     assert "pages by 256" in err
 
 
+# ---- Memory that is plugged ----
+
+def test_memory_is_plugged(host, launch, vmm):
+    block = ["--virtio-mem-block-size", "4M"] if vmm == "firecracker" else []
+    launch(vmm, "--memory", "256M", "--virtio-mem", "512M", *block)
+    told = {path: body for _, path, body in launch.requests()}
+    if vmm == "firecracker":
+        assert told["/hotplug/memory"] == {"total_size_mib": 512, "block_size_mib": 4}
+        assert "memhp_default_state=online_movable" in told["/boot-source"]["boot_args"]
+    else:
+        assert told["/vm.create"]["memory"] == {"size": 256 * MIB, "shared": True, "hotplug_method": "VirtioMem",
+                                                "hotplug_size": 512 * MIB}
+        assert "memhp_default_state=online_movable" in told["/vm.create"]["payload"]["cmdline"]
+    assert host.json("mem", "stats", "web")["requested_size"] == 0
+    launch.forget()
+    out, _ = host.run("mem", "request-plugged", "web", str(128 * MIB))
+    assert out == "Resizing dynamically plugged memory to 134217728 bytes!\n"
+    stats = host.json("mem", "stats", "web")
+    if vmm == "firecracker":
+        assert launch.requests() == [("PATCH", "/hotplug/memory", {"requested_size_mib": 128}),
+                                     ("GET", "/hotplug/memory", None)]
+        assert stats == {"block_size": 4 * MIB, "region_size": 512 * MIB, "usable_region_size": None,
+                         "plugged_size": 64 * MIB, "requested_size": 128 * MIB}
+        _, err = host.run("mem", "request-plugged", "web", "2M", code=USAGE)
+        assert "memory is plugged in units of 4 MiB" in err
+    else:
+        assert launch.requests() == [("PUT", "/vm.resize", {"desired_ram": 384 * MIB}), ("GET", "/vm.info", None)]
+        assert stats == {"block_size": None, "region_size": 512 * MIB, "usable_region_size": None,
+                         "plugged_size": None, "requested_size": 128 * MIB}
+    # What the balloon has taken is told as ever.
+    host.run("balloon", "web", "64M")
+    assert host.json("balloon-stats", "web")["current-pages"] == 16384
+    _, err = host.run("mem", "request-plugged", "web", "1G", code=USAGE)
+    assert "at most 536870912 bytes" in err
+    assert host.json("mem", "request-plugged", "web", "0") == {"name": "web", "requested_size": 0}
+
+
+def test_no_memory_can_be_plugged(host, launch, vmm):
+    launch(vmm)
+    for words in ("request-plugged", "web", "128M"), ("stats", "web"):
+        _, err = host.run("mem", *words, code=ANSWERED)
+        assert err == "postern: The guest has no virtio-mem device\n"
+
+
+def test_hostile_answers_about_memory(host, launch, vmm):
+    launch(vmm, "--virtio-mem", "128M")
+    operation = "GET /hotplug/memory" if vmm == "firecracker" else "GET /vm.info"
+    for body in ({}, {"total_size_mib": -1, "plugged_size_mib": "x", "requested_size_mib": 1 << 62, "config": []},
+                 {"config": {"memory": {"hotplug_size": -5, "hotplugged_size": 1.5}}}):
+        script(launch.folder, **{operation: {"status": 200, "body": json.dumps(body)}})
+        stats = host.json("mem", "stats", "web")
+        assert set(stats.values()) <= {None, 0} and len(stats) == 5
+        assert "UNKNOWN" in host.run("mem", "stats", "web")[0]
+
+
 # ---- Shares ----
 
 def test_a_share_is_plugged_mounted_and_pulled(host, launch, tmp_path):
@@ -375,6 +430,8 @@ def test_what_cannot_be_restored(host, launch, vmm, tmp_path):
     ("cloud-hypervisor", ["--vsock", "kernel"], "vhost-vsock"),
     ("firecracker", ["--memory", "262148K"], "units of 1 MiB"),
     ("firecracker", ["--cpus", "33"], "at most 32 CPUs"),
+    ("cloud-hypervisor", ["--virtio-mem", "128M", "--virtio-mem-block-size", "2M"],
+     "cannot plug memory by blocks of a chosen size"),
 ])
 def test_it_is_refused_before_anything_starts(host, launch, vmm, options, reason):
     _, err = launch(vmm, *options, code=USAGE)
@@ -427,12 +484,14 @@ def test_a_running_machine_says_what_it_cannot(host, launch, tmp_path):
 USED = {
     "firecracker": {
         "start": ["GET /version", "PUT /machine-config", "PUT /boot-source", "PUT /drives/{drive_id}", "PUT /balloon",
-                  "PUT /entropy", "PUT /vsock", "PUT /actions"],
+                  "PUT /entropy", "PUT /vsock", "PUT /hotplug/memory", "PUT /actions"],
         "restore": ["PUT /snapshot/load"],
         "later": {"PATCH /vm": ["pause", "web"], "PUT /snapshot/create": ["snapshot", "web", "KEPT"],
                   "PATCH /balloon": ["balloon", "web", "16M"],
                   "PATCH /balloon/statistics": ["balloon-stats", "web"],
-                  "GET /balloon/statistics": ["balloon-stats", "web"]},
+                  "GET /balloon/statistics": ["balloon-stats", "web"],
+                  "PATCH /hotplug/memory": ["mem", "request-plugged", "web", "128M"],
+                  "GET /hotplug/memory": ["mem", "stats", "web"]},
     },
     "cloud-hypervisor": {
         "start": ["GET /vmm.ping", "PUT /vm.create", "PUT /vm.boot"],
@@ -456,7 +515,7 @@ def test_the_operations_that_are_used(host, launch, vmm, tmp_path):
     """Every request that a driver has is made, and its description accepts it; the table above is the whole."""
     (tmp_path / "disk").write_bytes(bytes(512))
     share = ["--share", f"{tmp_path}:/mnt/data"] if vmm == "cloud-hypervisor" else []
-    launch(vmm, "--image", f"{tmp_path}/disk", *share)
+    launch(vmm, "--image", f"{tmp_path}/disk", "--virtio-mem", "128M", *share)
     if share:
         host.run("shares", "remove", "web", "/mnt/data")
         host.run("shares", "add", "web", str(tmp_path), "/mnt/data")
@@ -464,6 +523,8 @@ def test_the_operations_that_are_used(host, launch, vmm, tmp_path):
         host.run("disks", "remove", "web", host.json("disks", "add", "web", f"{tmp_path}/disk")["id"])
     host.run("balloon", "web", "16M")
     host.run("balloon-stats", "web")
+    host.run("mem", "request-plugged", "web", "128M")
+    host.run("mem", "stats", "web")
     host.run("pause", "web")
     host.run("snapshot", "web", f"{tmp_path}/kept")
     host.run("resume", "web")
@@ -502,7 +563,7 @@ def test_each_failure_of_a_start_is_told(host, launch, vmm, tmp_path):
     (tmp_path / "disk").write_bytes(bytes(512))
     for operation, status in failures(vmm, "start"):
         script(launch.folder, **{operation: refusal(vmm, status)})
-        _, err = launch(vmm, "--image", f"{tmp_path}/disk", code=ANSWERED)
+        _, err = launch(vmm, "--image", f"{tmp_path}/disk", "--virtio-mem", "128M", code=ANSWERED)
         assert "the VMM did not start" in err
         assert_told(vmm, err, operation, status)
         assert host.info("web")["status"] == "failed"
@@ -520,7 +581,7 @@ def test_each_failure_of_a_restore_is_told(host, launch, vmm, tmp_path):
 
 def test_each_failure_of_a_running_machine_is_told(host, launch, vmm, tmp_path):
     share = ["--share", f"{tmp_path}:/mnt/here"] if vmm == "cloud-hypervisor" else []
-    launch(vmm, *share)
+    launch(vmm, "--virtio-mem", "128M", *share)
     (tmp_path / "disk").write_bytes(bytes(512))
     if vmm == "cloud-hypervisor":
         launch(vmm, name="bare")

@@ -138,6 +138,7 @@ class Firecracker(Vmm):
         self.listener.bind(options["--api-sock"])
         self.config = {}
         self.interval = 0
+        self.plugged = 0
 
     @staticmethod
     def error(text):
@@ -150,8 +151,8 @@ class Firecracker(Vmm):
     def handle(self, method, path, body):
         if method == "GET" and path == "/version":
             return {"firecracker_version": "1.17.0-dev"}
-        if path in ("/machine-config", "/boot-source", "/drives/disk0", "/balloon", "/entropy", "/vsock") \
-                and method == "PUT":
+        if method == "PUT" and path in ("/machine-config", "/boot-source", "/drives/disk0", "/balloon", "/entropy",
+                                        "/vsock", "/hotplug/memory"):
             if self.running:
                 raise Refused(400, "The requested operation is not supported after starting the microVM.")
             self.config[path] = body
@@ -179,7 +180,20 @@ class Firecracker(Vmm):
             return {"target_pages": self.balloon * 256, "actual_pages": self.balloon * 256, "target_mib": self.balloon,
                     "actual_mib": self.balloon, "free_memory": 100 * MIB, "total_memory": 200 * MIB,
                     "major_faults": self.interval}
+        if path == "/hotplug/memory":
+            return self.plug(method, body)
         raise Refused(500, f"this one does not do {method} {path}")
+
+    def plug(self, method, body):
+        device = self.config.get("/hotplug/memory")
+        if not device:
+            raise Refused(400, "No memory hotplug device was configured.")
+        if method == "PATCH":
+            self.plugged = body["requested_size_mib"]
+            return None
+        return {"total_size_mib": device["total_size_mib"], "slot_size_mib": device.get("slot_size_mib", 128),
+                "block_size_mib": device.get("block_size_mib", 2), "plugged_size_mib": self.plugged // 2,
+                "requested_size_mib": self.plugged}
 
     def act(self, action):
         if action == "SendCtrlAltDel":
@@ -262,7 +276,8 @@ class CloudHypervisor(Vmm):
 
     def vm_info(self):
         return {"config": self.config, "state": "Paused" if self.paused else "Running",
-                "memory_actual_size": self.config["memory"]["size"] - self.balloon,
+                "memory_actual_size": self.config["memory"]["size"] + self.config["memory"].get("hotplugged_size", 0)
+                - self.balloon,
                 "device_tree": {share["id"]: {"id": share["id"]} for share in self.config.get("fs", ())}}
 
     def vm_pause(self):
@@ -280,9 +295,16 @@ class CloudHypervisor(Vmm):
         if not self.how.get("stuck"):
             threading.Timer(0.05, self.end).start()
 
-    def vm_resize(self, desired_balloon):
-        self.balloon = desired_balloon
-        self.config["balloon"]["size"] = desired_balloon
+    def vm_resize(self, desired_balloon=None, desired_ram=None):
+        if desired_ram is not None:
+            memory = self.config["memory"]
+            plugged = desired_ram - memory["size"]
+            if memory.get("hotplug_method") != "VirtioMem" or not 0 <= plugged <= memory["hotplug_size"]:
+                raise Refused(500, "Failed resizing memory")
+            memory["hotplugged_size"] = plugged
+        if desired_balloon is not None:
+            self.balloon = desired_balloon
+            self.config["balloon"]["size"] = desired_balloon
 
     @staticmethod
     def connect(share):
