@@ -47,7 +47,8 @@ static bool wants_vm(const struct cli *cli, const char *topic)
 
 static int check_vm_topics(struct cli *cli)
 {
-	static const char *const topics[] = {"vm.state", "vm.reset", "vm.share", "vm.problem"};
+	static const char *const topics[] = {
+		"vm.state", "vm.reset", "vm.share", "vm.memory", "vm.problem"};
 
 	for (int i = 1; i < cli->n_words; i++) {
 		bool known = !is_of_vm(cli->words[i]);
@@ -56,7 +57,7 @@ static int check_vm_topics(struct cli *cli)
 			known = known || matches_vm(cli->words[i], topics[j]);
 		if (!known)
 			return cli_usage(cli,
-				"%s: a machine has vm.state, vm.reset, vm.share and "
+				"%s: a machine has vm.state, vm.reset, vm.share, vm.memory and "
 				"vm.problem",
 				cli->words[i]);
 		if (is_of_vm(cli->words[i]) && strchr(cli->words[0], ':'))
@@ -136,7 +137,8 @@ const struct command cmd_events = {
 	.details =
 		"Topics may hold '*'; without one all that the policy allows are shown\n"
 		"(notify.mounts.*, notify.shares.*, notify.devices.*, notify.system_load), and\n"
-		"the machine's own: vm.state, vm.reset, vm.share, vm.problem. With vm.* alone\n"
+		"the machine's own: vm.state, vm.reset, vm.share, vm.memory,\n"
+		"vm.problem. With vm.* alone\n"
 		"the agent is not needed. An agent that is lost while its machine goes on, as\n"
 		"when the guest boots again, is waited for, and events go on behind the last;\n"
 		"what cannot be told any more is a notify.gap.\n"

@@ -56,6 +56,9 @@ static void show_vm_subject(const char *topic, const json_t *payload)
 	else if (strcmp(topic, "vm.problem") == 0)
 		show_words("%s: %s", json_field_string(payload, "problem", ""),
 			json_field_string(payload, "help", ""));
+	else if (strcmp(topic, "vm.memory") == 0)
+		show_words("%s plugged",
+			human_bytes((double)json_field_int(payload, "plugged_bytes", 0)));
 	else if (strcmp(topic, "vm.reset") == 0)
 		show_words("the guest boots again");
 }

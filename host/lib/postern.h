@@ -377,7 +377,8 @@ void postern_listener_close(struct postern_listener *listener);
  *   vm.state    {"state": "starting" | "booting" | "ready" | "paused" | "stopping" | "ended"}
  *   vm.reset    {}: the guest boots again
  *   vm.share    {"tag", "what"}: added, removed, dead, mounted, not mounted
- *   vm.problem  {"problem", "help"}: something ended that the machine goes on without
+ *   vm.memory   {"plugged_bytes"}: so much memory is plugged now; QEMU's machines only
+ *   vm.problem  {"problem", "help"}: something is wrong that the machine goes on with
  */
 struct postern_vm_event {
 	const char *topic;

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "host/common/device.h"
 #include "host/common/fail.h"
 #include "host/common/json_line.h"
 #include "host/supervisor/machine.h"
@@ -98,77 +97,6 @@ static void stop(void *ctx, struct request *request, const json_t *arguments)
 	request_fail(request, &error, NULL);
 }
 
-static bool running(struct machine *machine, struct request *request)
-{
-	struct postern_error error = {0};
-
-	if (machine->vmm && machine->state <= MACHINE_READY)
-		return true;
-	(void)fail(&error, POSTERN_ABSENT, ENOTCONN, "the VM is not running");
-	request_fail(request, &error, NULL);
-	return false;
-}
-
-static bool has_balloon(const struct machine *machine, struct request *request)
-{
-	struct postern_error error = {0};
-
-	if (machine->config.devices & DEVICE_BALLOON)
-		return true;
-	(void)fail(&error, POSTERN_ANSWERED, ENODEV, "The guest has no balloon device");
-	request_fail(request, &error, NULL);
-	return false;
-}
-
-static void on_done(void *ctx, const struct postern_error *error)
-{
-	struct request *request = ctx;
-
-	if (error)
-		request_fail(request, error, NULL);
-	else
-		request_return(request, NULL);
-}
-
-/* {"pages": N}: pages of 4 KiB that the balloon takes. */
-static void balloon(void *ctx, struct request *request, const json_t *arguments)
-{
-	struct machine *machine = ctx;
-	json_int_t pages = json_field_int(arguments, "pages", -1);
-	struct postern_error error = {0};
-
-	if (!running(machine, request) || !has_balloon(machine, request))
-		return;
-	if (pages < 0) {
-		(void)fail(&error, POSTERN_USAGE, EINVAL, "pages is a number of 4 KiB pages");
-		request_fail(request, &error, NULL);
-	} else if (vmm_check_balloon(machine->driver->kind, machine->config.memory_bytes,
-			   (uint64_t)pages, &error) < 0) {
-		request_fail(request, &error, NULL);
-	} else {
-		machine->driver->balloon(machine->vmm, (uint64_t)pages, on_done, request);
-	}
-}
-
-static void on_stats(void *ctx, const struct postern_error *error, const void *stats)
-{
-	struct request *request = ctx;
-
-	if (error)
-		request_fail(request, error, NULL);
-	else
-		request_return(request, balloon_stats_to_json(stats));
-}
-
-static void balloon_stats(void *ctx, struct request *request, const json_t *arguments)
-{
-	struct machine *machine = ctx;
-
-	(void)arguments;
-	if (running(machine, request) && has_balloon(machine, request))
-		machine->driver->balloon_stats(machine->vmm, on_stats, request);
-}
-
 /* {"scrollback": BOOL}, true by default. Behind the answer the connection is the guest's serial
  * port. */
 static void console(void *ctx, struct request *request, const json_t *arguments)
@@ -194,48 +122,6 @@ static void console(void *ctx, struct request *request, const json_t *arguments)
 	request_fail(request, &error, NULL);
 }
 
-static void on_memory(void *ctx, const struct postern_error *error, const void *stats)
-{
-	struct request *request = ctx;
-
-	if (error)
-		request_fail(request, error, NULL);
-	else
-		request_return(request, memory_stats_to_json(stats));
-}
-
-static bool can_plug(struct machine *machine, struct request *request, uint64_t bytes)
-{
-	struct postern_error error = {0};
-
-	if (!running(machine, request))
-		return false;
-	if (vmm_check_plug(machine->driver->kind, &machine->config, bytes, &error) == 0)
-		return true;
-	request_fail(request, &error, NULL);
-	return false;
-}
-
-/* {"bytes": N}: to be plugged, all in all. */
-static void plug_memory(void *ctx, struct request *request, const json_t *arguments)
-{
-	struct machine *machine = ctx;
-	json_int_t bytes = json_field_int(arguments, "bytes", -1);
-
-	/* A negative number is more than there can be. */
-	if (can_plug(machine, request, (uint64_t)bytes))
-		machine->driver->plug_memory(machine->vmm, (uint64_t)bytes, on_done, request);
-}
-
-static void memory_stats(void *ctx, struct request *request, const json_t *arguments)
-{
-	struct machine *machine = ctx;
-
-	(void)arguments;
-	if (can_plug(machine, request, 0))
-		machine->driver->memory_stats(machine->vmm, on_memory, request);
-}
-
 const struct control_command machine_commands[] = {
 	{"status", status},
 	{"wait-start", wait_start},
@@ -245,10 +131,10 @@ const struct control_command machine_commands[] = {
 	{"pause", pause_command},
 	{"resume", resume_command},
 	{"snapshot", snapshot_command},
-	{"balloon", balloon},
-	{"balloon-stats", balloon_stats},
-	{"memory-plug", plug_memory},
-	{"memory-stats", memory_stats},
+	{"balloon", balloon_command},
+	{"balloon-stats", balloon_stats_command},
+	{"memory-plug", memory_plug_command},
+	{"memory-stats", memory_stats_command},
 	{"console", console},
 	{"share-add", share_add_command},
 	{"share-remove", share_remove_command},

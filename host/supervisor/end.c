@@ -78,6 +78,7 @@ void machine_end(struct machine *machine)
 	machine->state = MACHINE_ENDED;
 	loop_timer_del(&machine->ready_deadline);
 	loop_timer_del(&machine->stop.timer);
+	loop_timer_del(&machine->balloon_timer);
 	remount_stop(&machine->remount);
 	ready_close(&machine->ready);
 	if (machine->vmm)

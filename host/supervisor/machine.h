@@ -100,6 +100,8 @@ struct machine {
 	bool vmm_silent;
 	bool paused;
 	uint64_t plugged_bytes; /* of memory, as the VMM told last */
+	struct balloon_watch balloon;
+	struct loop_timer balloon_timer; /* armed while it is on its way */
 	struct vmm *vmm;
 	struct console console;
 	struct ready ready;
@@ -185,6 +187,11 @@ bool disks_any(const struct machine *machine);
 
 void disk_add_command(void *ctx, struct request *request, const json_t *arguments);
 void disk_remove_command(void *ctx, struct request *request, const json_t *arguments);
+
+void balloon_command(void *ctx, struct request *request, const json_t *arguments);
+void balloon_stats_command(void *ctx, struct request *request, const json_t *arguments);
+void memory_plug_command(void *ctx, struct request *request, const json_t *arguments);
+void memory_stats_command(void *ctx, struct request *request, const json_t *arguments);
 
 void pause_command(void *ctx, struct request *request, const json_t *arguments);
 void resume_command(void *ctx, struct request *request, const json_t *arguments);

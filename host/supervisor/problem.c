@@ -12,6 +12,9 @@ static const struct {
 	[PROBLEM_VMM_SILENT] = {"the VMM does not answer",
 		"it may be stopped, or wait for memory or a disk of the host; if it stays so, "
 		"stop -f ends the VM"},
+	[PROBLEM_BALLOON_STUCK] = {"balloon stuck",
+		"the guest needs its memory, or lacks the driver: ask for less, or look at "
+		"balloon-stats"},
 	[PROBLEM_SHARE_DEAD] = {"dead", "remove it and add it again"},
 	[PROBLEM_SHARE_STUCK] = {"dead", "the VM must be restarted"},
 	[PROBLEM_SHARE_UNMOUNTED] = {"not mounted since the guest was booted again",

@@ -40,6 +40,8 @@ static json_t *problems(const struct machine *machine)
 		add_problem(list, PROBLEM_NO_AGENT, NULL);
 	if (machine->vmm_silent)
 		add_problem(list, PROBLEM_VMM_SILENT, NULL);
+	if (machine->balloon.stuck)
+		add_problem(list, PROBLEM_BALLOON_STUCK, NULL);
 	for (size_t i = 0; i < VM_SHARES_MAX; i++) {
 		const struct share *share = &machine->shares[i];
 

@@ -88,3 +88,31 @@ void balloon_stats_from_json(const json_t *object, struct balloon_stats *ret_sta
 	for (int i = 0; i < BALLOON_STATS; i++)
 		ret_stats->values[i] = number_from(object, stat_names[i].label);
 }
+
+void balloon_watch_begin(struct balloon_watch *watch, uint64_t pages, uint64_t now)
+{
+	*watch = (struct balloon_watch){
+		.going = true, .wanted_pages = pages, .distance = UINT64_MAX, .since = now};
+}
+
+void balloon_watch_see(struct balloon_watch *watch, uint64_t pages, uint64_t now)
+{
+	uint64_t distance = pages > watch->wanted_pages ? pages - watch->wanted_pages
+							: watch->wanted_pages - pages;
+
+	if (!watch->going)
+		return;
+	/* One that goes back and forth, as a guest without memory has it do, comes no nearer. */
+	if (distance < watch->distance) {
+		watch->distance = distance;
+		watch->since = now;
+	}
+	watch->going = distance > 0;
+	watch->stuck = watch->going && now - watch->since >= BALLOON_STUCK_NS;
+}
+
+void balloon_watch_hold(struct balloon_watch *watch, uint64_t now)
+{
+	watch->since = now;
+	watch->stuck = false;
+}

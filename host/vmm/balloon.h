@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "proto/client/client.h"
+#include "proto/clock.h"
 
 #define BALLOON_PAGE      4096u
 #define BALLOON_LEAST_MIB 24u /* what a guest is left at least; below, its kernel cannot live */
@@ -58,3 +59,22 @@ void balloon_read_stats(const json_t *all, enum balloon_names names, uint64_t me
 /* As an object by label, unknown ones null; and back. */
 json_t *balloon_stats_to_json(const struct balloon_stats *stats);
 void balloon_stats_from_json(const json_t *object, struct balloon_stats *ret_stats);
+
+#define BALLOON_STUCK_NS (10 * NSEC_PER_SEC) /* without coming nearer */
+
+/* A balloon on its way to what was asked for. All zero: none is. Times are CLOCK_MONOTONIC, ns. */
+struct balloon_watch {
+	bool going; /* it is not there yet */
+	bool stuck; /* and does not come nearer */
+	uint64_t wanted_pages;
+	uint64_t distance; /* pages; the least that was left to go */
+	uint64_t since;    /* no other was seen */
+};
+
+void balloon_watch_begin(struct balloon_watch *watch, uint64_t pages, uint64_t now);
+
+/* What it has taken by now. */
+void balloon_watch_see(struct balloon_watch *watch, uint64_t pages, uint64_t now);
+
+/* The guest cannot move it now: its time begins anew. */
+void balloon_watch_hold(struct balloon_watch *watch, uint64_t now);

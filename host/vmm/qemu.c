@@ -270,6 +270,7 @@ const struct vmm_driver qemu_driver = {
 	.pause = do_pause,
 	.resume = resume,
 	.balloon = balloon,
+	.balloon_size = qemu_balloon_size,
 	.balloon_stats = qemu_balloon_stats,
 	.plug_memory = qemu_plug_memory,
 	.memory_stats = qemu_memory_stats,

@@ -23,13 +23,41 @@ static void set_interval(struct vmm *vmm, int seconds)
 		NULL, NULL);
 }
 
-static void on_balloon(void *ctx, const struct postern_error *error, const json_t *result)
+static uint64_t current_pages(const struct vmm *vmm, const json_t *result)
 {
-	struct vmm *vmm = ctx;
 	uint64_t all = vmm->config->memory_bytes;
 	json_int_t left = json_field_int(result, "actual", (json_int_t)all);
 
-	vmm->stats_values.current_pages = balloon_pages(all, left < 0 ? all : (uint64_t)left);
+	return balloon_pages(all, left < 0 ? all : (uint64_t)left);
+}
+
+static void on_size(void *ctx, const struct postern_error *error, const json_t *result)
+{
+	struct vmm *vmm = ctx;
+	struct balloon_stats values = {.current_pages = current_pages(vmm, result)};
+
+	stats_tell(&vmm->size, error, &values);
+}
+
+void qemu_balloon_size(struct vmm *vmm, vmm_stats_fn fn, void *ctx)
+{
+	struct postern_error error = {0};
+	int r;
+
+	if (!stats_wait(&vmm->size, fn, ctx))
+		return;
+	r = qemu_call(vmm, "query-balloon", NULL, on_size, vmm);
+	if (r == 0)
+		return;
+	(void)qemu_fail(&error, r, "query-balloon");
+	stats_tell(&vmm->size, &error, NULL);
+}
+
+static void on_balloon(void *ctx, const struct postern_error *error, const json_t *result)
+{
+	struct vmm *vmm = ctx;
+
+	vmm->stats_values.current_pages = current_pages(vmm, result);
 	vmm->stats_values.requested_pages = vmm->balloon_pages;
 	stats_tell(&vmm->stats, error, &vmm->stats_values);
 }
@@ -101,4 +129,5 @@ void qemu_stats_forget(struct vmm *vmm)
 {
 	loop_timer_del(&vmm->stats_timer);
 	stats_forget(&vmm->stats);
+	stats_forget(&vmm->size);
 }

@@ -41,7 +41,8 @@ struct vmm {
 	struct slot slots[VMM_SLOTS];
 
 	struct stats_wait *memory; /* who waits for plugged memory's statistics */
-	struct stats_wait *stats;  /* ... for the balloon's */
+	struct stats_wait *size;   /* ... for the balloon's size */
+	struct stats_wait *stats;  /* ... for its statistics */
 	struct loop_timer stats_timer;
 	json_int_t stats_before; /* time of the report before this round */
 	unsigned stats_looks;    /* in this round */
@@ -77,4 +78,5 @@ void qemu_memory_stats(struct vmm *vmm, vmm_stats_fn fn, void *ctx);
 void qemu_memory_changed(struct vmm *vmm, const json_t *data);
 
 void qemu_balloon_stats(struct vmm *vmm, vmm_stats_fn fn, void *ctx);
+void qemu_balloon_size(struct vmm *vmm, vmm_stats_fn fn, void *ctx);
 void qemu_stats_forget(struct vmm *vmm);

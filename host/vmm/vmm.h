@@ -103,6 +103,10 @@ struct vmm_driver {
 	/* Has the balloon take so many pages of 4 KiB (see vmm_check_balloon()). */
 	void (*balloon)(struct vmm *vmm, uint64_t pages, vmm_done_fn fn, void *ctx);
 
+	/* What the balloon has taken (current_pages alone), at no cost for the guest. NULL: that
+	 * cannot be told. */
+	void (*balloon_size)(struct vmm *vmm, vmm_stats_fn fn, void *ctx);
+
 	/* Asks the guest for fresh numbers, for two seconds or less; shows the old ones then. */
 	void (*balloon_stats)(struct vmm *vmm, vmm_stats_fn fn, void *ctx);
 

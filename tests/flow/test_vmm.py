@@ -4,6 +4,7 @@ real; QEMU, the vsock device and the guest only talk (fake_vmm.py)."""
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -108,6 +109,23 @@ def test_a_stopped_vmm_is_ended_by_force(host, launch):
     os.kill(host.info("web")["vmm_pid"], signal.SIGSTOP)
     host.run("stop", "-f", "web")
     assert host.info("web")["status"] == "stopped"
+
+
+# ---- A balloon that does not get there ----
+
+def test_a_stuck_balloon_is_a_problem_until_it_moves(host, launch):
+    launch(driver=0)
+    host.run("balloon", "web", "64M")
+    asked = time.monotonic()
+    assert host.info("web")["problems"] == []
+    host.until(lambda: host.info("web")["problems"], 30)
+    assert 9 < time.monotonic() - asked < 25
+    out, _ = host.run("list", "web")
+    assert "1 problem detected:\n* balloon stuck: the guest needs its memory, or lacks the driver" in out
+    assert host.info("web")["state"] == "ready"
+    # Where it is, it has nowhere to go.
+    host.run("balloon", "web", "0")
+    host.until(lambda: not host.info("web")["problems"])
 
 
 # ---- What the agent alone can tell ----

@@ -11,6 +11,7 @@ FOLDER/guest.json says how the guest is, for each acceleration:
   mount    what its agent does to mount a share: "lost" mounts it and hangs up; "killed" mounts it, records
            nothing, and answers with an error (absent: it mounts and answers)
   silent   QEMU's monitor does not answer these commands until it gets SIGUSR2
+  driver   how many bytes the balloon moves between two looks at it (absent: all at once)
   clock    by how many seconds its clock is ahead of ours (absent: it tells no time)
   say      what the guest writes to its console when it boots
 At its console it writes what is typed, and does what a line of it says:
@@ -89,10 +90,23 @@ def qemu(folder, *argv):
         boot()
     signal.signal(signal.SIGUSR1, reset)
     late = []
+    balloon = {"actual": 256 << 20, "wanted": 256 << 20}
+
+    def inflate():
+        step = guest.get("driver", 1 << 40)
+        away = balloon["wanted"] - balloon["actual"]
+        balloon["actual"] += max(-step, min(step, away))
+        return {"actual": balloon["actual"]}
 
     def answer(request):
-        status = {"status": "running"} if request["execute"] == "query-status" else {}
-        say({"return": status, "id": request.get("id")})
+        result = {}
+        if request["execute"] == "query-status":
+            result = {"status": "running"}
+        elif request["execute"] == "balloon":
+            balloon["wanted"] = request["arguments"]["value"]
+        elif request["execute"] == "query-balloon":
+            result = inflate()
+        say({"return": result, "id": request.get("id")})
         if request["execute"] == "device_del":
             say({"event": "DEVICE_DELETED", "data": {"device": request["arguments"]["id"]},
                  "timestamp": {"seconds": 0}})

@@ -50,6 +50,57 @@ static void a_balloon_takes_whole_units(void **state)
 	assert_int_equal(error.failure, POSTERN_USAGE);
 }
 
+static const uint64_t second = NSEC_PER_SEC;
+
+static void a_balloon_on_its_way_is_not_stuck(void **state)
+{
+	struct balloon_watch watch;
+
+	(void)state;
+	balloon_watch_begin(&watch, 1000, 100 * second);
+	assert_true(watch.going && !watch.stuck);
+	/* However slowly it moves. */
+	for (uint64_t i = 0; i < 100; i++) {
+		balloon_watch_see(&watch, i, (100 + 9 * i) * second);
+		assert_true(watch.going && !watch.stuck);
+	}
+	balloon_watch_see(&watch, 1000, 1000 * second);
+	assert_true(!watch.going && !watch.stuck);
+	/* There once, it may come and go as it likes. */
+	balloon_watch_see(&watch, 0, 2000 * second);
+	assert_true(!watch.going && !watch.stuck);
+}
+
+static void a_balloon_that_comes_no_nearer_is_stuck(void **state)
+{
+	struct balloon_watch watch;
+
+	(void)state;
+	balloon_watch_begin(&watch, 0, 100 * second);
+	balloon_watch_see(&watch, 500, 100 * second);
+	balloon_watch_see(&watch, 500, 110 * second - 1);
+	assert_false(watch.stuck);
+	balloon_watch_see(&watch, 500, 110 * second);
+	assert_true(watch.going && watch.stuck);
+	/* It moves: nearer counts, away and back does not. */
+	balloon_watch_see(&watch, 499, 111 * second);
+	assert_false(watch.stuck);
+	balloon_watch_see(&watch, 600, 115 * second);
+	balloon_watch_see(&watch, 499, 120 * second);
+	assert_false(watch.stuck);
+	balloon_watch_see(&watch, 550, 121 * second);
+	assert_true(watch.stuck);
+	/* A guest that stands still has its time again. */
+	balloon_watch_hold(&watch, 130 * second);
+	assert_false(watch.stuck);
+	balloon_watch_see(&watch, 499, 139 * second);
+	assert_false(watch.stuck);
+	balloon_watch_see(&watch, 499, 140 * second);
+	assert_true(watch.stuck);
+	balloon_watch_see(&watch, 0, 141 * second);
+	assert_true(!watch.going && !watch.stuck);
+}
+
 static void read_as(enum balloon_names names, const char *text, struct balloon_stats *stats)
 {
 	json_t *object = json_loads(text, 0, NULL);
@@ -136,6 +187,8 @@ int main(void)
 		cmocka_unit_test(pages_taken_become_bytes_left),
 		cmocka_unit_test(guest_is_left_enough_to_live),
 		cmocka_unit_test(a_balloon_takes_whole_units),
+		cmocka_unit_test(a_balloon_on_its_way_is_not_stuck),
+		cmocka_unit_test(a_balloon_that_comes_no_nearer_is_stuck),
 		cmocka_unit_test(told_numbers_are_kept),
 		cmocka_unit_test(what_cannot_be_is_unknown),
 		cmocka_unit_test(each_vmm_has_its_names),

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Memory that is plugged into a running guest and taken out again: the guest has it, the host gets it back."""
 
-import json
 import os
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -52,12 +52,19 @@ def test_plugged_and_taken_out_again(vm):
     assert stats(vm) == {"block_size": 4 * MIB, "region_size": 256 * MIB, "usable_region_size": None,
                          "plugged_size": 0, "requested_size": 0}
     before = guest_memory(vm)
-    with subprocess.Popen([POSTERN, "list", "guest", "--json"], env=vm.host.env, stdout=subprocess.PIPE) as listed:
-        info = json.load(listed.stdout)
+    info = vm.host.info("guest")
     assert (info["plug_bytes"], info["plugged_bytes"]) == (256 * MIB, 0)
 
+    events = vm.host.start("events", "guest", "vm.memory")
+    time.sleep(0.5)
     plug(vm, 128 * MIB)
     vm.host.until(lambda: guest_memory(vm) - before == 128 * MIB)
+    lines = []
+    while not lines or "128 MiB plugged" not in lines[-1]:  # told once a second, while it grows
+        lines.append(events.stdout.readline())
+        assert "vm.memory" in lines[-1] and len(lines) < 20, lines
+    events.terminate()
+    events.communicate(timeout=10)
     vm.host.until(lambda: vm.host.info("guest")["plugged_bytes"] == 128 * MIB)
     assert "Plugged memory:     128 MiB of 256 MiB\n" in vm.host.run("list", "guest")[0]
     # It is used, and the host pays for it.
@@ -82,6 +89,24 @@ def test_the_balloon_counts_as_ever(vm):
     assert told["requested-pages"] == 8192 and told["total-memory"] > told["free-memory"] > 0
     vm.host.run("balloon", "guest", "0")
     plug(vm, 0)
+
+
+def test_a_balloon_that_finds_no_memory_is_stuck(vm):
+    """What a file in memory takes the balloon cannot; once it is gone, it gets there."""
+    total = guest_memory(vm)
+    run(vm, f"busybox mount -t tmpfs -o size=90% t /t && "
+            f"busybox dd if=/dev/urandom of=/t/x bs=1M count={total // MIB // 2} 2>&1")
+    pages = total * 6 // 10 // 4096
+    vm.host.run("balloon", "guest", str(pages))
+    assert vm.host.info("guest")["problems"] == []
+    vm.host.until(lambda: [problem["problem"] for problem in vm.host.info("guest")["problems"]] == ["balloon stuck"], 60)
+    assert vm.host.json("balloon-stats", "guest")["current-pages"] < pages
+    run(vm, "busybox rm /t/x")
+    vm.host.until(lambda: vm.host.json("balloon-stats", "guest")["current-pages"] == pages, 60)
+    vm.host.until(lambda: vm.host.info("guest")["problems"] == [])
+    vm.host.run("balloon", "guest", "0")
+    vm.host.until(lambda: vm.host.json("balloon-stats", "guest")["current-pages"] == 0)
+    run(vm, "busybox umount /t")
 
 
 def test_through_a_reboot(vm):
