@@ -56,3 +56,6 @@
 #define STUCK_MAX            64  /* ... that are listed: also what was under way by then */
 #define EVENT_RING_ENTRIES   4096
 #define EVENT_RING_BYTES     (1u << 20)
+
+/* The channel of logs.read, which carries frames. */
+#define LOG_RECORD_MAX (32u << 10)

@@ -41,6 +41,7 @@
 	X(socat_listen) \
 	X(serial) \
 	X(attach) \
+	X(logs) \
 	X(events) \
 	X(call) \
 	X(balloon) \

@@ -10,6 +10,7 @@ const char *style(FILE *out, enum style style)
 	static const char *const sequences[] = {
 		[STYLE_PLAIN] = "\x1b[0m",
 		[STYLE_BOLD] = "\x1b[1m",
+		[STYLE_RED] = "\x1b[31m",
 		[STYLE_YELLOW] = "\x1b[33m",
 		[STYLE_DIM] = "\x1b[2m",
 	};

@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-enum style { STYLE_PLAIN, STYLE_BOLD, STYLE_YELLOW, STYLE_DIM };
+enum style { STYLE_PLAIN, STYLE_BOLD, STYLE_RED, STYLE_YELLOW, STYLE_DIM };
 
 /* The control sequence for a style, or "" where out is no terminal, TERM is "dumb" or NO_COLOR is
  * set. */

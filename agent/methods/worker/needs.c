@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "agent/init_kind.h"
+#include "agent/methods/log_kernel.h"
 #include "agent/methods/vsock_diag.h"
+#include "proto/cleanup.h"
 
 #define KMOD_PROGRAM "/postern-kmod"
 
@@ -54,4 +56,16 @@ Postern__V1__Availability needs_modules(char *reason, size_t size)
 		return POSTERN__V1__AVAILABILITY__AVAILABLE;
 	(void)snprintf(reason, size, "postern-kmod is not installed");
 	return POSTERN__V1__AVAILABILITY__MISSING_PROGRAM;
+}
+
+Postern__V1__Availability needs_log(char *reason, size_t size)
+{
+	static const char *const places[] = {
+		LOG_KERNEL_PATH, "/run/log/journal", "/var/log/journal"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+		if (access(places[i], F_OK) == 0)
+			return POSTERN__V1__AVAILABILITY__AVAILABLE;
+	(void)snprintf(reason, size, "this guest has neither /dev/kmsg nor a journal");
+	return POSTERN__V1__AVAILABILITY__MISSING_FEATURE;
 }

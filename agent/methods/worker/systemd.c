@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "agent/methods/systemd.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,10 +8,10 @@
 
 #include <systemd/sd-bus.h>
 
+#include "agent/methods/library.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 
-#define LIBRARY      "libsystemd.so.0"
 #define PRIVATE      "unix:path=/run/systemd/private"
 #define DESTINATION  "org.freedesktop.systemd1"
 #define UNIT         "org.freedesktop.systemd1.Unit"
@@ -39,10 +38,7 @@ static struct {
 
 static int load(void)
 {
-	static const struct {
-		const char *name;
-		void *at;
-	} symbols[] = {
+	static const struct library_symbol symbols[] = {
 		{"sd_bus_new", &bus_library.new},
 		{"sd_bus_set_address", &bus_library.set_address},
 		{"sd_bus_start", &bus_library.start},
@@ -54,18 +50,8 @@ static int load(void)
 		{"sd_bus_path_encode", &bus_library.path_encode},
 		{"sd_bus_flush_close_unref", &bus_library.flush_close_unref},
 	};
-	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 
-	if (!library)
-		return -ENOPKG;
-	for (size_t i = 0; i < sizeof(symbols) / sizeof(symbols[0]); i++) {
-		void *symbol = dlsym(library, symbols[i].name);
-
-		if (!symbol)
-			return -ENOPKG;
-		memcpy(symbols[i].at, &symbol, sizeof(symbol));
-	}
-	return 0;
+	return library_load(LIBSYSTEMD, symbols, ARRAY_SIZE(symbols));
 }
 
 static int connect_manager(sd_bus **ret_bus)

@@ -1,0 +1,536 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The journal, from files that systemd's own program makes, and both logs as one. */
+/* needs: agent/methods/worker/log_journal.c agent/methods/worker/log_kernel.c */
+/* needs: agent/methods/worker/log_filter.c agent/methods/worker/log_reading.c */
+/* needs: agent/methods/worker/library.c */
+#include "tests/unit/unit.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "agent/methods/log_reading.h"
+#include "proto/arena.h"
+#include "proto/cleanup.h"
+#include "proto/frame.h"
+#include "proto/limits.h"
+#include "proto/verify.h"
+
+#define MAKER  "/lib/systemd/systemd-journal-remote"
+#define BOOT_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define BOOT_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+#define START  INT64_C(1700000000) /* seconds since 1970 of second 0 below */
+
+static char folder[64], now[33];
+static Postern__V1__LogsReadRequest request;
+static struct log_filter filter;
+static struct log_journal journal;
+static bool has_boot;
+
+/* ---- files ---- */
+
+struct line {
+	const char *boot; /* NULL: this one */
+	int second;
+	const char *fields; /* each with an end of line */
+};
+
+static void write_line(FILE *out, const struct line *line)
+{
+	(void)fprintf(out,
+		"__REALTIME_TIMESTAMP=%lld000000\n__MONOTONIC_TIMESTAMP=%d000000\n_BOOT_ID=%s\n%"
+		"s\n",
+		(long long)START + line->second, line->second, line->boot ? line->boot : now,
+		line->fields);
+}
+
+static void make_file(const char *name, const struct line *lines, size_t n)
+{
+	char source[128], target[128];
+	int status;
+	pid_t pid;
+
+	(void)snprintf(source, sizeof(source), "%s/export", folder);
+	(void)snprintf(target, sizeof(target), "%s/%s", folder, name);
+	FILE *out = fopen(source, "we");
+	assert_non_null(out);
+	for (size_t i = 0; i < n; i++)
+		write_line(out, &lines[i]);
+	(void)fclose(out);
+	pid = fork();
+	if (pid == 0) {
+		(void)!freopen("/dev/null", "w", stderr);
+		(void)execl(MAKER, MAKER, "-o", target, source, (char *)NULL);
+		_exit(127);
+	}
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	(void)unlink(source);
+}
+
+static const struct line lines[] = {
+	{BOOT_A, 1,
+		"MESSAGE=first of "
+		"all\n_TRANSPORT=kernel\nPRIORITY=6\n_SOURCE_MONOTONIC_TIMESTAMP=900000\n"
+		"SYSLOG_IDENTIFIER=kernel\n"},
+	{BOOT_A, 2,
+		"MESSAGE=of a\n_TRANSPORT=syslog\nPRIORITY=6\nSYSLOG_IDENTIFIER=one\n_PID=11\n"},
+	{BOOT_B, 3,
+		"MESSAGE=of b\n_TRANSPORT=syslog\nPRIORITY=6\nSYSLOG_IDENTIFIER=one\n_PID=12\n"},
+	{NULL, 10,
+		"MESSAGE=Linux version\n_TRANSPORT=kernel\nPRIORITY=5\nSYSLOG_FACILITY=0\n"
+		"_SOURCE_MONOTONIC_TIMESTAMP=1000000\nSYSLOG_IDENTIFIER=kernel\n"},
+	{NULL, 11,
+		"MESSAGE=bad disk\n_TRANSPORT=kernel\nPRIORITY=3\nSYSLOG_FACILITY=0\n"
+		"_SOURCE_MONOTONIC_TIMESTAMP=2000000\nSYSLOG_IDENTIFIER=kernel\n"},
+	{NULL, 12,
+		"MESSAGE=Started "
+		"web\nPRIORITY=6\nSYSLOG_IDENTIFIER=systemd\n_PID=1\nUNIT=web.service\n"
+		"_SYSTEMD_UNIT=init.scope\n_TRANSPORT=journal\n"},
+	{NULL, 13,
+		"MESSAGE=hello\nPRIORITY=6\n_COMM=webd\n_PID=42\n_SYSTEMD_UNIT=web.service\n"
+		"_TRANSPORT=stdout\nSYSLOG_FACILITY=3\n"},
+	{NULL, 14,
+		"MESSAGE=forged\nPRIORITY=6\n_PID=77\nUNIT=web.service\n_SYSTEMD_UNIT=evil."
+		"service\n"},
+	{NULL, 15,
+		"MESSAGE=warn\nPRIORITY=4\nSYSLOG_IDENTIFIER=one\nSYSLOG_PID=5\n_SYSTEMD_UNIT="
+		"other.service\n"},
+};
+
+static void begin(void)
+{
+	(void)strcpy(folder, "/tmp/postern-test-XXXXXX");
+	assert_non_null(mkdtemp(folder));
+	postern__v1__logs_read_request__init(&request);
+	assert_int_equal(log_filter_init(&filter, &request), 0);
+	for (size_t i = 0; i < LOG_BOOT_SIZE; i++)
+		(void)sprintf(now + 2 * i, "%02x", filter.boot[i]);
+	make_file("a.journal", lines, ARRAY_SIZE(lines));
+}
+
+static void end(void)
+{
+	char command[128];
+
+	log_journal_close(&journal);
+	(void)snprintf(command, sizeof(command), "rm -r %s", folder);
+	assert_int_equal(system(command), 0);
+}
+
+/* Opens it for the request as it is now. */
+static int reopen(bool kernel_only)
+{
+	log_journal_close(&journal);
+	assert_int_equal(log_filter_init(&filter, &request), 0);
+	return log_journal_open(&journal, folder, &filter, kernel_only, &has_boot);
+}
+
+static void expect(const char *message)
+{
+	int r = log_journal_next(&journal);
+
+	if (!message) {
+		assert_int_equal(r, 0);
+		return;
+	}
+	assert_int_equal(r, 1);
+	assert_int_equal(journal.entry.message.len, strlen(message));
+	assert_memory_equal(journal.entry.message.data, message, strlen(message));
+}
+
+/* ---- tests ---- */
+
+UNIT(entries_of_this_boot_with_what_they_have)
+{
+	begin();
+	assert_int_equal(reopen(false), 0);
+	expect("Linux version");
+	assert_int_equal(journal.entry.source, POSTERN__V1__LOG_SOURCE__KERNEL);
+	assert_int_equal(journal.entry.monotonic_us, 1000000);
+	assert_int_equal(journal.entry.realtime_us, (START + 10) * 1000000);
+	assert_true(journal.entry.has_facility && log_entry_is_of_now(&filter, &journal.entry));
+	expect("bad disk");
+	expect("Started web");
+	assert_int_equal(journal.entry.source, POSTERN__V1__LOG_SOURCE__JOURNAL);
+	assert_int_equal(journal.entry.monotonic_us, 12000000);
+	expect("hello");
+	/* The command where it has no other name. */
+	assert_int_equal(journal.entry.identifier.len, 4);
+	assert_memory_equal(journal.entry.identifier.data, "webd", 4);
+	assert_int_equal(journal.entry.unit.len, strlen("web.service"));
+	assert_int_equal(journal.entry.pid, 42);
+	assert_int_equal(journal.entry.facility, 3);
+	expect("forged");
+	assert_false(journal.entry.has_identifier);
+	expect("warn");
+	assert_int_equal(journal.entry.pid, 5);
+	expect(NULL);
+	end();
+}
+
+UNIT(boots_before_this_one)
+{
+	begin();
+	request.has_boot = true;
+	request.boot = -1;
+	assert_int_equal(reopen(false), 0);
+	expect("of b");
+	assert_false(log_entry_is_of_now(&filter, &journal.entry));
+	expect(NULL);
+	request.boot = -2;
+	assert_int_equal(reopen(false), 0);
+	expect("first of all");
+	expect("of a");
+	expect(NULL);
+	request.boot = -3;
+	assert_int_equal(reopen(false), -ENOENT);
+	assert_false(has_boot);
+	request.has_boot = false;
+	request.boot = 0;
+	request.all_boots = true;
+	assert_int_equal(reopen(true), 0);
+	expect("first of all");
+	expect("Linux version");
+	expect("bad disk");
+	expect(NULL);
+	end();
+}
+
+UNIT(a_unit_is_what_its_processes_say_and_systemd_of_it)
+{
+	char *web[] = {(char *)"web"}, *both[] = {(char *)"web.service", (char *)"other"};
+
+	begin();
+	request.n_units = 1;
+	request.units = web;
+	assert_int_equal(reopen(false), 0);
+	expect("Started web");
+	expect("hello");
+	expect(NULL);
+	request.n_units = 2;
+	request.units = both;
+	assert_int_equal(reopen(false), 0);
+	expect("Started web");
+	expect("hello");
+	expect("warn");
+	expect(NULL);
+	/* All of them at once: of these units, and so urgent. */
+	request.has_priority = true;
+	request.priority = 4;
+	assert_int_equal(reopen(false), 0);
+	expect("warn");
+	expect(NULL);
+	end();
+}
+
+UNIT(identifiers_priorities_and_times)
+{
+	ProtobufCBinaryData names[] = {
+		{.data = (uint8_t *)"one", .len = 3}, {.data = (uint8_t *)"kernel", .len = 6}};
+
+	begin();
+	request.n_identifiers = 2;
+	request.identifiers = names;
+	request.has_priority = true;
+	request.priority = 4;
+	assert_int_equal(reopen(false), 0);
+	expect("bad disk");
+	expect("warn");
+	expect(NULL);
+	postern__v1__logs_read_request__init(&request);
+	request.has_since_us = request.has_until_us = true;
+	request.since_us = (START + 12) * 1000000;
+	request.until_us = (START + 13) * 1000000;
+	assert_int_equal(reopen(false), 0);
+	expect("Started web");
+	expect("hello");
+	expect(NULL);
+	end();
+}
+
+static const struct line later[] = {
+	{NULL, 20, "MESSAGE=later\nPRIORITY=6\n_TRANSPORT=syslog\n"},
+	{NULL, 21, "MESSAGE=and later\nPRIORITY=6\n_TRANSPORT=syslog\n"},
+};
+
+/* As when the file at hand is renamed and another begun. */
+static void rotate(void)
+{
+	char from[128], to[128];
+
+	(void)snprintf(from, sizeof(from), "%s/a.journal", folder);
+	(void)snprintf(to, sizeof(to), "%s/a@old.journal", folder);
+	assert_int_equal(rename(from, to), 0);
+	make_file("b.journal", later, ARRAY_SIZE(later));
+}
+
+static void wait_for_change(void)
+{
+	struct pollfd wait = {0};
+	uint64_t until;
+
+	wait.fd = log_journal_wait(&journal, &wait.events, &until);
+	assert_true(wait.fd >= 0);
+	assert_int_equal(poll(&wait, 1, 5000), 1);
+	assert_int_equal(log_journal_process(&journal), 0);
+}
+
+UNIT(the_last_and_then_what_comes_in_another_file)
+{
+	size_t n;
+
+	begin();
+	request.follow = true;
+	for (size_t lines_asked = 0; lines_asked < 3; lines_asked++) {
+		assert_int_equal(reopen(false), 0);
+		assert_int_equal(log_journal_last(&journal, lines_asked, &n), 0);
+		assert_int_equal(n, lines_asked);
+		if (lines_asked == 2)
+			expect("forged");
+		if (lines_asked > 0)
+			expect("warn");
+		expect(NULL);
+	}
+	rotate();
+	wait_for_change();
+	expect("later");
+	expect("and later");
+	expect(NULL);
+	/* More than there are. */
+	assert_int_equal(log_journal_last(&journal, 100, &n), 0);
+	assert_int_equal(n, 8);
+	expect("Linux version");
+	end();
+}
+
+UNIT(nothing_that_passes_and_then_something)
+{
+	size_t n;
+
+	begin();
+	request.follow = request.has_text = true;
+	request.text = (ProtobufCBinaryData){.data = (uint8_t *)"later", .len = 5};
+	assert_int_equal(reopen(false), 0);
+	assert_int_equal(log_journal_last(&journal, 10, &n), 0);
+	assert_int_equal(n, 0);
+	expect(NULL);
+	rotate();
+	wait_for_change();
+	expect("later");
+	end();
+}
+
+UNIT(behind_a_cursor)
+{
+	struct log_cursor cursor = {0};
+	char path[128];
+
+	begin();
+	assert_int_equal(reopen(false), 0);
+	expect("Linux version");
+	expect("bad disk");
+	(void)strcpy(cursor.journal, journal.cursor);
+	cursor.realtime_us = journal.entry.realtime_us;
+	/* Of any boot, once there is a cursor. */
+	request.cursor = (char *)"x";
+	assert_int_equal(reopen(false), 0);
+	assert_int_equal(log_journal_after(&journal, &cursor), 0);
+	expect("Started web");
+	/* The entry and its file are gone: what came next. */
+	rotate();
+	(void)snprintf(path, sizeof(path), "%s/a@old.journal", folder);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(reopen(false), 0);
+	assert_int_equal(log_journal_after(&journal, &cursor), 0);
+	expect("later");
+	/* None of the journal was told by then. */
+	cursor.journal[0] = '\0';
+	cursor.realtime_us = (START + 21) * 1000000;
+	assert_int_equal(log_journal_after(&journal, &cursor), 0);
+	expect("and later");
+	expect(NULL);
+	/* What only looks like one. */
+	(void)strcpy(cursor.journal, "s=zzz");
+	assert_true(log_journal_after(&journal, &cursor) < 0);
+	end();
+}
+
+UNIT(what_the_kernel_still_has_is_left_out)
+{
+	begin();
+	request.all_boots = true;
+	assert_int_equal(reopen(true), 0);
+	journal.kernel_from_us = 2000000;
+	/* That of another boot is not its own. */
+	expect("first of all");
+	expect("Linux version");
+	expect(NULL);
+	end();
+}
+
+UNIT(long_and_binary_messages)
+{
+	static char fields[80000];
+	struct line line = {NULL, 1, fields};
+	size_t n;
+
+	begin();
+	n = (size_t)sprintf(fields, "PRIORITY=6\nMESSAGE=");
+	memset(fields + n, 'x', 70000);
+	(void)strcpy(fields + n + 70000, "\n");
+	make_file("long.journal", &line, 1);
+	request.has_until_us = true;
+	request.until_us = (START + 2) * 1000000;
+	assert_int_equal(reopen(false), 0);
+	assert_int_equal(log_journal_next(&journal), 1);
+	assert_true(journal.entry.cut);
+	assert_int_equal(journal.entry.message.len, LOG_MESSAGE_MAX);
+	end();
+}
+
+UNIT(no_journal)
+{
+	begin();
+	log_journal_close(&journal);
+	assert_int_equal(
+		log_journal_open(&journal, "/nowhere", &filter, false, &has_boot), -ENOENT);
+	assert_true(has_boot);
+	end();
+}
+
+/* Files that somebody has written into: read to the end or given up, in bounded time. */
+UNIT(broken_files)
+{
+	struct dice dice = dice_new("journal");
+	char path[128];
+	AUTO_FREE uint8_t *whole = NULL;
+	struct stat st;
+	int fd;
+
+	begin();
+	(void)snprintf(path, sizeof(path), "%s/a.journal", folder);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	whole = malloc((size_t)st.st_size);
+	assert_non_null(whole);
+	assert_int_equal(pread(fd, whole, (size_t)st.st_size, 0), st.st_size);
+	request.all_boots = true;
+	for (int i = 0; i < 300; i++) {
+		size_t n;
+		int r;
+
+		assert_int_equal(pwrite(fd, whole, (size_t)st.st_size, 0), st.st_size);
+		/* The entries stand at its beginning. */
+		for (size_t j = dice_below(&dice, 30); j > 0; j--) {
+			uint8_t byte = (uint8_t)dice_roll(&dice);
+			size_t at =
+				dice_below(&dice, dice_below(&dice, 2) ? 400 : (size_t)st.st_size);
+
+			assert_int_equal(pwrite(fd, &byte, 1, (off_t)at), 1);
+		}
+		r = reopen(false);
+		if (r < 0)
+			continue;
+		for (int j = 0; j < 1000 && log_journal_next(&journal) > 0; j++)
+			;
+		(void)log_journal_last(&journal, 5, &n);
+		(void)log_journal_next(&journal);
+	}
+	(void)close(fd);
+	end();
+}
+
+/* ---- both as one ---- */
+
+static size_t read_records(int fd, char *text, uint64_t *ret_end)
+{
+	struct frame_reader reader = {.limit = LOG_RECORD_MAX};
+	struct arena arena;
+	const uint8_t *body;
+	const char *why;
+	size_t len, n = 0;
+
+	arena_init(&arena, ARENA_REQUEST_MAX);
+	text[0] = '\0';
+	while (frame_read(&reader, fd) > 0)
+		;
+	while (frame_next(&reader, &body, &len) > 0) {
+		const Postern__V1__LogRecord *record =
+			(const Postern__V1__LogRecord *)verify_unpack(
+				&postern__v1__log_record__descriptor, body, len,
+				&verify_host_limits, &arena, &why);
+
+		assert_non_null(record);
+		if (record->kind_case == POSTERN__V1__LOG_RECORD__KIND_END) {
+			*ret_end = record->end->entries;
+		} else if (record->kind_case == POSTERN__V1__LOG_RECORD__KIND_GAP) {
+			(void)sprintf(text + strlen(text), "gap %d|", (int)record->gap->missed);
+		} else {
+			(void)sprintf(text + strlen(text), "%.*s|", (int)record->entry->message.len,
+				record->entry->message.data);
+			n++;
+		}
+	}
+	frame_reader_done(&reader);
+	arena_done(&arena);
+	return n;
+}
+
+UNIT(both_in_the_order_of_time)
+{
+	static const char *const records[] = {
+		"6,1,2000000,-;bad disk", "6,2,12500000,-;between", "6,5,90000000,-;at the end"};
+	static struct log_reading reading;
+	int kmsg[2], channel[2];
+	uint64_t entries = 0;
+	char text[4096];
+
+	begin();
+	reading.filter = filter;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, kmsg), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, channel), 0);
+	request.all_boots = true;
+	assert_int_equal(
+		log_journal_open(&reading.journal, folder, &reading.filter, false, &has_boot), 0);
+	log_kernel_init(&reading.kernel, kmsg[0], &reading.filter);
+	reading.journal.kernel_from_us = 2000000;
+	for (size_t i = 0; i < ARRAY_SIZE(records); i++)
+		assert_true(send(kmsg[1], records[i], strlen(records[i]), 0) > 0);
+	reading.skip = 1;
+	assert_int_equal(log_reading_send(&reading, channel[0]), 0);
+	assert_int_equal(read_records(channel[1], text, &entries), 10);
+	assert_int_equal(entries, 10);
+	assert_string_equal(text,
+		"of a|of b|Linux version|bad disk|Started web|between|gap 2|hello|"
+		"forged|warn|at the end|");
+	log_reading_done(&reading);
+	(void)close(kmsg[1]);
+	(void)close(channel[0]);
+	(void)close(channel[1]);
+	end();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RUN(entries_of_this_boot_with_what_they_have),
+		RUN(boots_before_this_one),
+		RUN(a_unit_is_what_its_processes_say_and_systemd_of_it),
+		RUN(identifiers_priorities_and_times),
+		RUN(the_last_and_then_what_comes_in_another_file),
+		RUN(nothing_that_passes_and_then_something),
+		RUN(behind_a_cursor),
+		RUN(what_the_kernel_still_has_is_left_out),
+		RUN(long_and_binary_messages),
+		RUN(no_journal),
+		RUN(broken_files),
+		RUN(both_in_the_order_of_time),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
