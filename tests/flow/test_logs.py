@@ -2,9 +2,9 @@
 """postern logs: this machine's kernel through a real agent, and a guest that means harm."""
 
 import contextlib
+import glob
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -16,7 +16,7 @@ from agent import Agent
 from fake_agent import DANGEROUS, NASTY, FakeAgent
 from jobs import eventually, open_channel, read_all
 from machine import ABSENT, ANSWERED, DONE, PROTOCOL, REFUSED, USAGE
-from wire import BUILD, Closed, Failed, frame, message, modules, varint
+from wire import BUILD, Failed, frame, message, modules, varint
 
 POSTERN = os.path.join(BUILD, "postern")
 pb = modules["logs"]
@@ -42,13 +42,17 @@ def records(data):
     return out
 
 
-def read(agent, client, **fields):
-    """All entries, and what the end says."""
+def read_with_reply(agent, client, **fields):
+    """All entries, as the end counts them, and the answer that came first."""
     reply = client.call("logs.read", **fields)
     with open_channel(agent.socket, reply.channel) as sock:
         *entries, end = records(read_all(sock))
     assert end.HasField("end") and end.end.entries == len(entries)
-    return [record.entry for record in entries if record.HasField("entry")]
+    return reply, [record.entry for record in entries]
+
+
+def read(agent, client, **fields):
+    return read_with_reply(agent, client, **fields)[1]
 
 
 def ours(tag, *texts):
@@ -65,10 +69,9 @@ def tag(request):
 
 
 def test_the_kernel_says(agent, client):
-    reply = client.call("logs.read")
-    assert pb.KERNEL in reply.sources and len(reply.boot_id) == 16
+    reply, entries = read_with_reply(agent, client, sources=["KERNEL"])
+    assert list(reply.sources) == [pb.KERNEL] and not reply.HasField("note")
     assert reply.hostname.decode() == socket.gethostname()
-    entries = read(agent, client, sources=["KERNEL"])
     with open("/proc/sys/kernel/random/boot_id") as file:
         boot = file.read().strip().replace("-", "")
     assert reply.boot_id.hex() == boot
@@ -116,7 +119,7 @@ def test_following_sees_what_comes(agent, client, tag):
 
 
 def reader(agent):
-    """The agent's process that has the kernel's log open, or None."""
+    """The agent's process that has the kernel's log open, or None; one that nobody came to has it for 10 s."""
     for pid, name in agent.children().items():
         with contextlib.suppress(OSError):
             if any(os.readlink(f"/proc/{pid}/fd/{fd}") == "/dev/kmsg" for fd in os.listdir(f"/proc/{pid}/fd")):
@@ -185,11 +188,17 @@ def test_bad_requests(client, name):
     assert failed.value.code == "INVALID_ARGUMENT", failed.value
 
 
-def test_a_source_that_is_not_there_is_an_error_where_it_is_asked_for(client):
+def test_a_source_that_is_not_there_is_an_error_where_it_is_asked_for(agent, client):
+    """Whether it is there is this machine's."""
+    if glob.glob("/run/log/journal/*/*.journal") + glob.glob("/var/log/journal/*/*.journal"):
+        reply, _ = read_with_reply(agent, client, lines=0)
+        assert list(reply.sources) == [pb.KERNEL, pb.JOURNAL] and not reply.HasField("note")
+        return
     with pytest.raises(Failed) as failed:
         client.call("logs.read", sources=["JOURNAL"])
     assert (failed.value.code, failed.value.message) == ("UNIMPLEMENTED", "this guest has no journal")
-    assert client.call("logs.read").note == "this guest has no journal: only its kernel's log is read"
+    note = read_with_reply(agent, client, lines=0)[0].note
+    assert note == "this guest has no journal: only its kernel's log is read"
 
 
 def test_the_policy_decides():

@@ -299,3 +299,20 @@ def test_a_hostile_name_is_never_printed_raw(vm, client):
         assert "\\x1b[2Jevil\\u{202e}" in out
     finally:
         client.call("mounts.unmount", target=name)
+
+
+def test_the_kernel_log_as_it_comes(vm):
+    out, errors = vm.host.run("logs", vm.name, "--json")
+    assert errors == "postern: this guest has no journal: only its kernel's log is read\n"
+    first = json.loads(out.splitlines()[0])
+    assert first["message"].startswith("Linux version") and first["identifier"] == "kernel"
+    follower = vm.host.start("logs", vm.name, "-f", "-n", "1", "-o", "iso")
+    try:
+        assert follower.stdout.readline()
+        # The second ends the line of the first.
+        for word in ("test[7]:\x1b[2Jwritten-here", "end"):
+            vm.witness("write", "/dev/kmsg", word)
+        assert follower.stdout.readline().endswith(" test[7]:\\x1b[2Jwritten-here\n")
+    finally:
+        follower.kill()
+        follower.communicate()

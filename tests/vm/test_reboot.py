@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A guest that boots again, as its host sees it: state, readiness, shares, channel."""
 
+import contextlib
 import json
 import os
 import signal
@@ -87,7 +88,28 @@ def mount_and_unmount(vm):
         client.call("mounts.unmount", target=b"/mnt/told")
 
 
-def test_events_go_on(host, vm):
+@contextlib.contextmanager
+def following_logs(host):
+    """postern logs -f over a reboot."""
+    follower = host.start("logs", "web", "-f")
+    try:
+        assert follower.stdout.readline()
+        yield
+        boot = next(line for line in follower.stdout if line.startswith("-- Boot "))
+        # From the first line of that boot on.
+        assert "Linux version" in follower.stdout.readline(), boot
+    finally:
+        follower.kill()
+        _, err = follower.communicate()
+    assert "waiting for the agent\n" in err and err.endswith("postern: the agent is there again\n")
+
+
+def test_logs_and_events_go_on(host, vm):
+    with following_logs(host):
+        events_go_on(host, vm)
+
+
+def events_go_on(host, vm):
     follower = host.start("events", "web", "notify.mounts.*", "--snapshot", "--json")
     try:
         told(follower, "notify.mounts.mount")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The agent as a service of a systemd guest, under the shipped unit, with a disk."""
 
+import json
 import os
 
 import pytest
@@ -256,6 +257,63 @@ def test_the_units_have_no_fault(vm):
     assert vm.shell("systemd-analyze verify --man=no posternd.service postern-kmod.socket postern-kmod@1.service "
                     "postern-job.socket postern-job@1.service postern-share@mnt-x.service "
                     "| grep postern", status=1) == ""
+
+
+def logs(vm, *words):
+    """Entries, as postern logs has them."""
+    return [json.loads(line) for line in vm.host.run("logs", "systemd", "--json", *words)[0].splitlines()]
+
+
+def said(entries):
+    return [entry["message"] for entry in entries]
+
+
+def test_the_journal_by_unit_priority_and_time(vm):
+    vm.shell("printf '[Service]\\nType=oneshot\\nExecStart=sh -c \"echo one; echo \\\\<3\\\\>two\"\\n' "
+             ">/run/systemd/system/talker.service; systemctl start talker")
+    entries = logs(vm, "-u", "talker")
+    assert [m for m in said(entries) if m in ("one", "two")] == ["one", "two"]
+    # What systemd says of it, too.
+    assert any("Starting talker.service" in message for message in said(entries)), entries
+    assert {e.get("unit") for e in entries if e["message"] in ("one", "two")} == {"talker.service"}
+    one, two = (e for e in entries if e["message"] in ("one", "two"))
+    assert (one["priority"], two["priority"], one["identifier"], one["source"]) == (6, 3, "sh", "JOURNAL")
+    assert said(logs(vm, "-u", "talker.service", "-p", "err")) == ["two"]
+    assert said(logs(vm, "-t", "sh", "-g", "on")) == ["one"]
+    at = one["realtime_us"] // 1000000
+    assert "one" in said(logs(vm, "-u", "talker", "-S", f"@{at}"))
+    assert "one" not in said(logs(vm, "-u", "talker", "-S", f"@{at + 3600}"))
+    assert "one" not in said(logs(vm, "-u", "talker", "-U", f"@{at}"))
+    assert "one" not in said(logs(vm, "-u", "talker", "--after", one["cursor"]))
+    assert "two" in said(logs(vm, "-u", "talker", "--after", one["cursor"]))
+
+
+def test_a_line_of_the_kernel_comes_once(vm):
+    vm.shell("echo '<28>doubled[5]: only once' >/dev/kmsg; journalctl --sync")
+    assert "only once" in vm.shell("journalctl -t doubled")
+    for words in ([], ["-n", "50"], ["-b", "all"], ["-k"]):
+        assert said(logs(vm, "-t", "doubled", *words)) == ["only once"], words
+    # All that the journal has, from the kernel's first line on, and nothing twice.
+    theirs = int(vm.shell("journalctl -b -o json | wc -l"))
+    entries = logs(vm)
+    assert len(entries) >= theirs and entries[0]["message"].startswith("Linux version")
+    kernel = [(e["monotonic_us"], e["message"]) for e in entries if e["source"] == "KERNEL"]
+    assert len(kernel) > 100 and len(set(kernel)) == len(kernel)
+
+
+def test_the_journal_as_it_comes(vm):
+    follower = vm.host.start("logs", "systemd", "-f", "-t", "comes", "-t", "kernelcomes", "--json")
+    try:
+        for i in range(3):
+            vm.shell(f"echo line-{i} | systemd-cat -t comes")
+            assert json.loads(follower.stdout.readline())["message"] == f"line-{i}"
+            vm.shell("echo '<28>kernelcomes: up' >/dev/kmsg")
+            assert json.loads(follower.stdout.readline())["message"] == "up"
+            # The file at hand becomes another.
+            vm.shell("journalctl --rotate")
+    finally:
+        follower.kill()
+        follower.communicate()
 
 
 def stop_and_start(vm):

@@ -88,19 +88,23 @@ static int open_kernel(struct log_reading *reading)
 	return 0;
 }
 
-/* The journal's files are on a disk, or on something that does not answer. */
+/* The journal's files are on a disk, or on something that does not answer. 0; -ENOENT: it has no
+ * folder; -EHOSTDOWN. */
 static int touch_journal(struct call *call)
 {
 	static const char *const places[] = {"/run/log/journal", "/var/log/journal"};
+	int found = -ENOENT;
 
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
 		AUTO_CLOSE int fd = -EBADF;
+		int r = place_open(call, places[i], PLACE_FOLDER, &fd);
 
-		if (place_open(call, places[i], PLACE_FOLDER, &fd) == -EHOSTDOWN)
-			return -EHOSTDOWN;
 		call->error = NULL;
+		if (r == -EHOSTDOWN)
+			return r;
+		found = r == -ENOENT ? found : 0;
 	}
-	return 0;
+	return found;
 }
 
 static int open_journal(struct call *call, struct log_reading *reading, bool kernel_only)
