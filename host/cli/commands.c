@@ -39,6 +39,7 @@
 	X(forward) \
 	X(socat) \
 	X(socat_listen) \
+	X(vsock_perf) \
 	X(serial) \
 	X(attach) \
 	X(logs) \

@@ -73,18 +73,20 @@ class Peer(Client):
 
 
 class FakeAgent:
-    """Listens where `local:PATH` says. answer(peer, request) is called for each request; without one every
+    """Listens where `local:PATH` says, or with hybrid at `unix:PATH`, port 767. answer(peer, request) is called for each request; without one every
     reply is full of what a terminal must not see. channel(sock) gets the socket of each channel that was
     granted (see grant), after its welcome."""
 
-    def __init__(self, answer=None, hello=None, channel=None):
+    def __init__(self, answer=None, hello=None, channel=None, hybrid=False):
+        self.hybrid = hybrid
         self.answer = answer or self.answer_nasty
         self.channel = channel
         self.hello = hello or self.say_hello
         self.dir = tempfile.mkdtemp(prefix="postern-test-")
-        self.address = f"local:{self.dir}/agent.sock"
+        self.path = f"{self.dir}/agent.sock"
+        self.address = f"{'unix' if hybrid else 'local'}:{self.path}"
         self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(f"{self.dir}/agent.sock")
+        self.listener.bind(self.path)
         self.listener.listen(8)
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.thread.start()
@@ -116,6 +118,9 @@ class FakeAgent:
         peer.reply(request, reply)
 
     def serve_one(self, sock):
+        if self.hybrid:
+            assert sock.recv(12, socket.MSG_WAITALL) == b"CONNECT 767\n"
+            sock.sendall(b"OK 1\n")
         try:
             if self.channel and sock.recv(1, socket.MSG_PEEK) == b"\0":
                 with sock:

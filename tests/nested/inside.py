@@ -131,6 +131,12 @@ def streams_through_the_kernel():
     postern("socat-listen", "inner", "5002", "--timeout", "300ms", code=5)
 
 
+def vsock_is_measured_by_its_ports():
+    """The host's kernel shows the guest's ports: nothing is said in band."""
+    result = json.loads(postern("vsock-perf", "inner", "--quick", "--patience", "100", "--json"))
+    assert result["data_corruption"] is True and result["multi_stream_unidirectional"]["min"] > 0, result
+
+
 def cid_in_use():
     postern("launch", "twin", "--vsock", "kernel", "--cid", str(CID), "--accel", "tcg", code=1)
 
@@ -141,7 +147,8 @@ def stop():
 
 CHECKS = [launch, under_acceleration, hello_as_host, low_port_is_host_root, mount_and_events,
           bad_frame_ends_in_goodbye, half_close, ports_show_the_kernels_host, command_line_by_name_and_by_cid,
-          streams_through_the_kernel, leases_are_the_hosts, cid_in_use, stop]
+          streams_through_the_kernel, vsock_is_measured_by_its_ports, leases_are_the_hosts, cid_in_use,
+          stop]
 
 for check in CHECKS:
     started = time.monotonic()

@@ -5,11 +5,11 @@
 
 #include "agent/row.h"
 
-UNIT(a_worker_changes_something_or_needs_a_right)
+UNIT(a_worker_changes_something_needs_a_right_or_stays)
 {
 	for (int i = 0; i < METHOD_COUNT; i++) {
 		const struct method_row *row = &method_rows[i];
-		bool needs_process = row->caps != 0 || row->flags & MUTATING;
+		bool needs_process = row->caps != 0 || row->flags & (MUTATING | GRANTS);
 		bool has_process =
 			row->where == WORKER || row->where == NEW_JOB || row->where == JOB;
 
@@ -69,7 +69,7 @@ UNIT(each_has_a_summary_of_one_line)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		RUN(a_worker_changes_something_or_needs_a_right),
+		RUN(a_worker_changes_something_needs_a_right_or_stays),
 		RUN(only_a_change_is_settled_and_none_runs_on_frozen_disks),
 		RUN(channels_are_granted_by_who_can_serve_them),
 		RUN(times_are_in_order),

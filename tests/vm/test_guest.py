@@ -316,3 +316,16 @@ def test_the_kernel_log_as_it_comes(vm):
     finally:
         follower.kill()
         follower.communicate()
+
+
+def test_vsock_is_measured(vm):
+    """Both parts for real, with time for an emulated guest."""
+    out, errors = vm.host.run("vsock-perf", vm.name, "--quick", "--patience", "100")
+    assert errors == "" and "* Data corruption check: PASSED\n" in out and "NOT RUN" not in out
+    result = vm.host.json("vsock-perf", vm.name, "--quick", "--patience", "100")
+    assert result["data_corruption"] is True and result["multi_stream_unidirectional"]["min"] > 0
+    # Nothing of it is left: neither sockets nor a process.
+    with vm.client() as client:
+        assert not [s for s in client.call("ports.list").sockets if s.local_port in range(8501, 8510)]
+        assert not client.call("channels.list").channels
+    assert not os.path.exists(f"{vm.vsock}_8500")

@@ -69,3 +69,12 @@ Postern__V1__Availability needs_log(char *reason, size_t size)
 	(void)snprintf(reason, size, "this guest has neither /dev/kmsg nor a journal");
 	return POSTERN__V1__AVAILABILITY__MISSING_FEATURE;
 }
+
+Postern__V1__Availability needs_vsock(char *reason, size_t size)
+{
+	if (access("/dev/vsock", F_OK) == 0)
+		return POSTERN__V1__AVAILABILITY__AVAILABLE;
+	(void)snprintf(reason, size,
+		"the kernel has no vsock: load the module vmw_vsock_virtio_transport");
+	return POSTERN__V1__AVAILABILITY__MISSING_FEATURE;
+}
