@@ -127,6 +127,9 @@ int perf_vsock(struct call *call, const Postern__V1__PerfVsockRequest *request,
 		r = open_stream(measuring, stream, request->in_band);
 	if (r < 0) {
 		close_streams(measuring);
+		if (r == -EADDRINUSE)
+			return call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, EADDRINUSE,
+				"the ports that are measured from are in use: one at a time");
 		return call_fail_errno(call, r, "port %d of the host", PERF_PORT);
 	}
 	reply->channel = worker_grant(call, serve, measuring);
