@@ -129,11 +129,7 @@ $(B)/obj/gen/%.o: $(B)/gen/%.c $(B)/flags | $(GENERATED)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-<<<<<<< HEAD
-$(B)/libproto.a: $(call objects,$(call sources,proto proto/copy proto/forward))
-=======
-$(B)/libproto.a: $(call objects,$(call sources,proto proto/copy proto/perf))
->>>>>>> e03126c (perf.vsock and postern vsock-perf: how fast a guest's vsock is, both parts of it)
+$(B)/libproto.a: $(call objects,$(call sources,proto proto/copy proto/forward proto/perf))
 $(B)/libmessages.a: $(messages)
 $(B)/libclient.a: $(call objects,$(call sources,proto/client)) $(services)
 $(B)/%.a:

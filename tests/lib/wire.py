@@ -24,7 +24,7 @@ errors = messages_of("error")
 modules = {
     name: messages_of(name)
     for name in ("system", "system_load", "mounts", "shares", "power", "modules", "ports", "forward", "notifications",
-                 "exec", "channels", "copy", "_pb2", "logs")
+                 "exec", "channels", "copy", "logs", "perf")
 }
 
 
