@@ -41,8 +41,8 @@ enum inner_kind {
 			* the call, which INNER_DONE repeats; fds: reply, verdicts, quarantine, body
 			* unless empty */
 	INNER_SETTLE,  /* the same; aux: enum ended_why */
-	INNER_VSH,     /* deadline, aux: as in INNER_RUN; fd: a client of vsh, of whom nothing was
-			* read */
+	INNER_VSH,     /* deadline, aux: as in INNER_RUN; fds: a client of vsh, of whom nothing was
+			* read; quarantine */
 	INNER_SAVE,    /* fd: the load history, to be written to the state folder */
 	INNER_RESTORE, /* arg: number of the persistent share to be mounted again */
 	INNER_KMOD,    /* no facts; fd: a connection to postern-kmod; arg: 0 or errno */

@@ -248,6 +248,8 @@ static void kill_for(struct call *call, uint32_t why)
 {
 	if (call->why == 0)
 		call->why = why;
+	if (call->child->role == ROLE_JOB)
+		stuck_follow_child_of(call->child);
 	child_kill(call->child);
 	loop_timer_set(
 		&call->broker->loop, &call->timer, monotonic_ns() + KILL_GRACE_MS * NSEC_PER_MSEC);

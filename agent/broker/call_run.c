@@ -99,7 +99,8 @@ int call_run(struct call *call)
 	if (call->vsh >= 0) {
 		message.kind = INNER_VSH;
 		fds[0] = call->vsh;
-		n_fds = 1;
+		fds[1] = broker->sources.quarantine_ro;
+		n_fds = 2;
 	}
 	call->waiting = false;
 	if (r < 0)

@@ -7,6 +7,7 @@
 #include <sys/random.h>
 
 #include "agent/broker/child.h"
+#include "agent/broker/stuck.h"
 #include "agent/broker/worker.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
@@ -232,6 +233,25 @@ void channel_drop_all(const struct child *child)
 	}
 }
 
+/* Killed, and not gone. */
+static void on_hung(struct loop_timer *timer)
+{
+	struct child *child = container_of(timer, struct channel, timer)->child;
+
+	channel_drop_all(child);
+	stuck_add(child);
+}
+
+static void kill_worker(struct channel *channel)
+{
+	if (channel->child->killed_ns != 0)
+		return;
+	child_kill(channel->child);
+	channel->timer.fn = on_hung;
+	loop_timer_set(&channel->broker->loop, &channel->timer,
+		monotonic_ns() + KILL_GRACE_MS * NSEC_PER_MSEC);
+}
+
 int channel_kill(struct broker *broker, const struct identity *identity, uint64_t number)
 {
 	struct inner_message message = {.kind = INNER_CUT, .id = number};
@@ -240,7 +260,7 @@ int channel_kill(struct broker *broker, const struct identity *identity, uint64_
 	if (!channel || !identity_equal(&channel->identity, identity))
 		return -ENOENT;
 	if (channel->open && channel->child->role == ROLE_WORKER && channel->call != 0)
-		child_kill(channel->child); /* all that it does is for this one, which it may wait
+		kill_worker(channel); /* all that it does is for this one, which it may wait
 					       for */
 	else if (channel->open)
 		(void)child_send(channel->child, &message, NULL, NULL, 0);

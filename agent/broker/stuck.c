@@ -2,7 +2,9 @@
 #include "agent/broker/stuck.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/pidfd.h>
@@ -132,20 +134,82 @@ static bool is_listed(const struct broker *broker, pid_t pid)
 	return false;
 }
 
+/* One that is no child of ours; pidfd is owned from here on. */
+static void list_foreign(
+	struct broker *broker, pid_t pid, int pidfd, enum method method, uint64_t device)
+{
+	struct stuck *stuck = add(broker, pid, method, device, false);
+
+	if (stuck) {
+		stuck->io.fn = on_pidfd;
+		if (loop_io_add(&broker->loop, &stuck->io, pidfd, EPOLLIN) == 0)
+			stuck->pidfd = take_fd(&pidfd);
+	}
+	(void)fd_close(pidfd);
+}
+
 void stuck_add_child_of(struct child *reader, pid_t pid, uint64_t device)
 {
 	struct broker *broker = reader->broker;
 	AUTO_CLOSE int pidfd = pid > 0 ? pidfd_open(pid, 0) : -EBADF;
-	struct stuck *stuck;
 
 	if (pidfd < 0 || parent_of(pid) != reader->pid || is_listed(broker, pid))
 		return;
-	stuck = add(broker, pid, reader->method, device, false);
-	if (!stuck)
+	list_foreign(broker, pid, take_fd(&pidfd), reader->method, device);
+}
+
+/* A process that was killed with its parent, until it is gone or it turns out to hang. */
+struct straggler {
+	struct broker *broker;
+	struct loop_timer timer;
+	pid_t pid;
+	int pidfd; /* owned */
+	enum method method;
+	uint64_t device;
+};
+
+static void on_grace(struct loop_timer *timer)
+{
+	struct straggler *straggler = container_of(timer, struct straggler, timer);
+	struct pollfd ended = {.fd = straggler->pidfd, .events = POLLIN};
+
+	if (poll(&ended, 1, 0) == 0)
+		list_foreign(straggler->broker, straggler->pid, take_fd(&straggler->pidfd),
+			straggler->method, straggler->device);
+	(void)fd_close(straggler->pidfd);
+	free(straggler);
+}
+
+/* The first child of a process (proc_pid_task_children(5)), or -1. */
+static pid_t child_of(pid_t pid)
+{
+	AUTO_FILE FILE *file = NULL;
+	char path[64];
+	int child;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+	file = fopen(path, "re");
+	return file && fscanf(file, "%d", &child) == 1 ? child : -1;
+}
+
+void stuck_follow_child_of(struct child *child)
+{
+	pid_t pid = child->pid > 0 ? child_of(child->pid) : -1;
+	int pidfd = pid > 0 ? pidfd_open(pid, 0) : -EBADF;
+	struct straggler *straggler = pidfd >= 0 ? calloc(1, sizeof(*straggler)) : NULL;
+
+	if (!straggler) {
+		(void)fd_close(pidfd);
 		return;
-	stuck->io.fn = on_pidfd;
-	if (loop_io_add(&broker->loop, &stuck->io, pidfd, EPOLLIN) == 0)
-		stuck->pidfd = take_fd(&pidfd);
+	}
+	*straggler = (struct straggler){.broker = child->broker,
+		.timer.fn = on_grace,
+		.pid = pid,
+		.pidfd = pidfd,
+		.method = child->method,
+		.device = child->touching};
+	loop_timer_set(&child->broker->loop, &straggler->timer,
+		monotonic_ns() + KILL_GRACE_MS * NSEC_PER_MSEC);
 }
 
 bool stuck_many(const struct broker *broker)

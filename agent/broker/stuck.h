@@ -17,6 +17,10 @@ void stuck_add(struct child *child);
  * or is listed already, is ignored. */
 void stuck_add_child_of(struct child *reader, pid_t pid, uint64_t device);
 
+/* Before a process is killed that looks after another one's start: should that other one hang, it
+ * is listed as soon as it turns out not to end. */
+void stuck_follow_child_of(struct child *child);
+
 /* No further process may be risked, unless for what may help. */
 bool stuck_many(const struct broker *broker);
 

@@ -81,8 +81,9 @@ struct job_process {
 	struct verdicts verdicts;
 	struct worker_facts facts; /* of the request at hand */
 	int reply;                 /* owned; of the request at hand */
-	uint64_t call;             /* the broker's number of it */
-	uint64_t used;             /* grants that its handler used, a bit each */
+	int quarantine; /* owned; struct quarantine, of the request that starts the program */
+	uint64_t call;  /* the broker's number of it */
+	uint64_t used;  /* grants that its handler used, a bit each */
 
 	struct job_facts job;
 	bool started;

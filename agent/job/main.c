@@ -59,11 +59,13 @@ static int answer(const struct inner_message *message, int fds[INNER_FDS_MAX], s
 	if (pread(fds[1], &job.verdicts, sizeof(job.verdicts), 0) != (ssize_t)sizeof(job.verdicts))
 		return -EBADMSG;
 	job.reply = take_fd(&fds[0]);
+	job.quarantine = take_fd(&fds[2]);
 	job.used = 0;
 	job.call = message->aux;
 	r = remote_body(&job.arena, fds[3], &body, &len);
 	r = r < 0 ? dispatch_error(&call, r) : dispatch(&call, body, len);
 	job.reply = fd_close(job.reply);
+	job.quarantine = fd_close(job.quarantine);
 	arena_reset(&job.arena);
 	return r;
 }
@@ -108,10 +110,11 @@ static int take_message(
 		r = run(message, fds, n_fds);
 		break;
 	case INNER_VSH:
-		if (message->body_len != sizeof(job.facts) || n_fds != 1 || job.started)
+		if (message->body_len != sizeof(job.facts) || n_fds != 2 || job.started)
 			return -EBADMSG;
 		memcpy(&job.facts, body, sizeof(job.facts));
 		job.call = message->aux;
+		job.quarantine = take_fd(&fds[1]);
 		r = vsh_open(&job.vsh, take_fd(&fds[0]), message->deadline);
 		break;
 	case INNER_CHANNEL:
@@ -219,7 +222,7 @@ int main(int argc, char **argv)
 	if (be_host() < 0)
 		return 0;
 	job.broker = INNER_FD;
-	job.reply = job.master = job.pidfd = job.cgroup_kill = -EBADF;
+	job.reply = job.quarantine = job.master = job.pidfd = job.cgroup_kill = -EBADF;
 	job.stdio.socket = job.errors_port.socket = -EBADF;
 	vsh_init(&job.vsh, &job);
 	job.input.fd = job.output.fd = job.errors.fd = -EBADF;

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/resource.h>
 #include <sys/types.h>
 
@@ -17,6 +18,11 @@ struct program {
 	char *const *argv;
 	char *const *envp;
 	const char *cwd; /* NULL: the account's home, or / */
+	/* Told before something on a device is asked for, which may take for ever: of the folder,
+	 * and of each of paths. Called in the new process, on the memory of this one. */
+	void (*reach)(uint64_t device);
+	uint64_t cwd_device;
+	const uint64_t *path_devices;
 	const struct account *account;
 	int stdio[3];      /* its standard streams; not 0, 1 or 2 themselves */
 	bool terminal;     /* stdio[0] is one, and becomes its controlling terminal */

@@ -9,6 +9,7 @@
 
 #include "agent/job/cgroup.h"
 #include "agent/job/job.h"
+#include "agent/job/reach.h"
 #include "agent/job/spec.h"
 #include "agent/sandbox/confine.h"
 #include "proto/cleanup.h"
@@ -153,6 +154,14 @@ static void describe(struct job_process *job, const struct spec *spec)
 	facts->argv_len = (uint16_t)len;
 }
 
+/* Should it hang there, the broker knows where. */
+static void tell_reach(uint64_t device)
+{
+	struct inner_message touch = {.kind = INNER_TOUCH, .arg = device};
+
+	(void)inner_send(INNER_FD, &touch, NULL, NULL, 0);
+}
+
 static int start(struct call *call, const Postern__V1__ExecStartRequest *request, struct spec *spec,
 	struct ends *ends, enum program_step *ret_step)
 {
@@ -160,6 +169,11 @@ static int start(struct call *call, const Postern__V1__ExecStartRequest *request
 	struct inner_message changing = {.kind = INNER_CHANGING};
 	int r;
 
+	*ret_step = PROGRAM_CWD;
+	r = reach_find(call, spec, job->quarantine);
+	if (r < 0)
+		return r;
+	spec->program.reach = tell_reach;
 	/* All is checked and looked up: from here on the rights are needed that the program gets.
 	 */
 	*ret_step = PROGRAM_CLONE;
@@ -180,6 +194,7 @@ static int start(struct call *call, const Postern__V1__ExecStartRequest *request
 	job->started_ns = monotonic_ns();
 	(void)inner_send(job->broker, &changing, NULL, NULL, 0);
 	r = program_start(&spec->program, &job->job.pid, &job->pidfd, ret_step);
+	tell_reach(0);
 	if (r < 0 && request->cgroup)
 		cgroup_remove(job->facts.job);
 	return r < 0 ? fail_start(call, spec, r, *ret_step) : 0;

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "agent/methods/call.h"
+#include "agent/worker/worker.h"
 
 /* Paths that are never mounted over nor unmounted. */
 bool place_is_protected(const char *path);
@@ -30,6 +31,13 @@ int place_open(struct call *call, const char *path, unsigned int flags, int *ret
 /* The same by a mount table that the caller has read already. */
 int place_open_in(struct call *call, struct libmnt_table *table, const char *path,
 	unsigned int flags, int *ret_fd);
+
+/*
+ * For a path that is opened otherwise next, as files are: looks at what its text leads through. 0,
+ * or UNAVAILABLE as above, also where it is written to and somebody waits to write there. The last
+ * file system stays named to the broker until worker_touch_done().
+ */
+int place_check(struct call *call, const char *path, enum touch how);
 
 /* Opens the folder above the path in the same way; *ret_name is the last part (borrowed from path).
  */

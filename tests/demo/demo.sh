@@ -177,7 +177,7 @@ stop_events
 run postern list
 
 step "Another guest has one line of policy more."
-echo "allow host exec.* copy.*" >"$work/exec.policy"
+echo "allow host exec.* copy.* forward.*" >"$work/exec.policy"
 run cat "$work/exec.policy"
 run postern launch $VM --add "$(command -v busybox)":/usr/bin/busybox \
 	--add "$work/exec.policy":/etc/postern/policy.d/60-exec.policy

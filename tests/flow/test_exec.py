@@ -2,14 +2,17 @@
 """Programs that run for a caller: streams, ends, errors, jobs."""
 
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
 
 from agent import Agent
 from jobs import ALLOW_EXEC, Job, eventually, exec_pb, open_channel, read_all
+from quarantine import Quarantine
 from wire import Client, Failed
 
 
@@ -479,3 +482,48 @@ def test_events(agent):
 def test_many_one_after_another(client, start):
     for i in range(100):
         assert start("sh", "-c", f"exit {i}", channels=False).wait().exit_code == i
+
+
+# ---- where somebody hangs ----
+
+
+@pytest.fixture
+def dead(agent, tmp_path):
+    """A file system that the agent believes is dead, with a program in it."""
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", tmp_path], check=True)
+    shutil.copy("/bin/true", tmp_path)
+    quarantine = Quarantine(agent)
+    quarantine(tmp_path)
+    yield str(tmp_path)
+    quarantine()
+    subprocess.run(["umount", "--lazy", tmp_path], check=True)
+
+
+@pytest.mark.parametrize("fields", [dict(argv=[b"true"], cwd=b"DEAD"), dict(argv=[b"DEAD/true"]),
+                                    dict(argv=[b"true"], env=[b"PATH=DEAD:DEAD/more"])], ids=["cwd", "file", "path"])
+def test_nothing_is_started_where_somebody_hangs(client, dead, fields):
+    fields = {key: value.replace(b"DEAD", dead.encode()) if isinstance(value, bytes)
+              else [word.replace(b"DEAD", dead.encode()) for word in value] for key, value in fields.items()}
+    with pytest.raises(Failed) as failed:
+        client.call("exec.start", **fields)
+    assert failed.value.code == "UNAVAILABLE" and "does not respond" in failed.value.message
+
+
+def test_a_folder_of_path_that_hangs_is_left_out(client, dead):
+    reply = client.call("exec.start", argv=[b"true"], env=[b"PATH=%s:/bin" % dead.encode()])
+    assert client.call("exec.wait", job=reply.job).job.exit_code == 0
+
+
+def test_nothing_is_copied_where_somebody_hangs(agent, client, dead):
+    for method, fields in (("copy.send", dict(paths=[f"{dead}/true".encode()])),
+                           ("copy.receive", dict(path=f"{dead}/new".encode()))):
+        with pytest.raises(Failed) as failed:
+            client.call(method, **fields)
+        assert failed.value.code == "UNAVAILABLE" and "does not respond" in failed.value.message
+    # Somebody waits to write there: others read.
+    Quarantine(agent)(dead, writes_only=True)
+    client.call("copy.send", paths=[f"{dead}/true".encode()])
+    with pytest.raises(Failed) as failed:
+        client.call("copy.receive", path=f"{dead}/new".encode())
+    assert failed.value.code == "UNAVAILABLE"
+    client.call("exec.start", argv=[f"{dead}/true".encode()])

@@ -5,13 +5,13 @@ import contextlib
 import os
 import shutil
 import signal
-import struct
 import subprocess
 import threading
 import time
 
 import pytest
 
+from quarantine import Quarantine
 from wire import Failed, errors, message
 
 pytestmark = pytest.mark.xdist_group("mounts")
@@ -764,31 +764,9 @@ def test_a_writable_overlay(client, target):
 
 @pytest.fixture
 def quarantine(agent):
-    """Has every process of the agent believe that somebody hangs on the device of a path."""
-    path, = [path for path in descriptors(agent.process.pid, "memfd:quarantine")
-             if is_writable(agent.process.pid, os.path.basename(path))]
-
-    def write(place=None, writes_only=False):
-        device = os.lstat(place).st_dev if place else 0
-        with open(path, "r+b", buffering=0) as file:
-            file.write(struct.pack("=IIQQ", bool(place), 0, device, writes_only))
-
+    write = Quarantine(agent)
     yield write
     write()
-
-
-def descriptors(pid, name):
-    """Those of a process that lead to what is called so; others come and go meanwhile."""
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        with contextlib.suppress(FileNotFoundError):
-            if name in os.readlink(f"/proc/{pid}/fd/{fd}"):
-                yield f"/proc/{pid}/fd/{fd}"
-
-
-def is_writable(pid, fd):
-    with open(f"/proc/{pid}/fdinfo/{fd}") as file:
-        flags = next(line for line in file if line.startswith("flags:"))
-    return int(flags.split()[1], 8) & os.O_ACCMODE == os.O_RDWR
 
 
 def test_nothing_is_touched_where_somebody_hangs(client, target, quarantine):

@@ -13,6 +13,7 @@ import pytest
 
 from jobs import eventually
 from machine import ANSWERED, POSTERN, REFUSED
+from wire import Failed
 
 POLICY = "allow host exec.*\n"
 
@@ -135,3 +136,37 @@ def test_a_reader_that_stops_and_goes_on(vm):
     with vm.client() as client:
         assert client.call("system.ping", payload=b"x").payload == b"x"
     assert len(running.stdout.read()) == 20 << 20 and running.wait(20) == 0
+
+
+def test_where_the_file_system_is_dead(host, tmp_path):
+    """The first one hangs until its time is over, and says where; the others get an answer at once."""
+    (tmp_path / "file").write_text("from the host")
+    policy = os.path.join(host.dir, "dead.policy")
+    with open(policy, "w") as file:
+        file.write("allow host exec.* copy.*\n")
+    vm = host.launch("dead", "--add", f"{policy}:/etc/postern/policy.d/60-dead.policy",
+                     "--add", f"{shutil.which('busybox')}:/bin/busybox")
+    for name in ("one", "two"):
+        host.run("shares", "add", "dead", str(tmp_path), f"/mnt/{name}", "--tag", name)
+    for pid in host.children("dead")["virtiofsd"]:
+        os.kill(pid, signal.SIGKILL)
+    host.until(lambda: len([p for p in host.info("dead")["problems"] if "dead" in p["problem"]]) == 2)
+    with vm.client(timeout=60) as client:
+        devices = {m.target: f"{m.major}:{m.minor}" for m in client.call("mounts.list").mounts}
+        for name, method, fields, timeout in (
+                (b"/mnt/one", "exec.start", dict(argv=[b"/bin/busybox", b"true"], cwd=b"/mnt/one"), 1500),
+                (b"/mnt/two", "copy.send", dict(paths=[b"/mnt/two/file"]), 1500)):
+            before = {process.pid for process in client.call("system.info").agent.stuck}
+            with pytest.raises(Failed) as failed:
+                client.call(method, timeout_ms=timeout, **fields)
+            assert failed.value.code == "DEADLINE_EXCEEDED", failed.value
+            one, = eventually(lambda: [p for p in client.call("system.info").agent.stuck if p.pid not in before])
+            assert (one.method, one.device) == (method, devices[name]), one
+            started = time.monotonic()
+            with pytest.raises(Failed) as failed:
+                client.call(method, **fields)
+            assert failed.value.code == "UNAVAILABLE" and "does not respond" in failed.value.message
+            assert time.monotonic() - started < 5
+        reply = client.call("exec.start", argv=[b"/bin/busybox", b"true"])
+        assert client.call("exec.wait", job=reply.job).job.exit_code == 0
+    vm.stop("-f")

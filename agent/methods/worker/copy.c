@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/methods/place.h"
 #include "agent/methods/prototypes.h"
 #include "agent/worker/worker.h"
 #include "proto/cleanup.h"
@@ -81,6 +82,9 @@ static int open_sources(
 
 		if (!path)
 			return -EINVAL;
+		r = place_check(call, path, TOUCH_LOOK);
+		if (r < 0)
+			return r;
 		source->path = path;
 		/* To its end: no slash is behind it. */
 		source->name = copy_name_of(path, &len);
@@ -105,6 +109,8 @@ int copy_send(struct call *call, const Postern__V1__CopySendRequest *request,
 		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
 			"paths: expected 1 to %d", SOURCES_MAX);
 	r = open_sources(call, request, sending);
+	/* What is below them may be anywhere. */
+	worker_touch_done(call);
 	if (r < 0)
 		return r;
 	reply->channel = worker_grant(call, serve_send, sending);
@@ -147,8 +153,12 @@ int copy_receive(struct call *call, const Postern__V1__CopyReceiveRequest *reque
 	target->sync = request->sync;
 	/* It is the caller who says what is written where. */
 	target->recursive = true;
+	r = place_check(call, path, TOUCH_WRITE);
+	if (r < 0)
+		return r;
 	r = copy_open_target(path, resolve_of(request->follow_links), request->into_folder,
 		&target->dir, &target->rename);
+	worker_touch_done(call);
 	if (r < 0)
 		return fail_path(call, r, path);
 	reply->channel = worker_grant(call, serve_receive, target);

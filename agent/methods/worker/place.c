@@ -49,11 +49,13 @@ static int fail_open(struct call *call, int r, const char *path)
 }
 
 /* Before anything of the path is touched. */
-static int check_responds(
-	struct call *call, const char *path, const struct crossing *crossings, size_t n)
+static int check_responds(struct call *call, const char *path, const struct crossing *crossings,
+	size_t n, enum touch how)
 {
 	for (size_t i = 0; i < n; i++) {
-		if (!worker_is_quarantined(call, crossings[i].device, TOUCH_LOOK))
+		/* What only leads somewhere else is not written to. */
+		if (!worker_is_quarantined(
+			    call, crossings[i].device, i + 1 == n ? how : TOUCH_LOOK))
 			continue;
 		(void)call_fail(call, POSTERN__V1__CODE__UNAVAILABLE, EHOSTDOWN,
 			"%s: the file system at %.*s does not respond, and somebody hangs on it; "
@@ -140,7 +142,7 @@ int place_open_in(struct call *call, struct libmnt_table *table, const char *pat
 
 	if (r < 0)
 		return call_fail_errno(call, r, "%s", path);
-	r = check_responds(call, path, crossings, n);
+	r = check_responds(call, path, crossings, n, TOUCH_LOOK);
 	if (r < 0)
 		return r;
 	dir = open_strict(AT_FDCWD, "/", PLACE_FOLDER);
@@ -156,6 +158,24 @@ int place_open_in(struct call *call, struct libmnt_table *table, const char *pat
 		return call->error ? r : fail_open(call, r, path);
 	*ret_fd = take_fd(&dir);
 	return 0;
+}
+
+int place_check(struct call *call, const char *path, enum touch how)
+{
+	struct crossing crossings[CROSSINGS_MAX];
+	struct libmnt_table *table = NULL;
+	size_t n = 0;
+	int r = mount_table_own(&table);
+
+	if (r == 0)
+		r = mount_path_crossings(table, path, crossings, &n);
+	mnt_unref_table(table);
+	if (r < 0)
+		return call_fail_errno(call, r, "%s", path);
+	r = check_responds(call, path, crossings, n, how);
+	if (r == 0 && n > 0)
+		worker_touch(call, crossings[n - 1].device, how);
+	return r;
 }
 
 int place_open(struct call *call, const char *path, unsigned int flags, int *ret_fd)
