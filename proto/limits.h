@@ -49,11 +49,13 @@
 #define WORKERS_EACH_MAX     12 /* of one connection */
 #define JOBS_MAX             64 /* programs that run, and records of those that ended */
 #define JOBS_RUNNING_MAX     32
-#define JOBS_RUNNING_EACH    24  /* of one identity */
-#define CHANNELS_MAX         128 /* open, and granted */
-#define CHANNELS_EACH_MAX    96  /* of one identity */
-#define STUCK_MANY           16  /* processes that do not end: only what may help them is begun */
-#define STUCK_MAX            64  /* ... that are listed: also what was under way by then */
+#define JOBS_RUNNING_EACH    24           /* of one identity */
+#define CHANNELS_MAX         128          /* open, and granted */
+#define CHANNELS_EACH_MAX    96           /* of one identity */
+#define RIDES_MAX            8            /* channels inside the frames of a connection */
+#define RIDE_WINDOW          (256u << 10) /* bytes of one that are held for who does not read */
+#define STUCK_MANY           16 /* processes that do not end: only what may help them is begun */
+#define STUCK_MAX            64 /* ... that are listed: also what was under way by then */
 #define EVENT_RING_ENTRIES   4096
 #define EVENT_RING_BYTES     (1u << 20)
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "agent/broker/ask.h"
 
+#include <errno.h>
+
 #include "agent/broker/channel.h"
 #include "agent/broker/child.h"
 #include "agent/broker/footprint.h"
@@ -45,7 +47,20 @@ static void tell_jobs(struct session *session, const struct inner_message *messa
 	ask_answer(session, message->id, METHOD_exec_list, 0, facts, n * sizeof(facts[0]));
 }
 
-void ask_take(struct session *session, const struct inner_message *message)
+/* The caller's own connection is where the channel is to go: who asks for it is known. */
+static void open_channel(
+	struct session *session, const struct inner_message *message, const uint8_t *token, int *fd)
+{
+	uint64_t number = 0;
+
+	if (*fd >= 0 && message->body_len == TOKEN_SIZE)
+		number = channel_present(session->broker, take_fd(fd), &session->identity, token);
+	ask_answer(session, message->id, METHOD_channels_open, number ? 0 : ENOENT, &number,
+		number ? sizeof(number) : 0);
+}
+
+void ask_take(struct session *session, const struct inner_message *message, const void *body,
+	int fds[INNER_FDS_MAX])
 {
 	enum method method = (enum method)message->method;
 	int r;
@@ -63,6 +78,9 @@ void ask_take(struct session *session, const struct inner_message *message)
 		break;
 	case METHOD_channels_list:
 		tell_channels(session, message);
+		break;
+	case METHOD_channels_open:
+		open_channel(session, message, body, &fds[0]);
 		break;
 	case METHOD_channels_kill:
 		r = channel_kill(session->broker, &session->identity, message->arg);

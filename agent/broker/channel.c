@@ -181,7 +181,7 @@ static bool tokens_equal(const uint8_t *a, const uint8_t *b)
 	return different == 0;
 }
 
-void channel_present(
+uint64_t channel_present(
 	struct broker *broker, int fd, const struct identity *identity, const uint8_t *token)
 {
 	struct inner_message message = {.kind = INNER_CHANNEL};
@@ -202,12 +202,13 @@ void channel_present(
 		identity_print(identity, name, sizeof(name));
 		log_info("%s presented a token that %s", name,
 			found ? "was granted to somebody else" : "nobody granted, or late");
-		return;
+		return 0;
 	}
 	loop_timer_del(&found->timer);
 	set_open(found);
 	message.id = found->grant.number;
 	(void)child_send(found->child, &message, NULL, &socket, 1);
+	return message.id;
 }
 
 void channel_count(struct child *child, const struct inner_message *message)

@@ -45,8 +45,8 @@ void channel_keep(struct child *child, uint64_t call, uint64_t used);
 void channel_opened(struct child *child, uint64_t call);
 
 /* A connection that began with a channel's preamble: hands the socket (owned) to whom it belongs,
- * or closes it. token[0..TOKEN_SIZE). */
-void channel_present(
+ * or closes it. token[0..TOKEN_SIZE). The channel's number; 0: it is nobody's. */
+uint64_t channel_present(
 	struct broker *broker, int fd, const struct identity *identity, const uint8_t *token);
 
 /* INNER_COUNT and INNER_CLOSED of the child that serves it. */

@@ -76,7 +76,7 @@ static void take_preamble(struct pending *pending)
 	memcpy(token, pending->preamble + sizeof(magic), sizeof(token));
 	fd = pending_leave(pending);
 	if (good)
-		channel_present(broker, fd, &identity, token);
+		(void)channel_present(broker, fd, &identity, token);
 	else
 		(void)fd_close(fd);
 }

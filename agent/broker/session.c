@@ -86,7 +86,7 @@ static void on_message(struct child *child, const struct inner_message *message,
 		job_unwait(session, message->id);
 		break;
 	case INNER_ASK:
-		ask_take(session, message);
+		ask_take(session, message, body, fds);
 		break;
 	case INNER_WANT_EVENTS:
 		send_events(session);

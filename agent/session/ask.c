@@ -4,11 +4,10 @@
 #include "agent/session/session.h"
 #include "proto/clock.h"
 
-int session_ask(struct call *call, uint64_t number, const struct told **ret_told)
+static int ask(struct call *call, struct inner_message *message, const void *body, int fd,
+	const struct told **ret_told)
 {
 	struct session *session = call->program;
-	struct inner_message ask = {
-		.kind = INNER_ASK, .method = (uint16_t)call->method, .arg = number};
 	struct request *open;
 
 	*ret_told = session->told;
@@ -17,10 +16,27 @@ int session_ask(struct call *call, uint64_t number, const struct told **ret_told
 	open = request_open(session, call->id, call->method);
 	if (!open)
 		return -ENOMEM;
-	ask.id = open->serial;
-	if (inner_send(session->broker, &ask, NULL, NULL, 0) < 0)
+	message->kind = INNER_ASK;
+	message->method = (uint16_t)call->method;
+	message->id = open->serial;
+	if (inner_send(session->broker, message, body, &fd, fd >= 0) < 0)
 		return -EIO;
 	return CALL_DEFERRED;
+}
+
+int session_ask(struct call *call, uint64_t number, const struct told **ret_told)
+{
+	struct inner_message message = {.arg = number};
+
+	return ask(call, &message, NULL, -EBADF, ret_told);
+}
+
+int session_present(
+	struct call *call, const uint8_t token[TOKEN_SIZE], int fd, const struct told **ret_told)
+{
+	struct inner_message message = {.body_len = TOKEN_SIZE};
+
+	return ask(call, &message, token, fd, ret_told);
 }
 
 void ask_withdraw(const struct request *request)

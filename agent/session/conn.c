@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "agent/session/ride.h"
 #include "agent/session/session.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
@@ -111,6 +112,7 @@ static bool go_on(struct session *session)
 	session->waits_for_room = false;
 	request_resume_pipes(session);
 	events_resume(session);
+	ride_resume(session);
 	return buffer_len(&session->out) > 0;
 }
 
@@ -209,9 +211,12 @@ static void take_frame(struct session *session, const uint8_t *body, size_t len)
 	case POSTERN__V1__TO_AGENT__KIND_CANCEL:
 		request_cancel(session, frame->cancel->id);
 		break;
+	case POSTERN__V1__TO_AGENT__KIND_CHANNEL:
+		ride_take(session, frame->channel);
+		break;
 	default:
 		conn_goodbye(session, POSTERN__V1__GOODBYE_REASON__GOODBYE_REASON_BAD_FRAME,
-			"a frame is neither hello, request nor cancel");
+			"a frame is neither hello, request, cancel nor a channel's");
 	}
 }
 
@@ -269,6 +274,7 @@ static void take_eof(struct session *session)
 {
 	session->eof = true;
 	events_stop(session);
+	ride_stop(session);
 	if (session->phase == SERVING && session->reader.started_ns == 0)
 		return;
 	/* Mid-frame, before the hello, or after a goodbye: nobody waits for anything. */

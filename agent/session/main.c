@@ -104,6 +104,7 @@ int main(int argc, char **argv)
 	for (int i = 0; i < SUBSCRIPTIONS_MAX; i++)
 		session.subscriptions[i].snapshot = -EBADF;
 	list_init(&session.requests);
+	list_init(&session.rides);
 	arena_init(&session.arena, ARENA_REQUEST_MAX);
 	r = loop_init(&session.loop);
 	if (r < 0)

@@ -95,6 +95,9 @@ struct session {
 	uint64_t next_subscription;
 	struct subscription subscriptions[SUBSCRIPTIONS_MAX];
 
+	struct list rides; /* channels in the frames */
+	size_t rides_n;
+
 	const struct told *told; /* during the second dispatch of a row of BROKER */
 };
 
@@ -170,6 +173,10 @@ void request_resume_pipes(struct session *session);
  * there the handler runs again, without its parameters, and this returns 0 with *ret_told.
  */
 int session_ask(struct call *call, uint64_t number, const struct told **ret_told);
+
+/* The same of channels.open: fd, borrowed, is the socket of a caller who presents the token. */
+int session_present(
+	struct call *call, const uint8_t token[TOKEN_SIZE], int fd, const struct told **ret_told);
 
 /* The caller waits no more for what was asked. */
 void ask_withdraw(const struct request *request);

@@ -82,6 +82,7 @@ class Client:
         self.next_id = 0
         self.responses = []
         self.notifications = []
+        self.rides = {}  # frames of channels, by number
         self.goodbye = None
         if hello:
             self.hello_reply = self.hello(**fields)
@@ -175,6 +176,8 @@ class Client:
             self.responses.append(out.response)
         elif out.HasField("notification"):
             self.notifications.append(out.notification)
+        elif out.HasField("channel"):
+            self.rides.setdefault(out.channel.channel, []).append(out.channel)
         elif out.HasField("goodbye"):
             raise Closed(out.goodbye)
 

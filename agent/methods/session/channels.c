@@ -2,7 +2,7 @@
 #include <errno.h>
 
 #include "agent/methods/prototypes.h"
-#include "agent/session/session.h"
+#include "agent/session/ride.h"
 
 static Postern__V1__ChannelState *describe(struct call *call, const struct channel_facts *facts)
 {
@@ -47,6 +47,33 @@ int channels_list(struct call *call, const Postern__V1__ChannelsListRequest *req
 			return -ENOMEM;
 		reply->n_channels++;
 	}
+	return 0;
+}
+
+int channels_open(struct call *call, const Postern__V1__ChannelsOpenRequest *request,
+	Postern__V1__ChannelsOpenReply *reply)
+{
+	struct session *session = call->program;
+	const struct told *told;
+	struct ride *ride;
+	int r;
+
+	if (!session->told && request->token.len != TOKEN_SIZE)
+		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
+			"token: expected %d bytes", TOKEN_SIZE);
+	r = ride_open(call, request->token.data, request->credit, &told);
+	if (r == -EUSERS)
+		return call_fail(call, POSTERN__V1__CODE__RESOURCE_EXHAUSTED, EUSERS,
+			"%d channels ride on this connection already", RIDES_MAX);
+	if (r < 0)
+		return r;
+	ride = ride_opened(session, call->id, told);
+	if (!ride)
+		return call_fail(call, POSTERN__V1__CODE__NOT_FOUND, told->error,
+			"nobody granted this token to this caller, or it is late");
+	reply->has_channel = reply->has_credit = true;
+	reply->channel = ride_number(ride);
+	reply->credit = RIDE_WINDOW;
 	return 0;
 }
 
