@@ -35,6 +35,7 @@
 
 #include "proto/client/channel.h"
 #include "proto/client/client.h"
+#include "proto/client/ride.h"
 #include "proto/client/subscribe.h"
 #include "proto/client/text.h"
 

@@ -35,6 +35,7 @@ int client_end(struct postern_client *client, int negative_errno, struct postern
 		call->fn(call->ctx, error, NULL, 0, false);
 		free(call);
 	}
+	client_end_rides(client, error);
 	postern_error_clear(&own);
 	return negative_errno;
 }
@@ -204,6 +205,10 @@ int client_take_frame(
 		return take_response(client, from->response, error);
 	if (from->kind_case == POSTERN__V1__FROM_AGENT__KIND_NOTIFICATION)
 		return take_notification(client, from->notification, error);
+	if (from->kind_case == POSTERN__V1__FROM_AGENT__KIND_CHANNEL) {
+		why = client_take_ride(client, from->channel);
+		return why ? broke(client, why, error) : 0;
+	}
 	return broke(client, "an empty frame", error);
 }
 

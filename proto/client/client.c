@@ -42,6 +42,7 @@ static struct postern_client *client_new(const struct postern_options *options)
 	arena_init(&client->arena, ARENA_HOST_MAX);
 	list_init(&client->calls);
 	list_init(&client->subscriptions);
+	list_init(&client->rides);
 	return client;
 }
 
@@ -104,6 +105,7 @@ void postern_client_close(struct postern_client *client)
 	LIST_EACH(&client->calls, node)
 	free(container_of(node, struct client_call, node));
 	client_drop_subscriptions(client);
+	client_drop_rides(client);
 	client->stream.fd = fd_close(client->stream.fd);
 	frame_reader_done(&client->reader);
 	buffer_clear(&client->out);

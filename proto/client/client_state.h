@@ -40,6 +40,7 @@ struct postern_client {
 	struct list calls;
 	uint64_t next_id;
 	struct list subscriptions;
+	struct list rides;
 };
 
 /* Ends the connection: every open call is told, with *error. Returns negative_errno. */
@@ -53,6 +54,15 @@ int client_take_frame(struct postern_client *client, const uint8_t *body, size_t
 void client_notify(struct postern_client *client, const struct postern_notification *notification);
 
 void client_drop_subscriptions(struct postern_client *client);
+
+/* A part of a channel that rides in the frames. NULL, or how the agent broke the protocol. */
+const char *client_take_ride(struct postern_client *client, const Postern__V1__ChannelData *from);
+
+/* The connection has ended: those that are open are told. */
+void client_end_rides(struct postern_client *client, const struct postern_error *error);
+
+/* Frees them without a word. */
+void client_drop_rides(struct postern_client *client);
 
 /* ---- blocking.c ---- */
 
