@@ -19,6 +19,7 @@
 static const struct cli_option options[] = {
 	{"log", 'l', "FILE", "append what the guest writes to a file, too"},
 	{"new", 'n', NULL, "begin with what comes now, without the last 64 KiB"},
+	{"virtio", 'V', NULL, "the virtio console, hvc0 in the guest, not the serial port"},
 	{"read-only", 'r', NULL, "type nothing: go on until the machine ends"},
 	{"linger", 't', CLI_TIME, "of silence behind the end of the input, default 1s"},
 	{0},
@@ -82,7 +83,9 @@ static int run(struct cli *cli)
 	r = open_log(cli, &log);
 	if (r != POSTERN_DONE)
 		return r;
-	if (postern_console_open(cli->words[0], !cli_flag(cli, "new"), &fd, &error) < 0)
+	r = (cli_flag(cli, "virtio") ? postern_virtio_console_open : postern_console_open)(
+		cli->words[0], !cli_flag(cli, "new"), &fd, &error);
+	if (r < 0)
 		return no_attach(cli, &error);
 	pump = (struct pump){.read_only = cli_flag(cli, "read-only"),
 		.linger_ms = (uint32_t)linger_ms,

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -39,8 +40,12 @@ static char *find_in(const char *folders, const char *name)
 char *find_program(const char *name)
 {
 	const char *path = getenv("PATH");
-	char *found = path ? find_in(path, name) : NULL;
+	char *found = NULL;
 
+	if (strchr(name, '/'))
+		return access(name, X_OK) == 0 ? strdup(name) : NULL;
+	if (path)
+		found = find_in(path, name);
 	return found ? found : find_in("/usr/sbin:/sbin:/usr/bin:/bin", name);
 }
 
@@ -65,11 +70,12 @@ pid_t run_apart(void)
 	return pid;
 }
 
-static _Noreturn void become(const char *program, const char *const argv[])
+static _Noreturn void become(const char *program, const char *const argv[], int output)
 {
 	int in = open("/dev/null", O_RDONLY), out = open("/dev/null", O_WRONLY);
 
-	if (in >= 0 && out >= 0 && dup2(in, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 &&
+	if (in >= 0 && out >= 0 && dup2(in, STDIN_FILENO) >= 0 &&
+		dup2(output < 0 ? out : output, STDOUT_FILENO) >= 0 &&
 		dup2(out, STDERR_FILENO) >= 0 &&
 		syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
 		(void)execv(program, (char *const *)argv);
@@ -78,7 +84,7 @@ static _Noreturn void become(const char *program, const char *const argv[])
 
 /* A program that was exec'd sends SIGCHLD again: one in between takes it, and the status with it.
  */
-static _Noreturn void stand_between(const char *program, const char *const argv[])
+static _Noreturn void stand_between(const char *program, const char *const argv[], int output)
 {
 	pid_t self = getpid(), pid = _Fork();
 	int status;
@@ -87,7 +93,7 @@ static _Noreturn void stand_between(const char *program, const char *const argv[
 		/* Whoever is killed for being late takes it along. */
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (getppid() == self)
-			become(program, argv);
+			become(program, argv, output);
 		_exit(NOT_STARTED);
 	}
 	while (pid > 0 && waitpid(pid, &status, 0) < 0)
@@ -116,7 +122,7 @@ static int wait_for(pid_t pid, int timeout_ms, int *ret_status)
 	return r > 0 ? 0 : -ETIMEDOUT;
 }
 
-int run_program(const char *const argv[], int timeout_ms, char *problem, size_t size)
+static int run(const char *const argv[], int output, int timeout_ms, char *problem, size_t size)
 {
 	AUTO_FREE char *program = find_program(argv[0]);
 	int status = 0, code, r;
@@ -128,7 +134,7 @@ int run_program(const char *const argv[], int timeout_ms, char *problem, size_t 
 	}
 	pid = run_apart();
 	if (pid == 0)
-		stand_between(program, argv);
+		stand_between(program, argv, output);
 	r = pid < 0 ? -errno : wait_for(pid, timeout_ms, &status);
 	if (r < 0) {
 		(void)snprintf(problem, size, "%s: %s", program, strerror(-r));
@@ -142,4 +148,22 @@ int run_program(const char *const argv[], int timeout_ms, char *problem, size_t 
 		return -EIO;
 	}
 	return 0;
+}
+
+int run_program(const char *const argv[], int timeout_ms, char *problem, size_t size)
+{
+	return run(argv, -EBADF, timeout_ms, problem, size);
+}
+
+int run_output(const char *const argv[], int timeout_ms, char *output, size_t output_size,
+	char *problem, size_t size)
+{
+	AUTO_CLOSE int fd = memfd_create("output", MFD_CLOEXEC);
+	int r = fd < 0 ? -errno : run(argv, fd, timeout_ms, problem, size);
+	ssize_t n = r < 0 ? 0 : pread(fd, output, output_size - 1, 0);
+
+	output[n > 0 ? n : 0] = '\0';
+	if (fd < 0)
+		(void)snprintf(problem, size, "%s: %s", argv[0], strerror(-r));
+	return r;
 }

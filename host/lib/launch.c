@@ -27,6 +27,7 @@
 #include "host/lib/spawn.h"
 #include "host/lib/tools.h"
 #include "host/lib/vm.h"
+#include "host/vmm/qemu.h"
 #include "host/vmm/vmm_kind.h"
 #include "proto/cleanup.h"
 
@@ -284,7 +285,8 @@ static int make_config(const struct postern_launch *launch, const struct vmm_kin
 	config->ready_ms = launch->timeout_ms ? launch->timeout_ms : TIMEOUT_DEFAULT;
 	config->keep_silent = launch->detach;
 	*ret_kind = kind;
-	return vmm_check(kind, config, error);
+	r = vmm_check(kind, config, error);
+	return r == 0 && kind == &vmm_kinds[VMM_QEMU] ? qemu_check_devices(config, error) : r;
 }
 
 int postern_launch(const struct postern_launch *launch, struct postern_vm **ret_vm,

@@ -349,6 +349,10 @@ int postern_stream_open(const char *name_or_address, uint32_t port, uint32_t tim
 int postern_console_open(
 	const char *name, bool scrollback, int *ret_fd, struct postern_error *error);
 
+/* The same for its virtio console, hvc0 in the guest; -ENODEV where it was launched without. */
+int postern_virtio_console_open(
+	const char *name, bool scrollback, int *ret_fd, struct postern_error *error);
+
 struct postern_listener;
 
 /*

@@ -75,12 +75,13 @@ int postern_stream_open(const char *name_or_address, uint32_t port, uint32_t tim
 	return r;
 }
 
-int postern_console_open(
-	const char *name, bool scrollback, int *ret_fd, struct postern_error *error)
+static int open_console(
+	const char *name, bool scrollback, bool virtio, int *ret_fd, struct postern_error *error)
 {
 	AUTO_CLOSE int fd = -EBADF;
-	int r = control_stream(name, "console", json_pack("{s:b}", "scrollback", scrollback),
-		CONTROL_MS, &fd, NULL, error);
+	int r = control_stream(name, "console",
+		json_pack("{s:b, s:b}", "scrollback", scrollback, "virtio", virtio), CONTROL_MS,
+		&fd, NULL, error);
 
 	if (r < 0)
 		return r;
@@ -88,6 +89,18 @@ int postern_console_open(
 		return fail_errno(error, POSTERN_ANSWERED, errno, "console");
 	*ret_fd = take_fd(&fd);
 	return 0;
+}
+
+int postern_console_open(
+	const char *name, bool scrollback, int *ret_fd, struct postern_error *error)
+{
+	return open_console(name, scrollback, false, ret_fd, error);
+}
+
+int postern_virtio_console_open(
+	const char *name, bool scrollback, int *ret_fd, struct postern_error *error)
+{
+	return open_console(name, scrollback, true, ret_fd, error);
 }
 
 /* ---- Listening ---- */

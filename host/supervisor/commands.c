@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "host/common/device.h"
 #include "host/common/fail.h"
 #include "host/common/json_line.h"
 #include "host/supervisor/machine.h"
@@ -97,20 +98,26 @@ static void stop(void *ctx, struct request *request, const json_t *arguments)
 	request_fail(request, &error, NULL);
 }
 
-/* {"scrollback": BOOL}, true by default. Behind the answer the connection is the guest's serial
- * port. */
+/* {"scrollback": BOOL, "virtio": BOOL}, true and false by default. Behind the answer the connection
+ * is the guest's serial port, or its virtio console. */
 static void console(void *ctx, struct request *request, const json_t *arguments)
 {
 	struct machine *machine = ctx;
+	bool virtio = json_field_bool(arguments, "virtio", false);
+	struct console *which = virtio ? &machine->virtio_console : &machine->console;
 	struct postern_error error = {0};
-	int fd, r = machine->console.n_readers < CONSOLE_READERS ? 0 : -EUSERS;
+	int fd, r = which->n_readers < CONSOLE_READERS ? 0 : -EUSERS;
 
+	if (virtio && !(machine->config.devices & DEVICE_CONSOLE)) {
+		(void)fail(&error, POSTERN_ANSWERED, ENODEV, "The guest has no virtio console");
+		request_fail(request, &error, NULL);
+		return;
+	}
 	if (r == 0)
 		r = request_hand_over(request, NULL, &fd);
 	if (r == 0) {
 		/* Where that fails it ends at once, which is what is left to say. */
-		(void)reader_add(
-			&machine->console, fd, json_field_bool(arguments, "scrollback", true));
+		(void)reader_add(which, fd, json_field_bool(arguments, "scrollback", true));
 		return;
 	}
 	if (r == -EUSERS)

@@ -13,12 +13,19 @@
 #include "proto/client/text.h"
 #include "proto/write.h"
 
-#define CLOSE_MS 200 /* for readers, at the end */
+#define CLOSE_MS     200 /* for readers, at the end */
+#define OLD_NAME_MAX 32
+
+static const char *old_name(const struct console *console, char name[OLD_NAME_MAX])
+{
+	(void)snprintf(name, OLD_NAME_MAX, "%s.1", console->name);
+	return name;
+}
 
 static int begin_file(struct console *console)
 {
 	console->file = fd_close(console->file);
-	console->file = openat(console->dir_fd, CONSOLE_FILE,
+	console->file = openat(console->dir_fd, console->name,
 		O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	console->size = 0;
 	return console->file < 0 ? -errno : 0;
@@ -42,7 +49,10 @@ static void keep(struct console *console, const uint8_t *bytes, size_t len)
 {
 	keep_in_ring(console, bytes, len);
 	if (console->size + len > CONSOLE_FILE_MAX) {
-		(void)renameat(console->dir_fd, CONSOLE_FILE, console->dir_fd, CONSOLE_OLD_FILE);
+		char old[OLD_NAME_MAX];
+
+		(void)renameat(
+			console->dir_fd, console->name, console->dir_fd, old_name(console, old));
 		(void)begin_file(console);
 	}
 	/* A full disk loses console text; the VM goes on. */
@@ -137,14 +147,24 @@ static void on_io(struct loop_io *io, uint32_t events)
 	readers_go_on(console);
 }
 
-int console_open(struct console *console, struct loop *loop, int dir_fd, int fd)
+void console_init(struct console *console)
 {
+	*console = (struct console){.file = -EBADF, .fd = -EBADF};
+}
+
+int console_open(struct console *console, struct loop *loop, int dir_fd, const char *name, int fd)
+{
+	char old[OLD_NAME_MAX];
 	int r;
 
-	*console = (struct console){
-		.loop = loop, .dir_fd = dir_fd, .file = -EBADF, .fd = fd, .io.fn = on_io};
+	*console = (struct console){.loop = loop,
+		.dir_fd = dir_fd,
+		.name = name,
+		.file = -EBADF,
+		.fd = fd,
+		.io.fn = on_io};
 	(void)fcntl(fd, F_SETFL, O_NONBLOCK);
-	(void)unlinkat(dir_fd, CONSOLE_OLD_FILE, 0);
+	(void)unlinkat(dir_fd, old_name(console, old), 0);
 	r = begin_file(console);
 	if (r == 0)
 		r = loop_io_add(loop, &console->io, fd, EPOLLIN);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The guest's serial port. What the guest writes is kept in console.log in the VM's directory, raw
- * as it came, and the last of it in memory. A guest that writes for ever fills no disk: at 1 MiB
- * the file becomes console.log.1 and a new one is begun.
+ * The guest's serial port, or its virtio console. What the guest writes is kept in a file in the
+ * VM's directory (console.log, hvc0.log), raw as it came, and the last of it in memory. A guest
+ * that writes for ever fills no disk: at 1 MiB the file becomes console.log.1 and a new one is
+ * begun.
  *
  * Readers (reader.h) get all of it from what memory has on. What they write is the guest's input:
  * each piece whole, in the order in which they come. While the guest takes nothing, nothing is read
@@ -19,7 +20,7 @@
 #include "proto/loop.h"
 
 #define CONSOLE_FILE     "console.log"
-#define CONSOLE_OLD_FILE "console.log.1"
+#define CONSOLE_HVC_FILE "hvc0.log"
 #define CONSOLE_FILE_MAX (1u << 20)
 #define CONSOLE_RING     (64u << 10) /* bytes kept in memory; a power of two */
 #define CONSOLE_TAIL     4096        /* looked through for the last lines */
@@ -32,6 +33,7 @@ struct console_reader;
 struct console {
 	struct loop *loop;
 	int dir_fd; /* borrowed */
+	const char *name;
 	int file;
 	uint64_t size;
 	int fd; /* to the VMM */
@@ -44,8 +46,11 @@ struct console {
 	size_t n_readers;
 };
 
-/* Begins console.log anew and reads fd (owned, also on failure). 0 or -errno. */
-int console_open(struct console *console, struct loop *loop, int dir_fd, int fd);
+/* Not open, so that it can be closed. */
+void console_init(struct console *console);
+
+/* Begins the file (a static name) anew and reads fd (owned, also on failure). 0 or -errno. */
+int console_open(struct console *console, struct loop *loop, int dir_fd, const char *name, int fd);
 
 /* Reads what is left, gives readers a moment to take it, then closes all. */
 void console_close(struct console *console);

@@ -91,6 +91,7 @@ void machine_end(struct machine *machine)
 			share_stop(&machine->shares[i]);
 	processes_done(&machine->processes);
 	console_close(&machine->console);
+	console_close(&machine->virtio_console);
 	record_end(machine);
 	(void)machine_path(machine, path, VM_FILE_VSOCK);
 	(void)snprintf(ready_path, sizeof(ready_path), "%.4000s_%d", path, POSTERN_READY_PORT);

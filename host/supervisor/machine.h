@@ -103,7 +103,7 @@ struct machine {
 	struct balloon_watch balloon;
 	struct loop_timer balloon_timer; /* armed while it is on its way */
 	struct vmm *vmm;
-	struct console console;
+	struct console console, virtio_console;
 	struct ready ready;
 	struct loop_timer ready_deadline;
 	struct remount remount;

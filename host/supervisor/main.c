@@ -87,7 +87,8 @@ int main(int argc, char **argv)
 		return POSTERN_USAGE;
 	(void)umask(077);
 	(void)snprintf(machine.dir, sizeof(machine.dir), "%s", dir);
-	machine.console.fd = machine.console.file = -EBADF;
+	console_init(&machine.console);
+	console_init(&machine.virtio_console);
 	listener_init(&machine.control.listener);
 	machine.dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	r = machine.dir_fd < 0 ? -errno : loop_init(&machine.loop);

@@ -88,9 +88,27 @@ static int open_console(bool terminal, int *ret_ours, int *ret_theirs)
 	return 0;
 }
 
+/* Both of the guest's consoles; the VMM's ends of them are the caller's. */
+static int open_consoles(struct machine *machine, int *ret_console, int *ret_virtio)
+{
+	int ours = -EBADF;
+	int r = open_console(machine->driver->kind->console_tty, &ours, ret_console);
+
+	if (r == 0)
+		r = console_open(
+			&machine->console, &machine->loop, machine->dir_fd, CONSOLE_FILE, ours);
+	if (r < 0 || !(machine->config.devices & DEVICE_CONSOLE))
+		return r;
+	r = open_console(false, &ours, ret_virtio);
+	if (r == 0)
+		r = console_open(&machine->virtio_console, &machine->loop, machine->dir_fd,
+			CONSOLE_HVC_FILE, ours);
+	return r;
+}
+
 static int start_vmm(struct machine *machine, int vsock)
 {
-	AUTO_CLOSE int console = -EBADF;
+	AUTO_CLOSE int console = -EBADF, virtio_console = -EBADF;
 	struct vmm_setup setup = {.loop = &machine->loop,
 		.config = &machine->config,
 		.dir = machine->dir,
@@ -99,14 +117,12 @@ static int start_vmm(struct machine *machine, int vsock)
 		.ctx = machine};
 	struct vmm_process process = {0};
 	struct process_options options = {0};
-	int ours = -EBADF, r;
+	int r = open_consoles(machine, &console, &virtio_console);
 
-	r = open_console(machine->driver->kind->console_tty, &ours, &console);
-	if (r == 0)
-		r = console_open(&machine->console, &machine->loop, machine->dir_fd, ours);
 	if (r < 0)
 		return fail_errno(&machine->end, POSTERN_ANSWERED, -r, "console");
 	setup.console = console;
+	setup.virtio_console = virtio_console;
 	if (machine->driver->kind->console_tty)
 		options.stdio = &console;
 	r = machine->driver->open(&setup, &machine->vmm, &process, &machine->end);

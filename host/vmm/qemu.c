@@ -225,17 +225,20 @@ static int do_open(const struct vmm_setup *setup, struct vmm **ret_vmm,
 	struct vmm_process *ret_process, struct postern_error *error)
 {
 	AUTO_CLOSE int ours = -EBADF, theirs = -EBADF;
-	int pair[2], monitor, console, vsock, r;
+	struct qemu_fds fds;
+	int pair[2], r;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return fail_errno(error, POSTERN_ANSWERED, errno, "QEMU's monitor");
 	ours = pair[0];
 	theirs = pair[1];
-	monitor = vmm_process_add(ret_process, theirs);
-	console = vmm_process_add(ret_process, setup->console);
-	vsock = setup->vsock < 0 ? 0 : vmm_process_add(ret_process, setup->vsock);
-	if (monitor < 0 || console < 0 || vsock < 0 ||
-		qemu_command(setup, monitor, console, vsock, &ret_process->argv) < 0)
+	fds.monitor = vmm_process_add(ret_process, theirs);
+	fds.console = vmm_process_add(ret_process, setup->console);
+	fds.vsock = setup->vsock < 0 ? 0 : vmm_process_add(ret_process, setup->vsock);
+	fds.virtio_console =
+		setup->virtio_console < 0 ? 0 : vmm_process_add(ret_process, setup->virtio_console);
+	if (fds.monitor < 0 || fds.console < 0 || fds.vsock < 0 || fds.virtio_console < 0 ||
+		qemu_command(setup, &fds, &ret_process->argv) < 0)
 		return fail_errno(error, POSTERN_ANSWERED, ENOMEM, "QEMU");
 	r = attach(setup, take_fd(&ours), ret_vmm);
 	return r < 0 ? fail_errno(error, POSTERN_ANSWERED, -r, "QEMU") : 0;

@@ -8,7 +8,14 @@
 
 extern const struct vmm_driver qemu_driver;
 
-/* Fills in the command line of a q35 machine. Its descriptors are the monitor's stream, the
- * console's and the vsock device's, by their numbers there. 0 or -ENOMEM. */
-int qemu_command(
-	const struct vmm_setup *setup, int monitor, int console, int vsock, struct argv *argv);
+/* By their numbers in QEMU; those of what the machine has not are not used. */
+struct qemu_fds {
+	int monitor, console, vsock, virtio_console;
+};
+
+/* Fills in the command line of a q35 machine. 0 or -ENOMEM. */
+int qemu_command(const struct vmm_setup *setup, const struct qemu_fds *fds, struct argv *argv);
+
+/* Whether this QEMU has such a device: not all of them were there from the first version on. Blocks
+ * for 10 s at most. 0, or -EOPNOTSUPP with *error. */
+int qemu_check_devices(const struct vm_config *config, struct postern_error *error);

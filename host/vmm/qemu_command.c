@@ -10,8 +10,13 @@
 #include <string.h>
 
 #include "host/common/device.h"
+#include "host/common/fail.h"
+#include "host/common/run.h"
 #include "host/common/vm_files.h"
 #include "proto/cleanup.h"
+
+#define QEMU_SOUND "virtio-sound-pci"
+#define PROBE_MS   10000
 
 /* The text with its commas doubled. The caller frees; NULL: out of memory. */
 static char *quote(const char *text)
@@ -65,26 +70,34 @@ static void add_machine(const struct vm_config *config, const char *name, struct
 }
 
 static void add_channels(
-	const struct vm_config *config, int monitor, int console, int vsock, struct argv *argv)
+	const struct vm_config *config, const struct qemu_fds *fds, struct argv *argv)
 {
 	argv_add(argv, "-chardev");
-	argv_add(argv, "socket,id=monitor0,fd=%d", monitor);
+	argv_add(argv, "socket,id=monitor0,fd=%d", fds->monitor);
 	argv_add(argv, "-mon");
 	argv_add(argv, "chardev=monitor0,mode=control");
 	argv_add(argv, "-chardev");
-	argv_add(argv, "socket,id=console0,fd=%d", console);
+	argv_add(argv, "socket,id=console0,fd=%d", fds->console);
 	argv_add(argv, "-serial");
 	argv_add(argv, "chardev:console0");
+	if (config->devices & DEVICE_CONSOLE) {
+		argv_add(argv, "-chardev");
+		argv_add(argv, "socket,id=hvc0,fd=%d", fds->virtio_console);
+		argv_add(argv, "-device");
+		argv_add(argv, "virtio-serial-pci,max_ports=1");
+		argv_add(argv, "-device");
+		argv_add(argv, "virtconsole,nr=0,chardev=hvc0");
+	}
 	if (!(config->devices & DEVICE_VSOCK))
 		return;
 	if (config->vsock_kernel) {
 		argv_add(argv, "-device");
 		argv_add(argv, "vhost-vsock-pci,id=vsock0,guest-cid=%u,vhostfd=%d", config->cid,
-			vsock);
+			fds->vsock);
 		return;
 	}
 	argv_add(argv, "-chardev");
-	argv_add(argv, "socket,id=vsock0,fd=%d", vsock);
+	argv_add(argv, "socket,id=vsock0,fd=%d", fds->vsock);
 	argv_add(argv, "-device");
 	argv_add(argv, "vhost-user-vsock-pci,id=vsockdev0,chardev=vsock0");
 }
@@ -117,6 +130,14 @@ static void add_devices(const struct vm_config *config, struct argv *argv)
 	if (config->devices & DEVICE_GPU) {
 		argv_add(argv, "-device");
 		argv_add(argv, "virtio-gpu-pci,id=gpu0");
+	}
+	/* What it plays goes nowhere, and what it records is silence. */
+	if (config->devices & DEVICE_SOUND) {
+		argv_add(argv, "-audiodev");
+		argv_add(argv, "none,id=audio0");
+		argv_add(argv, "-device");
+		argv_add(argv, QEMU_SOUND ",audiodev=audio0,streams=%d",
+			config->devices & DEVICE_SOUND_INPUT ? 2 : 1);
 	}
 	/* Outwards only, as the user that QEMU is. */
 	if (config->devices & DEVICE_NET) {
@@ -203,8 +224,22 @@ static int add_boot(const struct vm_config *config, struct argv *argv)
 	return 0;
 }
 
-int qemu_command(
-	const struct vmm_setup *setup, int monitor, int console, int vsock, struct argv *argv)
+/* Asked for help with a device that it has not QEMU says nothing, but where errors go. */
+int qemu_check_devices(const struct vm_config *config, struct postern_error *error)
+{
+	const char *const argv[] = {config->vmm, "-device", QEMU_SOUND ",help", NULL};
+	char said[64] = "", problem[256];
+
+	if (!(config->devices & DEVICE_SOUND))
+		return 0;
+	(void)run_output(argv, PROBE_MS, said, sizeof(said), problem, sizeof(problem));
+	if (strncmp(said, QEMU_SOUND, strlen(QEMU_SOUND)) == 0)
+		return 0;
+	return fail(error, POSTERN_USAGE, EOPNOTSUPP,
+		"virtio-sound: this QEMU has no such device (" QEMU_SOUND ", since version 8.2)");
+}
+
+int qemu_command(const struct vmm_setup *setup, const struct qemu_fds *fds, struct argv *argv)
 {
 	const struct vm_config *config = setup->config;
 	AUTO_FREE char *name = quote(config->name);
@@ -213,7 +248,7 @@ int qemu_command(
 	if (!name)
 		return -ENOMEM;
 	add_machine(config, name, argv);
-	add_channels(config, monitor, console, vsock, argv);
+	add_channels(config, fds, argv);
 	add_devices(config, argv);
 	r = add_shares(setup, argv);
 	if (r == 0)

@@ -47,9 +47,10 @@ struct vmm_setup {
 	struct loop *loop;
 	const struct vm_config *config; /* config->shares[i] is in slot i from the start */
 	const char *dir;                /* of the VM: its sockets (vm_files.h) */
-	int console; /* the VMM's end of the guest's serial port; borrowed during open */
-	int vsock;   /* vhost-user stream to postern-vsockd, or /dev/vhost-vsock; as console.
-			-EBADF where the VMM serves VM_FILE_VSOCK itself */
+	int console;        /* the VMM's end of the guest's serial port; borrowed during open */
+	int virtio_console; /* of its virtio console; as console. -EBADF: it has none */
+	int vsock;          /* vhost-user stream to postern-vsockd, or /dev/vhost-vsock; as console.
+			       -EBADF where the VMM serves VM_FILE_VSOCK itself */
 	vmm_event_fn on_event;
 	void *ctx;
 };

@@ -59,7 +59,8 @@ const struct vmm_kind vmm_kinds[VMM_KINDS] = {
 			.program = QEMU,
 			.variable = "POSTERN_QEMU",
 			.cannot = {[VMM_SNAPSHOT] = OTHERS_STATE},
-			.devices = ALWAYS | DEVICE_GPU | DEVICE_NET,
+			.devices = ALWAYS | DEVICE_GPU | DEVICE_NET | DEVICE_CONSOLE |
+				   DEVICE_SOUND | DEVICE_SOUND_INPUT,
 			.unit = BALLOON_PAGE,
 			.plug_block = VM_BLOCK_LEAST,
 			.cpus_max = VM_CPUS_MAX,
@@ -173,6 +174,9 @@ int vmm_choose_devices(const struct vmm_kind *kind, uint32_t on, uint32_t off,
 		return fail(error, POSTERN_USAGE, EOPNOTSUPP,
 			"%s: Postern always gives %s this device", device_name(off & kind->fixed),
 			kind->title);
+	if (on & DEVICE_SOUND_INPUT && !(on & DEVICE_SOUND))
+		return fail(error, POSTERN_USAGE, EINVAL,
+			"virtio-sound-input: a part of virtio-sound, which must be asked for, too");
 	*ret_devices = ((devices_default() & kind->devices) | on) & ~off;
 	return 0;
 }

@@ -2,6 +2,8 @@
 """Which devices a machine has: what is asked for, what is the default, what is refused. QEMU, the vsock device and
 the guest only talk (fake_vmm.py)."""
 
+import subprocess
+
 import pytest
 
 import fake_vmm
@@ -33,6 +35,36 @@ def test_what_was_asked_for(host, launch):
         assert "The guest has no balloon device" in err
 
 
+def test_a_virtio_console(host, launch):
+    """A second console beside the serial port, with readers and a file of its own."""
+    launch("--virtio-console", "true", say="serial\n")
+    assert "virtio-console" in host.info("web")["devices"]
+    for words, said in (("serial", "web", "--virtio", "--linger", "300ms"), b"hvc0\n"), (
+            ("serial", "web", "--linger", "300ms"), b"serial\n"):
+        done = subprocess.run([host.postern, *words], env=host.env, input=b"typed\n", capture_output=True, timeout=20)
+        assert done.stdout == said + b"typed\n" and done.returncode == 0, done
+    with open(host.file("web", "hvc0.log")) as log:
+        assert log.read() == "hvc0\ntyped\n"
+    with open(host.file("web", "console.log")) as log:
+        assert log.read() == "serial\ntyped\n"
+
+
+def test_no_virtio_console_by_default(host, launch):
+    launch()
+    _, err = host.run("attach", "web", "--virtio", code=ANSWERED)
+    assert err == "postern: Failed to attach to guest: The guest has no virtio console\n"
+
+
+@pytest.mark.parametrize("options, streams", [((), 1), (("--virtio-sound-input", "true"), 2)])
+def test_sound_where_qemu_has_it(host, launch, tmp_path, options, streams):
+    (tmp_path / "sound").touch()
+    launch("--virtio-sound", "true", *options)
+    assert "virtio-sound" in host.info("web")["devices"]
+    with open(f"/proc/{host.info('web')['vmm_pid']}/cmdline") as file:
+        words = file.read().split("\0")
+    assert f"virtio-sound-pci,audiodev=audio0,streams={streams}" in words and "none,id=audio0" in words
+
+
 def test_a_guest_without_vsock(host, launch):
     _, err = launch("--virtio-vsock", "false", code=USAGE)
     assert "without a vsock device no agent can be reached: --detach" in err
@@ -45,9 +77,12 @@ def test_a_guest_without_vsock(host, launch):
 
 
 @pytest.mark.parametrize("words,why", [
-    (("--virtio-sound", "true"), "virtio-sound: Postern gives QEMU no such device"),
-    (("--virtio-sound-input", "true"), "virtio-sound-input: Postern gives QEMU no such device"),
-    (("--virtio-console", "true"), "virtio-console: Postern gives QEMU no such device"),
+    (("--virtio-sound", "true"), "virtio-sound: this QEMU has no such device (virtio-sound-pci, since version 8.2)"),
+    (("--virtio-sound-input", "true"), "virtio-sound-input: a part of virtio-sound, which must be asked for, too"),
+    (("--vmm", "firecracker", "--virtio-console", "true"),
+     "virtio-console: Postern gives Firecracker no such device"),
+    (("--vmm", "cloud-hypervisor", "--virtio-sound", "true"),
+     "virtio-sound: Postern gives Cloud Hypervisor no such device"),
     (("--virtio-mem", "100M"), "memory to be plugged: a multiple of 128 MiB"),
     (("--virtio-mem", "32T"), "memory to be plugged: a multiple of 128 MiB, 16 TiB at most"),
     (("--virtio-mem", "lots"), "--virtio-mem: a size"),

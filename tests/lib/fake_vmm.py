@@ -18,6 +18,7 @@ At its console it writes what is typed, and does what a line of it says:
   flood N  writes N bytes, in numbered lines
   deaf     reads nothing any more
   panic    ends, and QEMU with it
+A virtio console is another such, which says "hvc0" first. It has a sound device where FOLDER/sound is there.
 FOLDER/log has a line for everything that happened."""
 
 import json
@@ -60,6 +61,12 @@ def serve_console(sock, folder):
 
 
 def qemu(folder, *argv):
+    if argv[:2] == ("-device", "virtio-sound-pci,help"):
+        if os.path.exists(f"{folder}/sound"):
+            print("virtio-sound-pci options:\n  audiodev=<str>")
+        else:
+            print("qemu: -device virtio-sound-pci,help: Device 'virtio-sound-pci' not found", file=sys.stderr)
+        return
     machine = next(argv[i + 1] for i, word in enumerate(argv) if word == "-machine")
     accel = next(part.removeprefix("accel=") for part in machine.split(",") if part.startswith("accel="))
     with open(f"{folder}/guest.json") as file:
@@ -76,6 +83,11 @@ def qemu(folder, *argv):
     console = socket.socket(fileno=CONSOLE)
     console.sendall(guest.get("say", "").encode())
     threading.Thread(target=serve_console, args=(console, folder), daemon=True).start()
+    hvc = next((word.rsplit("=", 1)[1] for word in argv if word.startswith("socket,id=hvc0,fd=")), None)
+    if hvc:
+        second = socket.socket(fileno=int(hvc))
+        second.sendall(b"hvc0\n")
+        threading.Thread(target=serve_console, args=(second, folder), daemon=True).start()
     out = monitor.makefile("w")
 
     def boot(*_):

@@ -24,7 +24,7 @@ static void begin(int ours, int theirs)
 	assert_non_null(mkdtemp(all.folder));
 	all.dir_fd = open(all.folder, O_PATH | O_DIRECTORY);
 	assert_int_equal(loop_init(&all.loop), 0);
-	assert_int_equal(console_open(&all.console, &all.loop, all.dir_fd, ours), 0);
+	assert_int_equal(console_open(&all.console, &all.loop, all.dir_fd, CONSOLE_FILE, ours), 0);
 	all.vmm = theirs;
 }
 

@@ -174,6 +174,8 @@ static bool has_word(const struct argv *argv, const char *word)
 	return false;
 }
 
+static const struct qemu_fds fds = {3, 4, 5, 6};
+
 static void qemu_options_cannot_be_smuggled_in(void **state)
 {
 	struct vm_config config = example();
@@ -184,7 +186,7 @@ static void qemu_options_cannot_be_smuggled_in(void **state)
 	(void)state;
 	config.shares = &share;
 	config.n_shares = 1;
-	assert_int_equal(qemu_command(&setup, 3, 4, 5, &argv), 0);
+	assert_int_equal(qemu_command(&setup, &fds, &argv), 0);
 	assert_true(has_word(&argv, "socket,id=share0-backend,path=/run/a,,path=b/share-0.sock"));
 	assert_non_null(
 		strstr(after(&argv, "-drive"), "file=/srv/a,,b,,readonly=off.img,format=raw"));
@@ -210,7 +212,8 @@ static void devices_are_there_or_not(void **state)
 		const char *device;
 	} devices[] = {{DEVICE_BALLOON, "virtio-balloon-pci"}, {DEVICE_RNG, "virtio-rng-pci"},
 		{DEVICE_GPU, "virtio-gpu-pci"}, {DEVICE_VSOCK, "vhost-user-vsock-pci"},
-		{DEVICE_NET, "virtio-net-pci"}};
+		{DEVICE_NET, "virtio-net-pci"}, {DEVICE_CONSOLE, "virtconsole"},
+		{DEVICE_SOUND, "virtio-sound-pci"}};
 	struct vm_config config = example();
 	struct vmm_setup setup = {.config = &config, .dir = "/run/a"};
 
@@ -219,7 +222,7 @@ static void devices_are_there_or_not(void **state)
 		struct argv argv = {0};
 
 		config.devices = chosen;
-		assert_int_equal(qemu_command(&setup, 3, 4, 5, &argv), 0);
+		assert_int_equal(qemu_command(&setup, &fds, &argv), 0);
 		for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++)
 			assert_int_equal(has_device(&argv, devices[i].device),
 				(chosen & devices[i].bit) != 0);

@@ -211,11 +211,18 @@ UNIT(devices_that_can_be_chosen)
 		assert_int_equal(vmm_choose_devices(&vmm_kinds[i], 0, 0, &devices, &error), 0);
 		assert_int_equal(devices & always, always);
 		/* A default that a VMM has not is no request. */
-		assert_int_equal(
-			vmm_choose_devices(&vmm_kinds[i], DEVICE_SOUND, 0, &devices, &error),
+		if (vmm_kinds[i].devices & DEVICE_GPU)
+			continue;
+		assert_int_equal(vmm_choose_devices(&vmm_kinds[i], DEVICE_GPU, 0, &devices, &error),
 			-EOPNOTSUPP);
-		assert_non_null(strstr(error.message, "virtio-sound: Postern gives "));
+		assert_non_null(strstr(error.message, "virtio-gpu: Postern gives "));
 	}
+	assert_int_equal(
+		vmm_choose_devices(vmm_kind_find("qemu"), DEVICE_SOUND_INPUT, 0, &devices, &error),
+		-EINVAL);
+	assert_int_equal(vmm_choose_devices(vmm_kind_find("qemu"),
+				 DEVICE_SOUND | DEVICE_SOUND_INPUT, 0, &devices, &error),
+		0);
 	assert_int_equal(vmm_choose_devices(
 				 vmm_kind_find("firecracker"), 0, DEVICE_BALLOON, &devices, &error),
 		-EOPNOTSUPP);

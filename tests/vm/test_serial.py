@@ -13,7 +13,8 @@ import pytest
 from machine import DONE, POSTERN
 
 SHELL = """#!/usr/bin/busybox sh
-exec </dev/ttyS0 >/dev/ttyS0 2>&1
+[ "$1" ] || /etc/postern/start.d/shell hvc0 &
+exec </dev/${1:-ttyS0} >/dev/${1:-ttyS0} 2>&1
 exec /usr/bin/busybox setsid -c /usr/bin/busybox sh -i
 """
 
@@ -24,7 +25,8 @@ def vm(host, tmp_path_factory):
     shell.write_text(SHELL)
     shell.chmod(0o755)
     machine = host.launch("guest", "--add", f"{shutil.which('busybox')}:/usr/bin/busybox",
-                          "--add", f"{shell}:/etc/postern/start.d/shell", witness=False)
+                          "--add", f"{shell}:/etc/postern/start.d/shell", "--virtio-console", "true",
+                          witness=False)
     host.until(lambda: "# " in machine.console())
     return machine
 
@@ -43,6 +45,16 @@ def test_a_command_and_what_it_prints(vm):
     assert done.returncode == DONE, done.stderr
     # The guest's terminal echoes, and ends lines as terminals have it.
     assert done.stdout.startswith(b"echo $((6 * 7))\r\n42\r\n"), done.stdout
+
+
+def test_the_virtio_console_is_another(vm):
+    done = subprocess.run([POSTERN, "serial", "guest", "--virtio", "--linger", "3s"], env=vm.host.env,
+                          input=b"echo $((6 * 7)); tty\n", capture_output=True, timeout=60)
+    assert done.returncode == DONE, done.stderr
+    assert b"42\r\n/dev/hvc0\r\n" in done.stdout, done.stdout
+    with open(vm.host.file("guest", "hvc0.log"), "rb") as log:
+        assert b"/dev/hvc0" in log.read()
+    assert "/dev/hvc0" not in vm.console()
 
 
 def test_two_readers_and_keys_that_are_signals_in_the_guest(vm):
