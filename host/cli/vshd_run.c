@@ -146,7 +146,8 @@ static void fail_told(struct run *run, const char *what, const ProtobufCBinaryDa
 	char escaped[400];
 
 	(void)postern_escape(why->data, why->len, escaped, sizeof(escaped));
-	(void)fail(&run->error, POSTERN_ANSWERED, 0, "%s: %s", what, escaped);
+	(void)fail(&run->error, POSTERN_ANSWERED, 0, "%s: %s", what,
+		escaped[0] ? escaped : "no reason given");
 }
 
 static void take_answer(struct run *run, const ProtobufCMessage *message)
