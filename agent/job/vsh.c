@@ -21,6 +21,7 @@
 #define END_OF_FILE    "\4"        /* what a terminal in its usual mode takes for it */
 
 static void update(struct vsh *vsh);
+static void take_frames(struct vsh *vsh);
 
 /* ---- to the client ---- */
 
@@ -205,10 +206,10 @@ void vsh_on_stream(struct loop_io *io, uint32_t events)
 
 	(void)events;
 	take(stream);
-	if (vsh_is_open(vsh)) {
-		give(vsh);
+	/* What the client said behind what has just been taken may be here already. */
+	take_frames(vsh);
+	if (vsh_is_open(vsh))
 		update(vsh);
-	}
 	job_check(job);
 }
 
@@ -302,7 +303,8 @@ static void take_frames(struct vsh *vsh)
 	size_t len;
 	int r;
 
-	give(vsh);
+	if (vsh_is_open(vsh))
+		give(vsh);
 	while (vsh_is_open(vsh) && vsh->state != VSH_OVER && vsh->data.len == 0) {
 		r = vsh_next(&vsh->reader, &body, &len);
 		if (r < 0)

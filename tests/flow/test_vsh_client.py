@@ -149,6 +149,47 @@ def test_much_both_ways(vsh):
     assert output == data and code == 0
 
 
+def test_a_program_that_reads_late_gets_all(vsh):
+    """More than lies between it and the client, which has nothing more to say once all of it was sent."""
+    data = os.urandom(1 << 20)
+    client = vsh()
+    client.start("sh", "-c", "sleep 0.5; cat", nopty=True)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            client.data(data)
+            client.end_of_input()
+        finally:
+            os._exit(0)
+    time.sleep(1)
+    output, _, _, code = client.finish()
+    os.waitpid(pid, 0)
+    assert output == data and code == 0
+
+
+def frame(body):
+    return struct.pack("<I", len(body)) + body
+
+
+def test_what_waits_when_the_client_has_said_all(agent):
+    """Sent in one piece while the program does not read, some of it waits in the agent behind what does not go
+    through yet; nothing comes behind it. How much that is depends on the kernel's buffers: all sizes are tried."""
+    data = vsh_pb.GuestMessage(data_message=vsh_pb.DataMessage(stream=vsh_pb.STDIN_STREAM, data=bytes(4000)))
+    end = vsh_pb.GuestMessage(data_message=vsh_pb.DataMessage(stream=vsh_pb.STDIN_STREAM))
+    for first in range(24, 108, 12):
+        counts = range(first, first + 12)
+        clients = [connect(agent) for _ in counts]
+        try:
+            for client, count in zip(clients, counts):
+                client.start("sh", "-c", "sleep 0.7; wc -c", nopty=True)
+                client.send_raw(frame(data.SerializeToString()) * count + frame(end.SerializeToString()))
+            for client, count in zip(clients, counts):
+                assert client.finish()[0].strip() == str(4000 * count).encode()
+        finally:
+            for client in clients:
+                client.close()
+
+
 def test_who_keeps_the_output_does_not_hold_up_the_end(run):
     begun = time.monotonic()
     output, _, ended, code = run("sh", "-c", "sleep 30 & echo $!; exit 4")
@@ -466,10 +507,6 @@ def test_the_client_leaves_by_a_status(vsh):
     client.send(vsh_pb.GuestMessage(status_message=vsh_pb.ConnectionStatusMessage(status=vsh_pb.EXITED)))
     client.expect_end()
     assert eventually(lambda: not alive(pid))
-
-
-def frame(body):
-    return struct.pack("<I", len(body)) + body
 
 
 @pytest.mark.parametrize("bytes_", [
