@@ -179,8 +179,7 @@ int postern_memory_stats(const char *name, struct postern_stat ret_stats[POSTERN
 	struct memory_stats stats;
 	int r = control_call_vm(name, "memory-stats", NULL, VMM_MS, &result, error);
 
-	_Static_assert((int)POSTERN_MEMORY_STATS == (int)MEMORY_STATS,
-		"the public header counts them too");
+	_Static_assert(POSTERN_MEMORY_STATS == MEMORY_STATS, "the public header counts them too");
 	if (r < 0)
 		return r;
 	memory_stats_from_json(result, &stats);

@@ -17,7 +17,7 @@ struct memory_stats {
 	uint64_t requested_size;     /* what it was asked for */
 };
 
-#define MEMORY_STATS 5
+enum { MEMORY_STATS = 5 };
 
 /* The names in the order in which they are shown: "block_size". */
 extern const char *const memory_stat_names[MEMORY_STATS];
