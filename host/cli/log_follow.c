@@ -66,7 +66,7 @@ static void look_at_machine(struct log_follow *follow, int timeout_ms)
 static void keep_cursor(struct log_follow *follow, const char *cursor)
 {
 	if (cursor && cursor[0] && strlen(cursor) < sizeof(follow->cursor))
-		(void)strcpy(follow->cursor, cursor);
+		memcpy(follow->cursor, cursor, strlen(cursor) + 1);
 }
 
 /* What the answer says besides the channel. */

@@ -23,7 +23,9 @@ static int by_size_down(const void *a, const void *b)
 /* No interpolation between two places. */
 static double percentile(const uint64_t *times, size_t n, unsigned int percent)
 {
-	return (double)times[(n - 1) * percent / 100];
+	size_t place = (n - 1) * percent / 100;
+
+	return (double)times[place];
 }
 
 static void fill(const uint64_t *times, size_t n, struct perf_figures *ret)

@@ -83,7 +83,8 @@ int perf_streams_accept(
 	struct perf_streams *streams, unsigned int factor, struct postern_error *error)
 {
 	struct perf_wait wait = {
-		.until_ns = monotonic_ns() + PERF_OPEN_S * factor * NSEC_PER_SEC, .life = -1};
+		.until_ns = monotonic_ns() + (uint64_t)PERF_OPEN_S * factor * NSEC_PER_SEC,
+		.life = -1};
 	size_t n = 0;
 
 	while (n < PERF_STREAMS) {

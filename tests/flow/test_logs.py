@@ -268,6 +268,8 @@ def test_following_with_the_command(agent, tag):
 def test_an_agent_that_ends_is_not_waited_for_at_an_address(tag):
     with Agent() as agent:
         with following(agent, tag) as process:
+            ours(tag, "last")
+            assert process.stdout.readline()
             agent.stop()
             _, errors = process.communicate(timeout=20)
             assert process.returncode == ABSENT and "the log was cut" in errors

@@ -141,6 +141,6 @@ int log_cursor_parse(const char *text, struct log_cursor *ret)
 	}
 	if (*text != ':' || strlen(++text) >= sizeof(ret->journal))
 		return -EINVAL;
-	(void)strcpy(ret->journal, text);
+	memcpy(ret->journal, text, strlen(text) + 1);
 	return 0;
 }

@@ -87,11 +87,11 @@ static int load(void)
 static int match(sd_journal *journal, const char *field, const void *value, size_t len)
 {
 	size_t name_len = strlen(field);
-	AUTO_FREE char *text = malloc(name_len + len);
+	AUTO_FREE char *text = malloc(name_len + len + 1);
 
 	if (!text)
 		return -ENOMEM;
-	memcpy(text, field, name_len);
+	memcpy(text, field, name_len + 1);
 	if (len > 0)
 		memcpy(text + name_len, value, len);
 	return lib.add_match(journal, text, name_len + len);
@@ -410,7 +410,7 @@ static int keep_cursor(struct log_journal *journal)
 		return r;
 	if (strlen(cursor) >= sizeof(journal->cursor))
 		return -EBADMSG;
-	(void)strcpy(journal->cursor, cursor);
+	memcpy(journal->cursor, cursor, strlen(cursor) + 1);
 	return 1;
 }
 

@@ -167,7 +167,7 @@ static bool is_behind(const struct log_kernel *kernel, const struct kmsg *kmsg)
 
 int log_kernel_next(struct log_kernel *kernel)
 {
-	struct kmsg kmsg;
+	struct kmsg kmsg = {0};
 	int r;
 
 	while ((r = read_record(kernel, &kmsg)) > 0) {
@@ -215,7 +215,7 @@ void log_kernel_after(struct log_kernel *kernel, const struct log_cursor *cursor
 
 uint64_t log_kernel_oldest(struct log_kernel *kernel)
 {
-	struct kmsg kmsg;
+	struct kmsg kmsg = {0};
 	uint64_t oldest = read_record(kernel, &kmsg) > 0 ? kmsg.time_us : UINT64_MAX;
 
 	(void)begin_anew(kernel);
