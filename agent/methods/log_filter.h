@@ -19,7 +19,8 @@
 struct log_filter {
 	const Postern__V1__LogsReadRequest *request; /* borrowed; NULL: all that there is */
 	uint8_t boot[LOG_BOOT_SIZE];                 /* this one */
-	bool fold; /* upper and lower case of the text are the same */
+	bool fold;  /* upper and lower case of the text are the same */
+	int caller; /* borrowed; the socket of whoever all this is for; -1: not yet there */
 };
 
 /* This boot and the request, which must outlive the filter. 0 or -errno. */
@@ -27,6 +28,9 @@ int log_filter_init(struct log_filter *filter, const Postern__V1__LogsReadReques
 
 /* All that a filter asks of an entry but its boot and its unit. */
 bool log_filter_passes(const struct log_filter *filter, const Postern__V1__LogEntry *entry);
+
+/* Whether the caller is gone: asked now and then while much is read that does not pass. */
+bool log_filter_is_over(const struct log_filter *filter);
 
 /* Whether entries of any boot are wanted, not those of a certain one. */
 bool log_filter_is_of_any_boot(const struct log_filter *filter);

@@ -52,5 +52,8 @@ int log_kernel_last(struct log_kernel *kernel, size_t lines, size_t *ret_n);
 /* Goes behind an entry, where it is of this boot. */
 void log_kernel_after(struct log_kernel *kernel, const struct log_cursor *cursor);
 
+/* The number of the newest record; false: there is none. Begins anew. */
+bool log_kernel_newest(struct log_kernel *kernel, uint64_t *ret_seq);
+
 /* The time of the oldest record that is there; UINT64_MAX: there is none. Begins anew. */
 uint64_t log_kernel_oldest(struct log_kernel *kernel);

@@ -10,8 +10,10 @@ struct log_reading {
 	struct log_filter filter;
 	struct log_kernel kernel;
 	struct log_journal journal;
-	struct log_cursor position;               /* behind the last entry that was sent */
-	size_t skip;                              /* entries that are not among the last */
+	struct log_cursor position; /* behind the last entry that was sent */
+	bool from_end;              /* only so many lines of what there is */
+	size_t lines;
+	size_t skip;                              /* entries that are not among these */
 	void (*count)(void *ctx, uint64_t bytes); /* told after bytes were sent; NULL: nobody is */
 	void *ctx;
 
@@ -24,8 +26,10 @@ struct log_reading {
  * journal. */
 void log_reading_begin(struct log_reading *reading);
 
-/* Goes so many entries before the end; or behind reading->position. 0 or -errno. */
-int log_reading_last(struct log_reading *reading, size_t lines);
+/* Where somebody would go on who has seen all that there is now. */
+void log_reading_now(struct log_reading *reading, struct log_cursor *ret);
+
+/* Goes behind reading->position. 0 or -errno. */
 int log_reading_after(struct log_reading *reading);
 
 /* Sends the entries as records on a socket: until there is no more, or with follow until the other

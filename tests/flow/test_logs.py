@@ -174,6 +174,7 @@ BAD = {
     "follow and boot": dict(follow=True, boot=-1),
     "follow and until": dict(follow=True, until_us=1),
     "unit": dict(units=[""]),
+    "unit of the kernel": dict(units=["a"], sources=[1]),
     "units": dict(units=["a"] * 65),
     "long unit": dict(units=["a" * 256]),
     "identifier": dict(identifiers=[b""]),
@@ -199,6 +200,21 @@ def test_a_source_that_is_not_there_is_an_error_where_it_is_asked_for(agent, cli
     assert (failed.value.code, failed.value.message) == ("UNIMPLEMENTED", "this guest has no journal")
     note = read_with_reply(agent, client, lines=0)[0].note
     assert note == "this guest has no journal: only its kernel's log is read"
+
+
+def test_nothing_is_said_of_a_journal_that_was_not_asked_for(agent, client):
+    cursor = read(agent, client, sources=["KERNEL"], lines=2)[0].cursor
+    reply, entries = read_with_reply(agent, client, sources=["KERNEL"], cursor=cursor)
+    assert not reply.HasField("note") and len(entries) >= 1
+
+
+def test_a_reading_goes_on_where_it_was_to_begin(agent, client, tag):
+    """Who is cut before anything came has the answer's cursor."""
+    ours(tag, "before")
+    reply = client.call("logs.read", follow=True, lines=0, identifiers=[tag.encode()])
+    open_channel(agent.socket, reply.channel).close()
+    ours(tag, "meanwhile")
+    assert [e.message for e in read(agent, client, identifiers=[tag.encode()], cursor=reply.cursor)] == [b"meanwhile"]
 
 
 def test_the_policy_decides():

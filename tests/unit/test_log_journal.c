@@ -333,8 +333,8 @@ UNIT(behind_a_cursor)
 	assert_int_equal(reopen(false), 0);
 	expect("Linux version");
 	expect("bad disk");
-	(void)strcpy(cursor.journal, journal.cursor);
-	cursor.realtime_us = journal.entry.realtime_us;
+	memcpy(cursor.journal, journal.cursor, sizeof(cursor.journal));
+	memcpy(cursor.boot, filter.boot, sizeof(cursor.boot));
 	/* Of any boot, once there is a cursor. */
 	request.cursor = (char *)"x";
 	assert_int_equal(reopen(false), 0);
@@ -349,13 +349,68 @@ UNIT(behind_a_cursor)
 	expect("later");
 	/* None of the journal was told by then. */
 	cursor.journal[0] = '\0';
-	cursor.realtime_us = (START + 21) * 1000000;
+	cursor.monotonic_us = 21000000;
 	assert_int_equal(log_journal_after(&journal, &cursor), 0);
 	expect("and later");
 	expect(NULL);
 	/* What only looks like one. */
-	(void)strcpy(cursor.journal, "s=zzz");
+	memcpy(cursor.journal, "s=zzz", sizeof("s=zzz"));
 	assert_true(log_journal_after(&journal, &cursor) < 0);
+	end();
+}
+
+/* A guest whose journal is gone with its boot, and whose clock was ahead by then. */
+UNIT(behind_a_cursor_of_a_boot_that_is_gone)
+{
+	static const struct line gone = {BOOT_A, 90, "MESSAGE=gone\nPRIORITY=6\n"};
+	struct log_cursor cursor = {0};
+	char path[128];
+
+	begin();
+	make_file("gone.journal", &gone, 1);
+	request.all_boots = true;
+	assert_int_equal(reopen(false), 0);
+	while (log_journal_next(&journal) > 0)
+		;
+	memcpy(cursor.journal, journal.cursor, sizeof(cursor.journal));
+	memcpy(cursor.boot, journal.boot, sizeof(cursor.boot));
+	assert_true(cursor.boot[0] == 0xaa);
+	/* As long as it is there, nothing is behind it. */
+	assert_int_equal(log_journal_after(&journal, &cursor), 0);
+	expect(NULL);
+	(void)snprintf(path, sizeof(path), "%s/gone.journal", folder);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(reopen(false), 0);
+	assert_int_equal(log_journal_after(&journal, &cursor), 0);
+	expect("Linux version");
+	end();
+}
+
+/* Much that does not pass is not read to its end for nobody. */
+UNIT(who_is_gone_is_not_read_for)
+{
+	static struct line many[3000];
+	int pair[2];
+	size_t n;
+
+	begin();
+	for (size_t i = 0; i < ARRAY_SIZE(many); i++)
+		many[i] = (struct line){NULL, 100 + (int)i, "MESSAGE=chatter\nPRIORITY=6\n"};
+	make_file("many.journal", many, ARRAY_SIZE(many));
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	request.has_text = true;
+	request.text = (ProtobufCBinaryData){.data = (uint8_t *)"nowhere", .len = 7};
+	assert_int_equal(reopen(false), 0);
+	filter.caller = pair[0];
+	expect(NULL);
+	/* Who has only said its last word may still listen. */
+	assert_int_equal(shutdown(pair[1], SHUT_WR), 0);
+	assert_int_equal(log_journal_last(&journal, 10, &n), 0);
+	(void)close(pair[1]);
+	assert_int_equal(log_journal_last(&journal, 10, &n), -ECANCELED);
+	assert_int_equal(log_journal_first(&journal), 0);
+	assert_int_equal(log_journal_next(&journal), -ECANCELED);
+	(void)close(pair[0]);
 	end();
 }
 
@@ -525,6 +580,8 @@ int main(void)
 		RUN(the_last_and_then_what_comes_in_another_file),
 		RUN(nothing_that_passes_and_then_something),
 		RUN(behind_a_cursor),
+		RUN(behind_a_cursor_of_a_boot_that_is_gone),
+		RUN(who_is_gone_is_not_read_for),
 		RUN(what_the_kernel_still_has_is_left_out),
 		RUN(long_and_binary_messages),
 		RUN(no_journal),

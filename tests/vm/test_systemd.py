@@ -311,9 +311,15 @@ def test_the_journal_as_it_comes(vm):
             assert json.loads(follower.stdout.readline())["message"] == "up"
             # The file at hand becomes another.
             vm.shell("journalctl --rotate")
+        vm.shell("systemctl stop posternd.service; echo meanwhile | systemd-cat -t comes; "
+                 "echo '<28>kernelcomes: meanwhile' >/dev/kmsg; systemctl start posternd.service")
+        assert [json.loads(follower.stdout.readline())["message"] for _ in range(2)] == ["meanwhile"] * 2
+        vm.shell("echo after | systemd-cat -t comes")
+        assert json.loads(follower.stdout.readline())["message"] == "after"
     finally:
         follower.kill()
-        follower.communicate()
+        _, errors = follower.communicate()
+    assert "waiting for the agent\n" in errors and errors.endswith("postern: the agent is there again\n")
 
 
 def stop_and_start(vm):

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -50,7 +51,8 @@ int log_filter_init(struct log_filter *filter, const Postern__V1__LogsReadReques
 
 	if (fd < 0 || read(fd, text, BOOT_TEXT) != BOOT_TEXT)
 		return fd < 0 ? -errno : -EIO;
-	*filter = (struct log_filter){.request = request, .fold = !has_upper(&request->text)};
+	*filter = (struct log_filter){
+		.request = request, .fold = !has_upper(&request->text), .caller = -1};
 	return parse_boot(text, filter->boot) ? 0 : -EIO;
 }
 
@@ -92,6 +94,14 @@ bool log_filter_passes(const struct log_filter *filter, const Postern__V1__LogEn
 		return false;
 	return is_one_of(request->identifiers, request->n_identifiers, &entry->identifier) &&
 	       holds(&entry->message, &request->text, filter->fold);
+}
+
+bool log_filter_is_over(const struct log_filter *filter)
+{
+	/* Who only says no more may still read. */
+	struct pollfd caller = {.fd = filter->caller};
+
+	return poll(&caller, 1, 0) > 0;
 }
 
 bool log_filter_is_of_any_boot(const struct log_filter *filter)

@@ -16,7 +16,8 @@
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 
-#define FIELD_ROOM 256 /* of a field's name and of what stands before a text */
+#define LOOK_EVERY 1024 /* entries that do not pass, between two looks at the caller */
+#define FIELD_ROOM 256  /* of a field's name and of what stands before a text */
 
 /* The functions of the library that are used; the header gives their types. */
 static struct {
@@ -35,6 +36,7 @@ static struct {
 	__typeof__(sd_journal_seek_head) *seek_head;
 	__typeof__(sd_journal_seek_tail) *seek_tail;
 	__typeof__(sd_journal_seek_realtime_usec) *seek_realtime;
+	__typeof__(sd_journal_seek_monotonic_usec) *seek_monotonic;
 	__typeof__(sd_journal_seek_cursor) *seek_cursor;
 	__typeof__(sd_journal_test_cursor) *test_cursor;
 	__typeof__(sd_journal_get_cursor) *get_cursor;
@@ -66,6 +68,7 @@ static int load(void)
 		{"sd_journal_seek_head", &lib.seek_head},
 		{"sd_journal_seek_tail", &lib.seek_tail},
 		{"sd_journal_seek_realtime_usec", &lib.seek_realtime},
+		{"sd_journal_seek_monotonic_usec", &lib.seek_monotonic},
 		{"sd_journal_seek_cursor", &lib.seek_cursor},
 		{"sd_journal_test_cursor", &lib.test_cursor},
 		{"sd_journal_get_cursor", &lib.get_cursor},
@@ -418,9 +421,11 @@ int log_journal_next(struct log_journal *journal)
 {
 	const Postern__V1__LogsReadRequest *request = journal->filter->request;
 
-	for (;;) {
+	for (unsigned int n = 1;; n++) {
 		int r = 1;
 
+		if (n % LOOK_EVERY == 0 && log_filter_is_over(journal->filter))
+			return -ECANCELED;
 		if (!journal->at_entry)
 			r = lib.next(journal->journal);
 		journal->at_entry = false;
@@ -451,7 +456,9 @@ int log_journal_last(struct log_journal *journal, size_t lines, size_t *ret_n)
 	int r = lib.seek_tail(journal->journal);
 
 	*ret_n = 0;
-	while (r >= 0) {
+	for (unsigned int n = 1; r >= 0; n++) {
+		if (n % LOOK_EVERY == 0 && log_filter_is_over(journal->filter))
+			return -ECANCELED;
 		r = lib.previous(journal->journal);
 		if (r <= 0 || lines == 0)
 			break;
@@ -468,19 +475,25 @@ int log_journal_last(struct log_journal *journal, size_t lines, size_t *ret_n)
 
 int log_journal_after(struct log_journal *journal, const struct log_cursor *cursor)
 {
+	bool of_now = memcmp(cursor->boot, journal->filter->boot, LOG_BOOT_SIZE) == 0;
+	sd_id128_t boot;
 	int r;
 
-	/* None of its entries was told by then: those before were not wanted. */
-	if (cursor->journal[0] == '\0')
-		return lib.seek_realtime(journal->journal,
-			cursor->realtime_us > 0 ? (uint64_t)cursor->realtime_us : 0);
-	r = lib.seek_cursor(journal->journal, cursor->journal);
-	if (r >= 0)
-		r = lib.next(journal->journal);
-	/* Where it is gone, what came behind it is where we are. */
-	if (r > 0)
-		journal->at_entry = lib.test_cursor(journal->journal, cursor->journal) == 0;
-	return r < 0 ? r : 0;
+	if (cursor->journal[0] != '\0') {
+		r = lib.seek_cursor(journal->journal, cursor->journal);
+		if (r >= 0)
+			r = lib.next(journal->journal);
+		/* Where it is gone, what came behind it is where we are. */
+		if (r > 0)
+			journal->at_entry = lib.test_cursor(journal->journal, cursor->journal) == 0;
+		if (r < 0 || of_now || (r > 0 && !journal->at_entry))
+			return r < 0 ? r : 0;
+	}
+	/* Gone with its boot, or none of the journal's was told by then. By the clock that nobody
+	 * sets: a guest that boots again may be in another year. */
+	journal->at_entry = false;
+	memcpy(boot.bytes, journal->filter->boot, LOG_BOOT_SIZE);
+	return lib.seek_monotonic(journal->journal, boot, of_now ? cursor->monotonic_us : 0);
 }
 
 int log_journal_wait(struct log_journal *journal, short *ret_events, uint64_t *ret_until)

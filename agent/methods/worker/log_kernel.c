@@ -221,3 +221,15 @@ uint64_t log_kernel_oldest(struct log_kernel *kernel)
 	(void)begin_anew(kernel);
 	return oldest;
 }
+
+bool log_kernel_newest(struct log_kernel *kernel, uint64_t *ret_seq)
+{
+	struct kmsg kmsg = {0};
+	bool any = false;
+
+	while (read_record(kernel, &kmsg) > 0)
+		any = true;
+	*ret_seq = kmsg.seq;
+	(void)begin_anew(kernel);
+	return any;
+}

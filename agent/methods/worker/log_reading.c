@@ -21,9 +21,19 @@ void log_reading_begin(struct log_reading *reading)
 		reading->journal.kernel_from_us = log_kernel_oldest(&reading->kernel);
 }
 
-int log_reading_last(struct log_reading *reading, size_t lines)
+void log_reading_now(struct log_reading *reading, struct log_cursor *ret)
 {
-	size_t kernel = 0, journal = 0;
+	*ret = (struct log_cursor){
+		.realtime_us = (int64_t)(clock_ns(CLOCK_REALTIME) / NSEC_PER_USEC),
+		.monotonic_us = monotonic_ns() / NSEC_PER_USEC};
+	memcpy(ret->boot, reading->filter.boot, LOG_BOOT_SIZE);
+	if (reading->kernel.fd >= 0)
+		ret->has_kernel = log_kernel_newest(&reading->kernel, &ret->kernel_seq);
+}
+
+static int go_to_last(struct log_reading *reading)
+{
+	size_t kernel = 0, journal = 0, lines = reading->lines;
 	int r = 0;
 
 	if (reading->kernel.fd >= 0)
@@ -218,6 +228,10 @@ int log_reading_send(struct log_reading *reading, int socket)
 	Postern__V1__LogEnd end = POSTERN__V1__LOG_END__INIT;
 	int r;
 
+	reading->filter.caller = socket;
+	r = reading->from_end ? go_to_last(reading) : 0;
+	if (r < 0)
+		return r;
 	do {
 		r = send_all(reading, socket);
 		if (r == 0 && reading->filter.request->follow)

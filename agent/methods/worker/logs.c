@@ -12,7 +12,6 @@
 #include "agent/sandbox/confine.h"
 #include "agent/worker/worker.h"
 #include "proto/cleanup.h"
-#include "proto/clock.h"
 
 #define LINES_FOLLOWED 10 /* with follow where nobody says how many */
 #define LINES_MAX      100000
@@ -40,6 +39,14 @@ static bool words_are_good(const Postern__V1__LogsReadRequest *request)
 	return good && request->text.len <= TEXT_MAX;
 }
 
+static bool wants(const Postern__V1__LogsReadRequest *request, Postern__V1__LogSource source)
+{
+	for (size_t i = 0; i < request->n_sources; i++)
+		if (request->sources[i] == source)
+			return true;
+	return request->n_sources == 0;
+}
+
 static int check(struct call *call, const Postern__V1__LogsReadRequest *request)
 {
 	for (size_t i = 0; i < request->n_sources; i++)
@@ -51,6 +58,8 @@ static int check(struct call *call, const Postern__V1__LogsReadRequest *request)
 		return refuse(call, "priority: 0 to 7");
 	if (!words_are_good(request))
 		return refuse(call, "units, identifiers, text: empty, too long, or too many");
+	if (request->n_units > 0 && !wants(request, SOURCE(JOURNAL)))
+		return refuse(call, "units: what the kernel says is of none");
 	if (request->boot > 0)
 		return refuse(call, "boot: 0 for this one, less than 0 for those before");
 	if (request->has_boot && request->all_boots)
@@ -60,14 +69,6 @@ static int check(struct call *call, const Postern__V1__LogsReadRequest *request)
 	if (request->cursor && request->has_lines)
 		return refuse(call, "cursor, lines: not together");
 	return 0;
-}
-
-static bool wants(const Postern__V1__LogsReadRequest *request, Postern__V1__LogSource source)
-{
-	for (size_t i = 0; i < request->n_sources; i++)
-		if (request->sources[i] == source)
-			return true;
-	return request->n_sources == 0;
 }
 
 /* ---- where it is ---- */
@@ -153,38 +154,30 @@ static int open_sources(struct call *call, struct log_reading *reading, const ch
 	r = open_journal(call, reading, !journal);
 	if (r == 0 || call->error)
 		return r;
-	*ret_note = why_no_journal(r);
-	if (reading->kernel.fd >= 0 && (!journal || request->n_sources == 0))
+	if (reading->kernel.fd >= 0 && (!journal || request->n_sources == 0)) {
+		*ret_note = journal ? why_no_journal(r) : NULL;
 		return 0;
+	}
 	if (r == -ENOENT || r == -ENOPKG)
-		return call_fail(call, POSTERN__V1__CODE__UNIMPLEMENTED, -r, "%s", *ret_note);
+		return call_fail(
+			call, POSTERN__V1__CODE__UNIMPLEMENTED, -r, "%s", why_no_journal(r));
 	return call_fail_errno(call, r, "the journal");
 }
 
-/* Now, in place of an entry: what comes from here on is behind it. */
-static void set_now(struct log_reading *reading)
-{
-	struct log_cursor *position = &reading->position;
-
-	memcpy(position->boot, reading->filter.boot, LOG_BOOT_SIZE);
-	position->realtime_us = (int64_t)(clock_ns(CLOCK_REALTIME) / NSEC_PER_USEC);
-	position->monotonic_us = monotonic_ns() / NSEC_PER_USEC;
-}
-
-static int go_to_place(struct call *call, struct log_reading *reading)
+/* What is looked for only while it is read, since that may take its time: the last lines. */
+static int set_place(struct call *call, struct log_reading *reading)
 {
 	const Postern__V1__LogsReadRequest *request = reading->filter.request;
 	int r;
 
-	set_now(reading);
-	if (request->cursor && log_cursor_parse(request->cursor, &reading->position) < 0)
+	if (!request->cursor) {
+		reading->from_end = request->has_lines || request->follow;
+		reading->lines = request->has_lines ? request->lines : LINES_FOLLOWED;
+		return 0;
+	}
+	if (log_cursor_parse(request->cursor, &reading->position) < 0)
 		return refuse(call, "cursor: not one of an entry");
-	if (request->cursor)
-		r = log_reading_after(reading);
-	else if (request->has_lines || request->follow)
-		r = log_reading_last(reading, request->has_lines ? request->lines : LINES_FOLLOWED);
-	else
-		r = 0;
+	r = log_reading_after(reading);
 	return r < 0 ? call_fail_errno(call, r, "the logs") : 0;
 }
 
@@ -208,9 +201,10 @@ static void serve(struct worker_channel *channel, int socket)
 	log_reading_done(reading);
 }
 
-static int make_reply(struct call *call, const struct log_reading *reading, const char *note,
+static int make_reply(struct call *call, struct log_reading *reading, const char *note,
 	Postern__V1__LogsReadReply *reply)
 {
+	struct log_cursor now;
 	char name[256] = "", cursor[LOG_CURSOR_MAX];
 
 	reply->sources = arena_alloc(call->arena, 2 * sizeof(*reply->sources));
@@ -226,9 +220,10 @@ static int make_reply(struct call *call, const struct log_reading *reading, cons
 	reply->has_hostname = reply->has_boot_id = true;
 	reply->hostname = call_text(call, name);
 	reply->boot_id = call_bytes(call, reading->filter.boot, LOG_BOOT_SIZE);
-	if (reading->filter.request->follow)
-		reply->cursor =
-			arena_strdup(call->arena, log_cursor_print(&reading->position, cursor));
+	if (reading->filter.request->follow && !reading->filter.request->cursor) {
+		log_reading_now(reading, &now);
+		reply->cursor = arena_strdup(call->arena, log_cursor_print(&now, cursor));
+	}
 	return 0;
 }
 
@@ -249,7 +244,7 @@ int logs_read(struct call *call, const Postern__V1__LogsReadRequest *request,
 	if (r == 0)
 		log_reading_begin(reading);
 	if (r == 0)
-		r = go_to_place(call, reading);
+		r = set_place(call, reading);
 	/* The kernel asks for its right once, where its log is opened. */
 	if (r == 0 && worker_raise(CAP(DAC_READ_SEARCH)) < 0)
 		r = -EPERM;
