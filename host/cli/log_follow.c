@@ -114,6 +114,12 @@ static int begin(struct log_follow *follow)
 	return 0;
 }
 
+/* Nobody reads it any more. */
+static int fail_output(struct log_follow *follow)
+{
+	return fail(&follow->error, POSTERN_ANSWERED, EPIPE, "standard output is closed");
+}
+
 /* The records that are here. 1 at their end; 0 when more may come; -errno with the error. */
 static int show_all(struct log_follow *follow)
 {
@@ -132,9 +138,8 @@ static int show_all(struct log_follow *follow)
 		default:
 			return 1;
 		}
-		/* Nobody reads it any more. */
 		if (ferror(stdout))
-			return fail(&follow->error, POSTERN_ANSWERED, EPIPE, "standard output");
+			return fail_output(follow);
 	}
 	(void)fflush(stdout);
 	if (r == -EBADMSG)
@@ -148,9 +153,15 @@ static int read_all(struct log_follow *follow)
 	int r;
 
 	while ((r = show_all(follow)) == 0) {
-		struct pollfd wait = {.fd = follow->stream.fd, .events = POLLIN};
+		struct pollfd wait[] = {
+			{.fd = follow->stream.fd, .events = POLLIN}, {.fd = STDOUT_FILENO}};
 
-		(void)poll(&wait, 1, -1);
+		(void)poll(wait, ARRAY_SIZE(wait), -1);
+		/* Of a pipe, or of a terminal that is gone. */
+		if (wait[1].revents & (POLLERR | POLLHUP)) {
+			r = fail_output(follow);
+			break;
+		}
 	}
 	log_stream_done(&follow->stream);
 	return r;

@@ -299,6 +299,12 @@ def test_nobody_reads_it(agent):
         assert process.wait(20) == ANSWERED
 
 
+def test_nobody_reads_it_any_more_while_nothing_comes(agent, tag):
+    with following(agent, tag) as process:
+        process.stdout.close()
+        assert process.wait(20) == ANSWERED
+
+
 # ---- a guest that means harm ----
 
 
