@@ -2,6 +2,7 @@
 /* The journal, from files that systemd's own program makes, and both logs as one. */
 /* needs: agent/methods/worker/log_journal.c agent/methods/worker/log_kernel.c */
 /* needs: agent/methods/worker/log_filter.c agent/methods/worker/log_reading.c */
+/* needs: agent/methods/worker/log_journal_library.c agent/methods/worker/log_journal_match.c */
 /* needs: agent/methods/worker/library.c */
 #include "tests/unit/unit.h"
 

@@ -3,6 +3,7 @@
 
 import json
 import os
+import time
 
 import pytest
 
@@ -302,19 +303,21 @@ def test_a_line_of_the_kernel_comes_once(vm):
 
 
 def test_the_journal_as_it_comes(vm):
-    follower = vm.host.start("logs", "systemd", "-f", "-t", "comes", "-t", "kernelcomes", "--json")
+    # Names that no other line has.
+    tag = f"comes{time.monotonic_ns()}"
+    follower = vm.host.start("logs", "systemd", "-f", "-t", tag, "-t", f"kernel{tag}", "--json")
     try:
         for i in range(3):
-            vm.shell(f"echo line-{i} | systemd-cat -t comes")
+            vm.shell(f"echo line-{i} | systemd-cat -t {tag}")
             assert json.loads(follower.stdout.readline())["message"] == f"line-{i}"
-            vm.shell("echo '<28>kernelcomes: up' >/dev/kmsg")
+            vm.shell(f"echo '<28>kernel{tag}: up' >/dev/kmsg")
             assert json.loads(follower.stdout.readline())["message"] == "up"
             # The file at hand becomes another.
             vm.shell("journalctl --rotate")
-        vm.shell("systemctl stop posternd.service; echo meanwhile | systemd-cat -t comes; "
-                 "echo '<28>kernelcomes: meanwhile' >/dev/kmsg; systemctl start posternd.service")
+        vm.shell(f"systemctl stop posternd.service; echo meanwhile | systemd-cat -t {tag}; "
+                 f"echo '<28>kernel{tag}: meanwhile' >/dev/kmsg; systemctl start posternd.service")
         assert [json.loads(follower.stdout.readline())["message"] for _ in range(2)] == ["meanwhile"] * 2
-        vm.shell("echo after | systemd-cat -t comes")
+        vm.shell(f"echo after | systemd-cat -t {tag}")
         assert json.loads(follower.stdout.readline())["message"] == "after"
     finally:
         follower.kill()

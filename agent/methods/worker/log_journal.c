@@ -10,222 +10,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <systemd/sd-journal.h>
-
-#include "agent/methods/library.h"
+#include "agent/methods/log_journal_library.h"
+#include "agent/methods/log_journal_match.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 
 #define LOOK_EVERY 1024 /* entries that do not pass, between two looks at the caller */
 #define FIELD_ROOM 256  /* of a field's name and of what stands before a text */
 
-/* The functions of the library that are used; the header gives their types. */
-static struct {
-	__typeof__(sd_journal_open) *open;
-	__typeof__(sd_journal_open_directory) *open_directory;
-	__typeof__(sd_journal_close) *close;
-	__typeof__(sd_journal_has_runtime_files) *has_runtime_files;
-	__typeof__(sd_journal_has_persistent_files) *has_persistent_files;
-	__typeof__(sd_journal_set_data_threshold) *set_data_threshold;
-	__typeof__(sd_journal_add_match) *add_match;
-	__typeof__(sd_journal_add_disjunction) *add_disjunction;
-	__typeof__(sd_journal_add_conjunction) *add_conjunction;
-	__typeof__(sd_journal_flush_matches) *flush_matches;
-	__typeof__(sd_journal_next) *next;
-	__typeof__(sd_journal_previous) *previous;
-	__typeof__(sd_journal_seek_head) *seek_head;
-	__typeof__(sd_journal_seek_tail) *seek_tail;
-	__typeof__(sd_journal_seek_realtime_usec) *seek_realtime;
-	__typeof__(sd_journal_seek_monotonic_usec) *seek_monotonic;
-	__typeof__(sd_journal_seek_cursor) *seek_cursor;
-	__typeof__(sd_journal_test_cursor) *test_cursor;
-	__typeof__(sd_journal_get_cursor) *get_cursor;
-	__typeof__(sd_journal_get_realtime_usec) *get_realtime;
-	__typeof__(sd_journal_get_monotonic_usec) *get_monotonic;
-	__typeof__(sd_journal_restart_data) *restart_data;
-	__typeof__(sd_journal_enumerate_available_data) *next_data;
-	__typeof__(sd_journal_get_fd) *get_fd;
-	__typeof__(sd_journal_get_events) *get_events;
-	__typeof__(sd_journal_get_timeout) *get_timeout;
-	__typeof__(sd_journal_process) *process;
-} lib;
-
-static int load(void)
-{
-	static const struct library_symbol symbols[] = {
-		{"sd_journal_open", &lib.open},
-		{"sd_journal_open_directory", &lib.open_directory},
-		{"sd_journal_close", &lib.close},
-		{"sd_journal_has_runtime_files", &lib.has_runtime_files},
-		{"sd_journal_has_persistent_files", &lib.has_persistent_files},
-		{"sd_journal_set_data_threshold", &lib.set_data_threshold},
-		{"sd_journal_add_match", &lib.add_match},
-		{"sd_journal_add_disjunction", &lib.add_disjunction},
-		{"sd_journal_add_conjunction", &lib.add_conjunction},
-		{"sd_journal_flush_matches", &lib.flush_matches},
-		{"sd_journal_next", &lib.next},
-		{"sd_journal_previous", &lib.previous},
-		{"sd_journal_seek_head", &lib.seek_head},
-		{"sd_journal_seek_tail", &lib.seek_tail},
-		{"sd_journal_seek_realtime_usec", &lib.seek_realtime},
-		{"sd_journal_seek_monotonic_usec", &lib.seek_monotonic},
-		{"sd_journal_seek_cursor", &lib.seek_cursor},
-		{"sd_journal_test_cursor", &lib.test_cursor},
-		{"sd_journal_get_cursor", &lib.get_cursor},
-		{"sd_journal_get_realtime_usec", &lib.get_realtime},
-		{"sd_journal_get_monotonic_usec", &lib.get_monotonic},
-		{"sd_journal_restart_data", &lib.restart_data},
-		{"sd_journal_enumerate_available_data", &lib.next_data},
-		{"sd_journal_get_fd", &lib.get_fd},
-		{"sd_journal_get_events", &lib.get_events},
-		{"sd_journal_get_timeout", &lib.get_timeout},
-		{"sd_journal_process", &lib.process},
-	};
-
-	return library_load(LIBSYSTEMD, symbols, ARRAY_SIZE(symbols));
-}
-
-/* ---- what is asked for ---- */
-
-static int match(sd_journal *journal, const char *field, const void *value, size_t len)
-{
-	size_t name_len = strlen(field);
-	AUTO_FREE char *text = malloc(name_len + len + 1);
-
-	if (!text)
-		return -ENOMEM;
-	memcpy(text, field, name_len + 1);
-	if (len > 0)
-		memcpy(text + name_len, value, len);
-	return lib.add_match(journal, text, name_len + len);
-}
-
-static int match_boot(sd_journal *journal, const uint8_t boot[LOG_BOOT_SIZE])
-{
-	char text[2 * LOG_BOOT_SIZE + 1];
-
-	for (size_t i = 0; i < LOG_BOOT_SIZE; i++)
-		(void)sprintf(text + 2 * i, "%02x", boot[i]);
-	return match(journal, "_BOOT_ID=", text, strlen(text));
-}
-
-/* The boot of the entry where the journal stands. */
-static int boot_at(sd_journal *journal, uint8_t boot[LOG_BOOT_SIZE])
-{
-	sd_id128_t id;
-	uint64_t monotonic;
-	int r = lib.get_monotonic(journal, &monotonic, &id);
-
-	if (r >= 0)
-		memcpy(boot, id.bytes, LOG_BOOT_SIZE);
-	return r;
-}
-
-/* From a boot to the one whose entries end before the first of its own. 1, 0 for none, or -errno.
- */
-static int boot_before(sd_journal *journal, uint8_t boot[LOG_BOOT_SIZE])
-{
-	AUTO_FREE char *first = NULL;
-	int r = match_boot(journal, boot);
-
-	if (r >= 0)
-		r = lib.seek_head(journal);
-	if (r >= 0)
-		r = lib.next(journal);
-	if (r > 0)
-		r = lib.get_cursor(journal, &first);
-	lib.flush_matches(journal);
-	if (r >= 0 && first)
-		r = lib.seek_cursor(journal, first);
-	else
-		r = r < 0 ? r : lib.seek_tail(journal);
-	/* Onto that first one, and before it. */
-	if (r >= 0 && first)
-		r = lib.next(journal);
-	if (r >= 0)
-		r = lib.previous(journal);
-	return r > 0 ? boot_at(journal, boot) < 0 ? -EBADMSG : 1 : r;
-}
-
-/* 0; -ENOENT: there is no such boot; -errno. */
-static int choose_boot(struct log_journal *journal, bool *ret_boot)
-{
-	const Postern__V1__LogsReadRequest *request = journal->filter->request;
-	uint8_t boot[LOG_BOOT_SIZE];
-	int r = 1;
-
-	memcpy(boot, journal->filter->boot, sizeof(boot));
-	for (int64_t back = request->boot; back < 0 && r > 0; back++)
-		r = boot_before(journal->journal, boot);
-	*ret_boot = r != 0;
-	if (r <= 0)
-		return r < 0 ? r : -ENOENT;
-	return match_boot(journal->journal, boot);
-}
-
-/* What the unit's processes say, and what systemd and the kernel's dumps say of it. */
-static int match_unit(sd_journal *journal, const char *unit)
-{
-	AUTO_FREE char *name = NULL;
-	size_t len;
-	int r;
-
-	if (asprintf(&name, "%s%s", unit, strchr(unit, '.') ? "" : ".service") < 0) {
-		name = NULL;
-		return -ENOMEM;
-	}
-	len = strlen(name);
-	r = match(journal, "_SYSTEMD_UNIT=", name, len);
-	r = r < 0 ? r : lib.add_disjunction(journal);
-	r = r < 0 ? r : match(journal, "UNIT=", name, len);
-	r = r < 0 ? r : match(journal, "_PID=", "1", 1);
-	r = r < 0 ? r : lib.add_disjunction(journal);
-	r = r < 0 ? r : match(journal, "COREDUMP_UNIT=", name, len);
-	r = r < 0 ? r : match(journal, "_UID=", "0", 1);
-	return r < 0 ? r : lib.add_disjunction(journal);
-}
-
-/* What the library has an index for; log_filter_passes() has the last word. */
-static int add_matches(struct log_journal *to, bool kernel_only)
-{
-	const Postern__V1__LogsReadRequest *request = to->filter->request;
-	sd_journal *journal = to->journal;
-	int r = kernel_only ? match(journal, "_TRANSPORT=", "kernel", strlen("kernel")) : 0;
-
-	for (uint32_t i = 0; r >= 0 && request->has_priority && i <= request->priority; i++)
-		r = match(journal, "PRIORITY=", &"0123456789"[i], 1);
-	for (size_t i = 0; r >= 0 && i < request->n_identifiers; i++)
-		r = match(journal, "SYSLOG_IDENTIFIER=", request->identifiers[i].data,
-			request->identifiers[i].len);
-	if (r >= 0 && request->n_units > 0)
-		r = lib.add_conjunction(journal);
-	for (size_t i = 0; r >= 0 && i < request->n_units; i++)
-		r = match_unit(journal, request->units[i]);
-	return r < 0 ? r : 0;
-}
-
 static int open_files(struct log_journal *to, const char *folder)
 {
-	int r = folder ? lib.open_directory(&to->journal, folder, 0)
-		       : lib.open(&to->journal, SD_JOURNAL_LOCAL_ONLY);
+	int r = folder ? journal_lib.open_directory(&to->journal, folder, 0)
+		       : journal_lib.open(&to->journal, SD_JOURNAL_LOCAL_ONLY);
 
 	if (r < 0) {
 		to->journal = NULL;
 		return r;
 	}
-	if (lib.has_runtime_files(to->journal) <= 0 && lib.has_persistent_files(to->journal) <= 0 &&
-		!folder)
+	if (journal_lib.has_runtime_files(to->journal) <= 0 &&
+		journal_lib.has_persistent_files(to->journal) <= 0 && !folder)
 		return -ENOENT;
 	/* Before anything is read, so that no change is missed. */
 	if (to->filter->request->follow)
-		r = lib.get_fd(to->journal);
-	return r < 0 ? r : lib.set_data_threshold(to->journal, LOG_MESSAGE_MAX + FIELD_ROOM);
+		r = journal_lib.get_fd(to->journal);
+	return r < 0 ? r
+		     : journal_lib.set_data_threshold(to->journal, LOG_MESSAGE_MAX + FIELD_ROOM);
 }
 
 int log_journal_open(struct log_journal *journal, const char *folder,
 	const struct log_filter *filter, bool kernel_only, bool *ret_boot)
 {
-	int r = load();
+	int r = journal_load();
 
 	memset(journal, 0, sizeof(*journal));
 	journal->filter = filter;
@@ -234,9 +49,9 @@ int log_journal_open(struct log_journal *journal, const char *folder,
 	if (r == 0)
 		r = open_files(journal, folder);
 	if (r >= 0 && !log_filter_is_of_any_boot(filter))
-		r = choose_boot(journal, ret_boot);
+		r = log_journal_match_boot(journal, ret_boot);
 	if (r >= 0)
-		r = add_matches(journal, kernel_only);
+		r = log_journal_match(journal, kernel_only);
 	if (r >= 0)
 		r = log_journal_first(journal);
 	if (r < 0)
@@ -247,7 +62,7 @@ int log_journal_open(struct log_journal *journal, const char *folder,
 void log_journal_close(struct log_journal *journal)
 {
 	if (journal->journal)
-		lib.close(journal->journal);
+		journal_lib.close(journal->journal);
 	journal->journal = NULL;
 }
 
@@ -379,12 +194,12 @@ static int read_entry(struct log_journal *journal)
 	size_t len;
 
 	postern__v1__log_entry__init(entry);
-	if (lib.get_realtime(journal->journal, &realtime) < 0 || realtime > INT64_MAX)
+	if (journal_lib.get_realtime(journal->journal, &realtime) < 0 || realtime > INT64_MAX)
 		return 0;
-	if (boot_at(journal->journal, journal->boot) < 0)
+	if (log_journal_boot_at(journal, journal->boot) < 0)
 		return 0;
-	lib.restart_data(journal->journal);
-	while (lib.next_data(journal->journal, &data, &len) > 0) {
+	journal_lib.restart_data(journal->journal);
+	while (journal_lib.next_data(journal->journal, &data, &len) > 0) {
 		take_field(journal, &extra, data, len);
 		(void)kernel_time(data, len, &said_us);
 	}
@@ -399,15 +214,15 @@ static int read_entry(struct log_journal *journal)
 		log_entry_is_of_now(journal->filter, entry))
 		return 0;
 	if (!entry->has_monotonic_us)
-		entry->has_monotonic_us =
-			lib.get_monotonic(journal->journal, &entry->monotonic_us, NULL) >= 0;
+		entry->has_monotonic_us = journal_lib.get_monotonic(journal->journal,
+						  &entry->monotonic_us, NULL) >= 0;
 	return log_filter_passes(journal->filter, entry);
 }
 
 static int keep_cursor(struct log_journal *journal)
 {
 	AUTO_FREE char *cursor = NULL;
-	int r = lib.get_cursor(journal->journal, &cursor);
+	int r = journal_lib.get_cursor(journal->journal, &cursor);
 
 	if (r < 0)
 		return r;
@@ -427,7 +242,7 @@ int log_journal_next(struct log_journal *journal)
 		if (n % LOOK_EVERY == 0 && log_filter_is_over(journal->filter))
 			return -ECANCELED;
 		if (!journal->at_entry)
-			r = lib.next(journal->journal);
+			r = journal_lib.next(journal->journal);
 		journal->at_entry = false;
 		if (r <= 0)
 			return r;
@@ -446,20 +261,20 @@ int log_journal_first(struct log_journal *journal)
 
 	journal->at_entry = false;
 	if (request->has_since_us && request->since_us > 0)
-		return lib.seek_realtime(journal->journal, (uint64_t)request->since_us);
-	return lib.seek_head(journal->journal);
+		return journal_lib.seek_realtime(journal->journal, (uint64_t)request->since_us);
+	return journal_lib.seek_head(journal->journal);
 }
 
 int log_journal_last(struct log_journal *journal, size_t lines, size_t *ret_n)
 {
 	const Postern__V1__LogsReadRequest *request = journal->filter->request;
-	int r = lib.seek_tail(journal->journal);
+	int r = journal_lib.seek_tail(journal->journal);
 
 	*ret_n = 0;
 	for (unsigned int n = 1; r >= 0; n++) {
 		if (n % LOOK_EVERY == 0 && log_filter_is_over(journal->filter))
 			return -ECANCELED;
-		r = lib.previous(journal->journal);
+		r = journal_lib.previous(journal->journal);
 		if (r <= 0 || lines == 0)
 			break;
 		if (read_entry(journal) > 0 && ++*ret_n == lines) {
@@ -470,7 +285,7 @@ int log_journal_last(struct log_journal *journal, size_t lines, size_t *ret_n)
 			break;
 	}
 	/* From the end on nothing would come any more. */
-	return r == 0 ? lib.seek_head(journal->journal) : r < 0 ? r : 0;
+	return r == 0 ? journal_lib.seek_head(journal->journal) : r < 0 ? r : 0;
 }
 
 int log_journal_after(struct log_journal *journal, const struct log_cursor *cursor)
@@ -480,12 +295,13 @@ int log_journal_after(struct log_journal *journal, const struct log_cursor *curs
 	int r;
 
 	if (cursor->journal[0] != '\0') {
-		r = lib.seek_cursor(journal->journal, cursor->journal);
+		r = journal_lib.seek_cursor(journal->journal, cursor->journal);
 		if (r >= 0)
-			r = lib.next(journal->journal);
+			r = journal_lib.next(journal->journal);
 		/* Where it is gone, what came behind it is where we are. */
 		if (r > 0)
-			journal->at_entry = lib.test_cursor(journal->journal, cursor->journal) == 0;
+			journal->at_entry =
+				journal_lib.test_cursor(journal->journal, cursor->journal) == 0;
 		if (r < 0 || of_now || (r > 0 && !journal->at_entry))
 			return r < 0 ? r : 0;
 	}
@@ -493,18 +309,20 @@ int log_journal_after(struct log_journal *journal, const struct log_cursor *curs
 	 * sets: a guest that boots again may be in another year. */
 	journal->at_entry = false;
 	memcpy(boot.bytes, journal->filter->boot, LOG_BOOT_SIZE);
-	return lib.seek_monotonic(journal->journal, boot, of_now ? cursor->monotonic_us : 0);
+	return journal_lib.seek_monotonic(
+		journal->journal, boot, of_now ? cursor->monotonic_us : 0);
 }
 
 int log_journal_wait(struct log_journal *journal, short *ret_events, uint64_t *ret_until)
 {
 	uint64_t until_us = UINT64_MAX;
-	int fd = lib.get_fd(journal->journal), events = lib.get_events(journal->journal);
+	int fd = journal_lib.get_fd(journal->journal),
+	    events = journal_lib.get_events(journal->journal);
 
 	if (fd < 0 || events < 0)
 		return fd < 0 ? fd : events;
 	*ret_events = (short)events;
-	if (lib.get_timeout(journal->journal, &until_us) < 0 ||
+	if (journal_lib.get_timeout(journal->journal, &until_us) < 0 ||
 		until_us > UINT64_MAX / NSEC_PER_USEC)
 		*ret_until = UINT64_MAX;
 	else
@@ -514,7 +332,7 @@ int log_journal_wait(struct log_journal *journal, short *ret_events, uint64_t *r
 
 int log_journal_process(struct log_journal *journal)
 {
-	int r = lib.process(journal->journal);
+	int r = journal_lib.process(journal->journal);
 
 	return r < 0 ? r : 0;
 }
