@@ -209,7 +209,7 @@ ABI         := 0
 LIB_SO      := libpostern.so.$(ABI)
 LIB_MAP     := host/lib/libpostern.map
 LIB_HEADERS := $(addprefix $(B)/include/postern/,postern.h client.h channel.h ride.h subscribe.h text.h)
-LIB_OBJECTS := $(call objects,$(call sources,host/lib))
+LIB_OBJECTS := $(call objects,$(call sources,host/lib proto/client))
 LIB_PARTS   := $(LIB_OBJECTS) $(B)/libhost.a $(B)/libproto.a $(B)/libmessages.a
 
 library: $(B)/$(LIB_SO) $(B)/libpostern.so $(B)/libpostern.a $(LIB_HEADERS)

@@ -25,8 +25,10 @@ struct postern_channel;
 int postern_channel_start(const struct postern_client *client, const uint8_t *token,
 	struct postern_channel **ret_channel, struct postern_error *error);
 
-/* For an event loop: the descriptor, borrowed, and the poll() events that it waits for. */
+/* For an event loop: the descriptor, borrowed. It stays the same. */
 int postern_channel_fd(const struct postern_channel *channel);
+
+/* The poll() events that the channel waits for: ask again after each postern_channel_go_on(). */
 short postern_channel_events(const struct postern_channel *channel);
 
 /* Does what can be done without blocking. 1 with *ret_fd once the channel is open: a non-blocking

@@ -40,7 +40,7 @@ def target(tmp_path):
         subprocess.run(["umount", path], check=True)
 
 
-def late(client, method, path, timeout_ms=1200, **fields):
+def late(client, method, path, timeout_ms=2500, **fields):
     with pytest.raises(Failed) as failed:
         client.call(method, target=path.encode(), timeout_ms=timeout_ms, **fields)
     assert failed.value.code == "DEADLINE_EXCEEDED", failed.value
