@@ -309,10 +309,12 @@ def test_the_kernel_log_as_it_comes(vm):
     follower = vm.host.start("logs", vm.name, "-f", "-n", "1", "-o", "iso")
     try:
         assert follower.stdout.readline()
+        word = f"written-{time.monotonic_ns()}"
         # The second ends the line of the first.
-        for word in ("test[7]:\x1b[2Jwritten-here", "end"):
-            vm.witness("write", "/dev/kmsg", word)
-        assert follower.stdout.readline().endswith(" test[7]:\\x1b[2Jwritten-here\n")
+        for line in (f"test[7]:\x1b[2J{word}", "end"):
+            vm.witness("write", "/dev/kmsg", line)
+        shown = next(line for line in follower.stdout if word in line)
+        assert shown.endswith(f" test[7]:\\x1b[2J{word}\n")
     finally:
         follower.kill()
         follower.communicate()
