@@ -57,7 +57,7 @@ enum inner_kind {
 	INNER_DONE,     /* all of the answer is written; arg, of INNER_RESTORE: enum restored, of a
 			 * row that GRANTS: 1 when it serves a channel; aux: as in INNER_RUN */
 	INNER_TOUCH,    /* arg: device number of the file system that is touched next; 0: none;
-			 * aux: 1 to write */
+			 * aux: enum inner_touch */
 	INNER_CHANGING, /* what a row that changes something does begins now */
 	INNER_HUNG,     /* arg: device number; aux: pid of a child of the reader that hangs on it */
 	INNER_WANT_KMOD,  /* answered by INNER_KMOD */
@@ -76,6 +76,12 @@ enum inner_kind {
 	/* watcher -> broker */
 	INNER_WATCHING, /* arg: the event epoch */
 	INNER_SAVE_DUE, /* the load history should be written to disk */
+};
+
+enum inner_touch {
+	INNER_TOUCH_LOOK,
+	INNER_TOUCH_WRITE,
+	INNER_TOUCH_START, /* by a program that is being started, maybe elsewhere than it says */
 };
 
 /* What became of a persistent share. */

@@ -41,6 +41,7 @@ struct child {
 	struct loop_io pid_io;
 	struct loop_io socket_io;
 	uint64_t touching;  /* device that it said it touches, 0: none */
+	bool starting;      /* ... or a process that it starts does */
 	bool writing;       /* ... to write to it */
 	bool changing;      /* it has begun to change something */
 	uint64_t killed_ns; /* CLOCK_MONOTONIC; 0: not killed */

@@ -248,6 +248,9 @@ static void kill_worker(struct channel *channel)
 	if (channel->child->killed_ns != 0)
 		return;
 	child_kill(channel->child);
+	/* Its call looks after it until it says that it is done. */
+	if (channel->child->owner)
+		return;
 	channel->timer.fn = on_hung;
 	loop_timer_set(&channel->broker->loop, &channel->timer,
 		monotonic_ns() + KILL_GRACE_MS * NSEC_PER_MSEC);

@@ -196,8 +196,11 @@ void stuck_follow_child_of(struct child *child)
 {
 	pid_t pid = child->pid > 0 ? child_of(child->pid) : -1;
 	int pidfd = pid > 0 ? pidfd_open(pid, 0) : -EBADF;
-	struct straggler *straggler = pidfd >= 0 ? calloc(1, sizeof(*straggler)) : NULL;
+	struct straggler *straggler = NULL;
 
+	/* One that runs already touches nothing of ours any more. */
+	if (pidfd >= 0 && parent_of(pid) == child->pid && child->starting)
+		straggler = calloc(1, sizeof(*straggler));
 	if (!straggler) {
 		(void)fd_close(pidfd);
 		return;

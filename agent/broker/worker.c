@@ -12,7 +12,8 @@ bool worker_serve(struct child *worker, const struct inner_message *message, con
 	switch (message->kind) {
 	case INNER_TOUCH:
 		worker->touching = message->arg;
-		worker->writing = message->aux == 1;
+		worker->writing = message->aux == INNER_TOUCH_WRITE;
+		worker->starting = message->aux == INNER_TOUCH_START;
 		return true;
 	case INNER_CHANGING:
 		worker->changing = true;

@@ -48,7 +48,9 @@ static void compare(struct leading *leading, const char *target, uint64_t device
 	if (len < leading->len || !lies_below(leading->path, target, len))
 		return;
 	leading->len = len;
-	leading->device = device;
+	/* Links are not looked at, and most of them lie in the root: what a path that seems to lead
+	 * nowhere else hangs on is not known. */
+	leading->device = len == 1 ? 0 : device;
 }
 
 /* "36 35 98:0 /root /target ..." */
@@ -86,7 +88,8 @@ static int find_all(struct leading *leading, size_t n)
 static bool is_quarantined(const struct quarantine *quarantine, uint64_t device)
 {
 	for (uint32_t i = 0; i < quarantine->n && i < QUARANTINE_MAX; i++)
-		if (quarantine->place[i].device == device && !quarantine->place[i].writes_only)
+		if (device != 0 && quarantine->place[i].device == device &&
+			!quarantine->place[i].writes_only)
 			return true;
 	return false;
 }

@@ -157,7 +157,7 @@ static void describe(struct job_process *job, const struct spec *spec)
 /* Should it hang there, the broker knows where. */
 static void tell_reach(uint64_t device)
 {
-	struct inner_message touch = {.kind = INNER_TOUCH, .arg = device};
+	struct inner_message touch = {.kind = INNER_TOUCH, .arg = device, .aux = INNER_TOUCH_START};
 
 	(void)inner_send(INNER_FD, &touch, NULL, NULL, 0);
 }
@@ -166,7 +166,7 @@ static int start(struct call *call, const Postern__V1__ExecStartRequest *request
 	struct ends *ends, enum program_step *ret_step)
 {
 	struct job_process *job = call->program;
-	struct inner_message changing = {.kind = INNER_CHANGING};
+	struct inner_message changing = {.kind = INNER_CHANGING}, started = {.kind = INNER_TOUCH};
 	int r;
 
 	*ret_step = PROGRAM_CWD;
@@ -194,7 +194,7 @@ static int start(struct call *call, const Postern__V1__ExecStartRequest *request
 	job->started_ns = monotonic_ns();
 	(void)inner_send(job->broker, &changing, NULL, NULL, 0);
 	r = program_start(&spec->program, &job->job.pid, &job->pidfd, ret_step);
-	tell_reach(0);
+	(void)inner_send(job->broker, &started, NULL, NULL, 0);
 	if (r < 0 && request->cgroup)
 		cgroup_remove(job->facts.job);
 	return r < 0 ? fail_start(call, spec, r, *ret_step) : 0;

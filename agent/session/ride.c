@@ -25,7 +25,8 @@ struct ride {
 	uint32_t room;      /* bytes that the caller may still send */
 	uint32_t owed;      /* bytes that were taken, and the caller has no credit for yet */
 	uint64_t credit;    /* bytes that may still be sent to the caller */
-	bool caller_ended;  /* the caller sends no more */
+	bool caller_ended;  /* the caller sends no more, or for nobody */
+	bool said_end;      /* the caller has said so */
 	bool shut;          /* ... which the channel knows */
 	bool ended;         /* the channel has ended, and the caller knows */
 };
@@ -76,21 +77,28 @@ static void give_credit(struct ride *ride)
 	say(ride, &data);
 }
 
-/* The caller's bytes to the channel. 0; -errno: it takes no more. */
-static int move_in(struct ride *ride)
+/* Nobody takes the caller's bytes any more: what still comes of the channel goes to him. */
+static void discard(struct ride *ride)
+{
+	buffer_clear(&ride->held);
+	ride->caller_ended = ride->shut = true;
+}
+
+/* The caller's bytes to the channel. */
+static void move_in(struct ride *ride)
 {
 	size_t sent = 0;
-	int r = buffer_send(&ride->held, ride->fd, &sent);
 
+	if (buffer_send(&ride->held, ride->fd, &sent) < 0) {
+		discard(ride);
+		return;
+	}
 	ride->owed += (uint32_t)sent;
-	if (r < 0)
-		return r;
 	give_credit(ride);
 	if (ride->caller_ended && !ride->shut && buffer_len(&ride->held) == 0) {
 		ride->shut = true;
 		(void)shutdown(ride->fd, SHUT_WR);
 	}
-	return 0;
 }
 
 static size_t piece_of(const struct ride *ride)
@@ -149,10 +157,10 @@ static bool is_gone(const struct ride *ride)
 static void update(struct ride *ride)
 {
 	uint32_t events = 0;
-	int r = move_in(ride);
+	int r;
 
-	if (r == 0)
-		r = move_out(ride);
+	move_in(ride);
+	r = move_out(ride);
 	if (r < 0 || (ride->ended && (ride->shut || is_gone(ride)))) {
 		finish(ride);
 		return;
@@ -286,17 +294,18 @@ void ride_take(struct session *session, const Postern__V1__ChannelData *data)
 		ride_free(ride);
 		return;
 	}
-	if (data->data.len > ride->room || (ride->caller_ended && data->data.len > 0)) {
-		break_off(session, ride->caller_ended ? "bytes of a channel behind its end"
-						      : "more bytes of a channel than its credit");
+	if (data->data.len > ride->room || (ride->said_end && data->data.len > 0)) {
+		break_off(session, ride->said_end ? "bytes of a channel behind its end"
+						  : "more bytes of a channel than its credit");
 		return;
 	}
-	if (buffer_append(&ride->held, data->data.data, data->data.len) < 0) {
+	if (!ride->shut && buffer_append(&ride->held, data->data.data, data->data.len) < 0) {
 		finish(ride);
 		return;
 	}
 	ride->room -= (uint32_t)data->data.len;
 	ride->credit += data->credit;
+	ride->said_end |= data->end;
 	ride->caller_ended |= data->end;
 	update(ride);
 }

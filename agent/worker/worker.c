@@ -33,7 +33,8 @@ void worker_touch(struct call *call, dev_t device, enum touch how)
 	if (worker->touched)
 		*worker->touched = device;
 	else
-		tell(call, INNER_TOUCH, device, how == TOUCH_WRITE);
+		tell(call, INNER_TOUCH, device,
+			how == TOUCH_WRITE ? INNER_TOUCH_WRITE : INNER_TOUCH_LOOK);
 }
 
 void worker_touch_done(struct call *call)

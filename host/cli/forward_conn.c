@@ -12,6 +12,7 @@
 #include "proto/clock.h"
 
 #define OPEN_MS      15000 /* for channel and connection together */
+#define CONNS_MOST   256   /* more than an agent serves; whoever comes then is turned away */
 #define OPENING_MOST 16
 #define DOUBT_MS     20
 
@@ -52,6 +53,7 @@ static void conn_free(struct forward_conn *conn)
 	(void)fd_close(conn->fd);
 	(void)fd_close(conn->stream);
 	list_remove(&conn->node);
+	conns->n--;
 	free(conn);
 	start_next(conns);
 }
@@ -92,10 +94,11 @@ static void on_late(struct loop_timer *timer)
 
 static struct forward_conn *conn_new(struct forward_conns *conns, struct forward_spec *spec)
 {
-	struct forward_conn *conn = calloc(1, sizeof(*conn));
+	struct forward_conn *conn = conns->n < CONNS_MOST ? calloc(1, sizeof(*conn)) : NULL;
 
 	if (!conn)
 		return NULL;
+	conns->n++;
 	conn->conns = conns;
 	conn->spec = spec;
 	conn->fd = conn->stream = -EBADF;

@@ -18,6 +18,7 @@ struct forward_conns {
 	struct loop *loop;                   /* borrowed, as all in here */
 	const struct postern_client *client; /* NULL: there is none to open channels at */
 	struct list list;
+	size_t n;
 	size_t opening;
 	bool starting; /* the next ones are being begun */
 	/* Asks the guest to connect: conn->id is set. 0 or -errno. */

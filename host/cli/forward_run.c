@@ -66,12 +66,15 @@ static void set_listening(struct forwarding *all, bool on)
 
 static void drop_link(struct forwarding *all)
 {
+	struct list_node *node;
+
 	loop_io_del(&all->client);
 	forward_control_stop(&all->control);
 	forward_link_close(&all->link);
 	all->conns.client = NULL;
-	LIST_EACH(&all->conns.list, node)
-	forward_conn_fail(container_of(node, struct forward_conn, node));
+	/* The end of one may begin or end another. */
+	while ((node = list_first(&all->conns.list)))
+		forward_conn_fail(container_of(node, struct forward_conn, node));
 }
 
 /* Its connections are gone with it. Whoever comes meanwhile waits in the listeners' queues. */
@@ -128,8 +131,10 @@ static void take_broken(struct forwarding *all, const Postern__V1__ForwardBroken
 	{
 		struct forward_conn *conn = container_of(node, struct forward_conn, node);
 
-		if (conn->phase == FORWARD_JOINED && conn->number == broken->channel)
-			forward_conn_fail(conn);
+		if (conn->phase != FORWARD_JOINED || conn->number != broken->channel)
+			continue;
+		forward_conn_fail(conn);
+		return;
 	}
 }
 

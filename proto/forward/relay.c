@@ -145,7 +145,8 @@ static int move(struct relay *relay, int i)
 
 	do
 		r = move_once(relay, i);
-	while (r > 0 && (relay->hung[i] || --left > 0));
+	while (r > 0 && --left > 0);
+	relay->more[i] = r > 0;
 	if (r == 0 && way->ended && !way->told && buffer_len(&way->held) == 0 &&
 		!(i == CHANNEL && is_doubtful(relay))) {
 		way->told = true;
@@ -159,7 +160,7 @@ static int move(struct relay *relay, int i)
 static int update(struct relay *relay, int i)
 {
 	const struct relay_way *from = &relay->way[i], *to = &relay->way[!i];
-	uint32_t events = EPOLLRDHUP | (relay->hung[i] ? EPOLLET : 0);
+	uint32_t events = EPOLLRDHUP | (relay->hung[i] && !relay->more[i] ? EPOLLET : 0);
 
 	if (!from->ended && buffer_len(&from->held) == 0)
 		events |= EPOLLIN;

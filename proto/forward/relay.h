@@ -27,6 +27,7 @@ struct relay {
 	/* Whoever serves the channel may die, and all that it serves ends with it: so long, from
 	 * such an end on, is waited to hear of that, and for this to be reset. 0: not at all. */
 	uint32_t doubt_ms;
+	bool more[2];           /* fd[i] may have more to be read */
 	int failed;             /* the side that an error is of */
 	struct loop_timer wait; /* for the other end of the channel to hear of it */
 	/* The socket has failed, and is closed; the channel stays open until its other end closes

@@ -17,6 +17,7 @@ import pytest
 
 from agent import DEFAULT_POLICY, Agent
 from jobs import eventually, open_channel, read_all
+import wire
 from wire import BUILD, Failed, modules
 
 POSTERN = os.path.join(BUILD, "postern")
@@ -530,3 +531,73 @@ def test_for_people(agent, serve):
     assert process.returncode == 0 and out == ""
     assert err.splitlines()[0].split() == ["From", "To", "Connections", "Open", "Failed", "To", "guest", "From",
                                            "guest"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_end_of_the_forward_is_no_clean_end_of_its_connections(forward, serve, how):
+    """An upload that is cut does not look whole to the guest's server."""
+    ends = []
+
+    def take(conn):
+        try:
+            read_all(conn)
+            ends.append("clean")
+        except ConnectionResetError:
+            ends.append("reset")
+
+    one = forward(f"tcp:0=tcp:{serve(take)}")
+    socks = [one.connect() for _ in range(5)]
+    for sock in socks:
+        sock.sendall(bytes(100000))
+    eventually(lambda: one.counts()["to_guest"] == 500000)
+    one.process.send_signal(how)
+    eventually(lambda: len(ends) == 5)
+    assert ends == ["reset"] * 5
+    for sock in socks:
+        sock.close()
+
+
+def test_a_guest_that_begins_connections_without_end(tmp_path):
+    """A hostile one: they are turned away, and cost nothing."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"{tmp_path}/agent.sock")
+    listener.listen(64)
+    process = subprocess.Popen([POSTERN, "forward", f"local:{tmp_path}/agent.sock", "guest:tcp:9=tcp:9"],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    first, _ = listener.accept()
+    with listener, first, wire.Client(first, hello=False) as agent:
+        # The other way round: what the client says is ToAgent.
+        read_frame(first)
+        first.sendall(wire.frame(wire.pb.FromAgent(hello_reply=wire.pb.HelloReply(
+            major=1, minor=0, max_frame=1 << 20)).SerializeToString()))
+        request = wire.pb.ToAgent.FromString(read_frame(first)).request
+        reply = forward_pb.ForwardOpenReply(channel={"number": 1, "token": bytes(16)})
+        first.sendall(wire.frame(wire.pb.FromAgent(response=wire.pb.Response(
+            id=request.id, result=reply.SerializeToString())).SerializeToString()))
+        control, _ = listener.accept()
+        with control:
+            assert len(control.recv(20)) == 20
+            control.sendall(b"\x01")
+            one = record(opened={"listener": 0, "channel": {"number": 2, "token": bytes(16)}})
+            control.settimeout(5)
+            for _ in range(100):
+                control.sendall(one * 1000)
+            with open(f"/proc/{process.pid}/status") as file:
+                rss, = [int(line.split()[1]) for line in file if line.startswith("VmRSS")]
+            with open(f"/proc/{process.pid}/maps") as file:
+                sanitized = "libasan" in file.read()
+            assert rss < 16 << 10 or sanitized, rss
+        assert agent
+    process.kill()
+    process.communicate()
+
+
+def read_frame(sock):
+    length = shift = 0
+    while True:
+        byte, = sock.recv(1)
+        length |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            break
+    return sock.recv(length, socket.MSG_WAITALL)

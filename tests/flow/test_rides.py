@@ -237,3 +237,17 @@ def test_random_frames(agent):
                 pass
     with agent.client() as client:
         assert client.call("system.ping").payload == b""
+
+
+def test_what_was_said_before_the_end_still_comes(client):
+    """The program is gone, and its caller still sends: bytes for nobody, but its own are there."""
+    ride = Ride(client, start(client, "head", "-c", "100000", "/dev/zero").stdio, credit=10)
+    while len(ride.data) < 10:
+        ride.take()
+    ride.send(b"to nobody")
+    client.call("system.ping")
+    ride.send(b"and again")
+    ride.give(200000)
+    while not ride.closed:
+        ride.take()
+    assert len(ride.data) == 100000 and ride.ended

@@ -85,6 +85,9 @@ static int open_sources(
 		r = place_check(call, path, TOUCH_LOOK);
 		if (r < 0)
 			return r;
+		/* A link may lead away from there. */
+		if (request->follow_links)
+			worker_touch_done(call);
 		source->path = path;
 		/* To its end: no slash is behind it. */
 		source->name = copy_name_of(path, &len);
@@ -156,6 +159,8 @@ int copy_receive(struct call *call, const Postern__V1__CopyReceiveRequest *reque
 	r = place_check(call, path, TOUCH_WRITE);
 	if (r < 0)
 		return r;
+	if (request->follow_links)
+		worker_touch_done(call);
 	r = copy_open_target(path, resolve_of(request->follow_links), request->into_folder,
 		&target->dir, &target->rename);
 	worker_touch_done(call);

@@ -23,6 +23,7 @@
 #define CONNECTIONS_MAX 88 /* of the channels that an identity may have, some are left */
 #define CONNECT_MS      10000
 #define COUNT_MS        250
+#define DOUBT_MS        20
 
 struct serving;
 
@@ -137,7 +138,7 @@ static void connection_free(struct connection *connection)
 	list_remove(&connection->node);
 	if (serving->connections_n-- == CONNECTIONS_MAX)
 		pause_listeners(serving, false);
-	explicit_bzero(&connection->grant, sizeof(connection->grant));
+	explicit_bzero(connection->grant.token, TOKEN_SIZE);
 	free(connection);
 }
 
@@ -182,6 +183,7 @@ static struct connection *connection_new(struct serving *serving)
 	connection->serving = serving;
 	connection->fd = -EBADF;
 	connection->serial = ++serving->last_serial;
+	connection->relay.doubt_ms = DOUBT_MS;
 	connection->relay.broke = on_relay_broke;
 	connection->relay.done = on_relay_done;
 	connection->flow.done = on_flow_done;
@@ -289,7 +291,7 @@ static struct connection *connection_of_channel(struct serving *serving, uint64_
 	return NULL;
 }
 
-/* It failed at the caller's side. */
+/* It failed at the caller's side, or he had it cut. */
 static void cut(struct serving *serving, uint64_t number)
 {
 	struct connection *connection = connection_of_channel(serving, number);
@@ -453,6 +455,14 @@ static int join(struct connection *connection, int *fd)
 		&connection->relay, &serving->loop, take_fd(fd), take_fd(&connection->fd));
 }
 
+/* All connections end with the first channel, and not as if they had ended well. */
+static void stop(struct serving *serving)
+{
+	LIST_EACH(&serving->connections, node)
+	relay_reset(&container_of(node, struct connection, node)->relay);
+	loop_stop(&serving->loop, 0);
+}
+
 static void on_broker(struct loop_io *io, uint32_t events)
 {
 	struct serving *serving = container_of(io, struct serving, broker);
@@ -465,14 +475,14 @@ static void on_broker(struct loop_io *io, uint32_t events)
 	(void)events;
 	r = inner_receive(io->fd, &message, &grant, sizeof(grant), fds, &n_fds);
 	if (r <= 0) {
-		loop_stop(&serving->loop, 0);
+		stop(serving);
 		return;
 	}
 	connection = connection_of_channel(serving, message.id);
 	if (message.kind == INNER_GRANT && message.body_len == sizeof(grant))
 		take_grant(serving, &message, &grant);
 	else if (message.kind == INNER_CUT && connection)
-		connection_free(connection);
+		cut(serving, message.id);
 	else if (message.kind == INNER_CHANNEL && connection && !connection->open &&
 		 join(connection, &fds[0]) < 0)
 		connection_free(connection);
@@ -486,7 +496,7 @@ static void on_control_ended(struct forward_control *control, int r)
 
 	if (r == -EBADMSG)
 		log_warning("a forward ends: its caller sent what is no record of it");
-	loop_stop(&serving->loop, 0);
+	stop(serving);
 }
 
 /* What listening needed is given up; a socket's file may belong to anybody. */
