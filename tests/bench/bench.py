@@ -229,6 +229,7 @@ def in_the_systemd_guest(results, host, parts, rounds):
             channels.measure_exec(results, vm)
             channels.measure_keys(results, vm)
             channels.measure_copy(results, vm)
+            channels.measure_copy_cpu(results, vm)
             channels.measure_forward(results, vm)
         channels.measure_copy_memory(results, vm)
     if "memory" in parts:

@@ -5,6 +5,7 @@ qemu-ga does with its commands."""
 import base64
 import json
 import os
+import resource
 import socket
 import statistics
 import subprocess
@@ -201,6 +202,50 @@ def measure_copy(results, vm):
     qga.close()
     results.ratio("copy_over_qga_read_ratio", "copy_from_guest_mb_s", "qga_read_mb_s")
     results.ratio("copy_over_qga_write_ratio", "copy_to_guest_mb_s", "qga_write_mb_s")
+
+
+# ---- what a copy costs ---------------------------------------------------------------------------
+
+
+def guest_cpu(client, vm, unit):
+    """Seconds of all processes that a unit has had."""
+    out = run_for_output(vm, client, "/bin/cat", f"/sys/fs/cgroup/system.slice/{unit}.service/cpu.stat")
+    return int(out.split()[1]) / 1e6
+
+
+def host_cpu():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def by_socat(vm, way, ours):
+    """socat at both ends, as much at once as cp moves."""
+    connect = f"printf 'CONNECT {guest.SOCAT_PORTS[way]}\\n'"
+    there = f"socat -u -b 65536 - UNIX-CONNECT:{vm.vsock}"
+    back = f"socat -b 65536 - UNIX-CONNECT:{vm.vsock},ignoreeof"
+    line = f"({connect}; cat {ours}) | {there}" if way == "to" else f"{connect} | {back} >{ours}.socat"
+    subprocess.run(["sh", "-c", line], check=True)
+
+
+def measure_copy_cpu(results, vm):
+    """Both sides' processor time for the same bytes between a file here and one in the guest's memory."""
+    ours, name = f"{vm.host.dir}/file", f"{vm.name}:/dev/shm/file"
+    spent = {}
+    with vm.client(timeout=60) as client:
+        for _ in range(3):
+            for way in ("to", "from"):
+                for kind, unit, move in (
+                        ("copy", "posternd", lambda: cp(vm, *((ours, name) if way == "to" else (name, f"{ours}.back")))),
+                        ("socat", f"bench-socat-{way}", lambda: by_socat(vm, way, ours))):
+                    before = guest_cpu(client, vm, unit) + host_cpu()
+                    move()
+                    time.sleep(1)  # the other side's last bytes
+                    spent.setdefault((kind, way), []).append(guest_cpu(client, vm, unit) + host_cpu() - before)
+    for (kind, way), values in spent.items():
+        results.add(f"{kind}_{way}_guest_cpu_s_per_gib", statistics.median(values) * (1 << 30) / FILE_BYTES)
+    for way in ("to", "from"):
+        results.ratio(f"copy_{way}_guest_cpu_over_socat_ratio", f"copy_{way}_guest_cpu_s_per_gib",
+                      f"socat_{way}_guest_cpu_s_per_gib")
 
 
 # ---- forwards ------------------------------------------------------------------------------------

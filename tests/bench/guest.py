@@ -4,6 +4,7 @@ program that tells what processes take."""
 
 import os
 import shutil
+import subprocess
 import time
 
 import debian
@@ -13,6 +14,7 @@ from wire import BUILD
 BENCH = f"{os.path.abspath(BUILD)}/bench"
 ECHO_PORT, SINK_PORT, SOURCE_PORT, QGA_PORT, MEMORY_PORT = 1001, 1002, 1003, 1234, 1100
 # The least that a relay can be: to the sink, to the source, to a terminal.
+SOCAT_PORTS = {"to": 1015, "from": 1016}
 LEAST_SINK_PORT, LEAST_SOURCE_PORT, LEAST_TERMINAL_PORT = 1012, 1013, 1014
 CID = 3
 
@@ -32,6 +34,10 @@ UNITS = {
     "bench-relay-sink": f"/usr/bin/relay {LEAST_SINK_PORT} tcp {SINK_PORT}",
     "bench-relay-source": f"/usr/bin/relay {LEAST_SOURCE_PORT} tcp {SOURCE_PORT}",
     "bench-relay-terminal": f"/usr/bin/relay {LEAST_TERMINAL_PORT} terminal",
+    "bench-socat-to": f"/usr/bin/socat -u -b 65536 VSOCK-LISTEN:{SOCAT_PORTS['to']},fork "
+                      "OPEN:/dev/shm/socat,creat,trunc",
+    "bench-socat-from": f"/usr/bin/socat -U -b 65536 VSOCK-LISTEN:{SOCAT_PORTS['from']},fork "
+                        "OPEN:/dev/shm/file,rdonly",
     "bench-qga": f"/usr/sbin/qemu-ga -m vsock-listen -p {CID}:{QGA_PORT}",
     "bench-memory": f"/usr/bin/memory {MEMORY_PORT} postern qemu-ga",
 }
@@ -42,7 +48,18 @@ PROGRAMS = ("vsock_server", "memory", "forkexec", "relay")
 POLICY = "allow host exec.* copy.* forward.*\n"
 
 
+def copy_program(tree, path):
+    """With the libraries that it names, where the tree has none."""
+    lines = subprocess.run(["ldd", path], check=True, capture_output=True, text=True).stdout.splitlines()
+    for file in [path, *[line.split()[2] for line in lines if " => /" in line]]:
+        at = f"{tree}{file}"
+        if not os.path.exists(at):
+            os.makedirs(os.path.dirname(at), exist_ok=True)
+            shutil.copy(file, at)
+
+
 def add_to(tree):
+    copy_program(tree, "/usr/bin/socat")
     for program in PROGRAMS:
         shutil.copy(f"{BENCH}/{program}", f"{tree}/usr/bin/{program}")
     with open(f"{tree}/etc/postern/policy.d/60-bench.policy", "w") as policy:

@@ -20,6 +20,8 @@ FIGURES = [
     ("copy_from_guest_over_raw_ratio", "cp of 64 MiB from the guest / raw stream", (">=", 0.90)),
     ("copy_over_qga_read_ratio", "cp from the guest / qemu-ga guest-file-read", (">=", 7)),
     ("copy_over_qga_write_ratio", "cp to the guest / qemu-ga guest-file-write", (">=", 20)),
+    ("copy_to_guest_cpu_over_socat_ratio", "processor time of cp to the guest, both sides / socat", ("<=", 1.1)),
+    ("copy_from_guest_cpu_over_socat_ratio", "... from the guest", ("<=", 1.1)),
     ("forward_from_guest_over_raw_ratio", "one TCP connection through forward, from the guest / raw stream", (">=", 0.85)),
     ("forward_to_guest_over_raw_ratio", "... to the guest", (">=", 0.85)),
     ("forward_from_guest_over_least_ratio", "... from the guest / a relay that does nothing else", None),
