@@ -282,6 +282,22 @@ static int take_piece(struct receiver *receiver, uint64_t offset, size_t len)
 	return 0;
 }
 
+/* Whole pieces, since each is a write: what the socket has comes in parts. 0, or -errno with as
+ * much as came before it. */
+static int fill_piece(struct receiver *receiver, size_t len, size_t *ret_len)
+{
+	*ret_len = 0;
+	while (*ret_len < len) {
+		ssize_t n =
+			copy_get_data(receiver->stream, receiver->piece + *ret_len, len - *ret_len);
+
+		if (n < 0)
+			return (int)n;
+		*ret_len += (size_t)n;
+	}
+	return 0;
+}
+
 static int take_data(struct receiver *receiver, const Postern__V1__CopyData *data)
 {
 	uint64_t offset = data->offset;
@@ -291,14 +307,14 @@ static int take_data(struct receiver *receiver, const Postern__V1__CopyData *dat
 		return -EBADMSG;
 	copy_digest_add(&receiver->part.digest, &offset, sizeof(offset));
 	while (left > 0) {
-		ssize_t n = copy_get_data(
-			receiver->stream, receiver->piece, left < COPY_PIECE ? left : COPY_PIECE);
-		int r = n < 0 ? (int)n : take_piece(receiver, offset, (size_t)n);
+		size_t len;
+		int r = fill_piece(receiver, left < COPY_PIECE ? left : COPY_PIECE, &len);
+		int wrote = len > 0 ? take_piece(receiver, offset, len) : 0;
 
-		if (r < 0)
-			return r;
-		offset += (uint64_t)n;
-		left -= (size_t)n;
+		if (r < 0 || wrote < 0)
+			return r < 0 ? r : wrote;
+		offset += len;
+		left -= len;
 	}
 	if (receiver->watch->progress)
 		receiver->watch->progress(receiver->watch->ctx, receiver->path,
