@@ -284,20 +284,30 @@ static bool is_done(const struct run *run)
 
 static void exchange(struct run *run)
 {
-	/* Who takes no more may have said its last. */
-	if (buffer_send(&run->sent, run->socket, NULL) < 0)
+	/* Who takes no more may have said its last. At a raw terminal the way out is still read. */
+	if (buffer_send(&run->sent, run->socket, NULL) < 0) {
 		buffer_consume(&run->sent, buffer_len(&run->sent));
+		run->in.ended |= !run->seat.raw;
+	}
 	read_socket(run);
+}
+
+/* What is wanted of the socket: also to be written to by input that move_in() has left. One that
+ * was hung up would wake us over and over, whatever is wanted of it. */
+static struct pollfd peer(const struct run *run, bool listens)
+{
+	bool sends = buffer_len(&run->sent) > 0 || (listens && !flow_is_empty(&run->in));
+	short wanted = (short)((has_room(run) ? POLLIN : 0) | (sends ? POLLOUT : 0));
+
+	return (struct pollfd){.fd = is_done(run) || !wanted ? -1 : run->socket, .events = wanted};
 }
 
 static void turn(struct run *run, int timeout_ms)
 {
-	short wanted =
-		(short)((has_room(run) ? POLLIN : 0) | (buffer_len(&run->sent) > 0 ? POLLOUT : 0));
 	bool listens = run->answered && !is_done(run);
 	struct pollfd fds[] = {listens ? flow_source(&run->in) : (struct pollfd){.fd = -1},
 		flow_target(&run->out), flow_target(&run->err), seat_signals(&run->seat),
-		seat_sizes(&run->seat), {.fd = is_done(run) ? -1 : run->socket, .events = wanted}};
+		seat_sizes(&run->seat), peer(run, listens)};
 
 	if (poll(fds, ARRAY_SIZE(fds), timeout_ms) < 0)
 		return;

@@ -100,6 +100,11 @@ def test_much_both_ways(machine):
     assert done.stdout == data and done.returncode == 0
 
 
+def test_much_for_a_program_that_is_silent(machine):
+    done = vsh(machine, "--", "wc", "-c", input=bytes(5 << 20))
+    assert (done.stdout, done.returncode) == (b"%d\n" % (5 << 20), 0)
+
+
 def test_errors_of_the_start(machine):
     done = vsh(machine, "-C", "/no/such", "--", "true")
     assert done.returncode == ANSWERED and done.stderr.startswith(b"postern: vshd refuses: "), done
@@ -325,6 +330,36 @@ def test_a_flood_is_cut_by_its_reader(guest):
     running.send_signal(signal.SIGHUP)
     assert running.wait(20) == 255
     running.stdout.close()
+
+
+@pytest.mark.parametrize("source", ["/dev/null", "/dev/zero"])
+def test_the_server_is_gone_while_nobody_reads(guest, source):
+    gone = threading.Event()
+
+    def serve(server):
+        server.take_request()
+        server.answer()
+        server.sock.settimeout(1)
+        try:
+            server.data(bytes(4 << 20))
+        except TimeoutError:
+            server.sock.close()
+            gone.set()
+
+    def busy():
+        with open(f"/proc/{running.pid}/stat") as file:
+            return sum(map(int, file.read().rsplit(")", 1)[1].split()[11:13]))
+
+    with open(source, "rb") as stdin:
+        running = subprocess.Popen([POSTERN, "vsh", guest(serve), "--vshd", "--", "x"], stdin=stdin,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert gone.wait(20)
+    time.sleep(0.2)
+    before = busy()
+    time.sleep(0.5)
+    assert busy() - before <= 3, "it spins"
+    out, err = running.communicate(timeout=20)
+    assert running.returncode == ABSENT and b"before the program's end" in err and len(out) > 64 << 10
 
 
 def test_a_server_that_reads_nothing(guest):
