@@ -37,6 +37,9 @@ static void answer_open(struct machine *machine, uint64_t after_ms)
 	if (machine->pausing)
 		request_fail(machine->pausing, &gone, NULL);
 	machine->pausing = NULL;
+	if (machine->ballooning)
+		request_fail(machine->ballooning, &gone, NULL);
+	machine->ballooning = NULL;
 	if (machine->stop.request)
 		request_return(
 			machine->stop.request, json_pack("{s:s, s:I}", "how", machine->stop.how,

@@ -99,7 +99,9 @@ struct machine {
 	bool channel_lost;
 	bool vmm_silent;
 	bool paused;
-	uint64_t plugged_bytes; /* of memory, as the VMM told last */
+	uint64_t plugged_bytes;     /* of memory, as the VMM told last */
+	struct request *ballooning; /* the one that asks the VMM to move the balloon */
+	uint64_t balloon_asked;     /* pages, by that one */
 	struct balloon_watch balloon;
 	struct loop_timer balloon_timer; /* armed while it is on its way */
 	struct vmm *vmm;

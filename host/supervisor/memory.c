@@ -79,13 +79,18 @@ static void look(struct machine *machine)
 		machine->driver->balloon_size(machine->vmm, on_size, machine);
 }
 
-/* From the request on, whose answer says nothing of the guest, until it is where it was asked to
+/* From here on, since the VMM's answer says nothing of the guest, until it is where it was asked to
  * be. */
-static void watch_balloon(struct machine *machine, uint64_t pages)
+static void on_balloon(void *ctx, const struct postern_error *error)
 {
-	if (!machine->driver->balloon_size)
+	struct machine *machine = ctx;
+	struct request *request = machine->ballooning;
+
+	machine->ballooning = NULL;
+	on_done(request, error);
+	if (error || !machine->driver->balloon_size)
 		return;
-	balloon_watch_begin(&machine->balloon, pages, monotonic_ns());
+	balloon_watch_begin(&machine->balloon, machine->balloon_asked, monotonic_ns());
 	look(machine);
 }
 
@@ -104,9 +109,14 @@ void balloon_command(void *ctx, struct request *request, const json_t *arguments
 	} else if (vmm_check_balloon(machine->driver->kind, machine->config.memory_bytes,
 			   (uint64_t)pages, &error) < 0) {
 		request_fail(request, &error, NULL);
+	} else if (machine->ballooning) {
+		(void)fail(&error, POSTERN_ANSWERED, EBUSY,
+			"the VMM was asked to move the balloon, and has not answered yet");
+		request_fail(request, &error, NULL);
 	} else {
-		machine->driver->balloon(machine->vmm, (uint64_t)pages, on_done, request);
-		watch_balloon(machine, (uint64_t)pages);
+		machine->ballooning = request;
+		machine->balloon_asked = (uint64_t)pages;
+		machine->driver->balloon(machine->vmm, (uint64_t)pages, on_balloon, machine);
 	}
 }
 

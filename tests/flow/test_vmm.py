@@ -128,6 +128,14 @@ def test_a_stuck_balloon_is_a_problem_until_it_moves(host, launch):
     host.until(lambda: not host.info("web")["problems"])
 
 
+def test_a_balloon_that_was_refused_is_no_problem(host, launch):
+    launch(refuses=True)
+    _, err = host.run("balloon", "web", "64M", code=ANSWERED)
+    assert "not now" in err
+    time.sleep(13)
+    assert host.info("web")["problems"] == []
+
+
 # ---- What the agent alone can tell ----
 
 @pytest.mark.parametrize("off,words", [(-3600.3, "3600 s behind this host's"), (7.3, "7 s ahead of this host's")])
