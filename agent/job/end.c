@@ -173,6 +173,9 @@ void job_check(struct job_process *job)
 {
 	if (!job->started || !job->ended)
 		return;
+	/* A client may be as slow as it likes until the room of its program's record is wanted. */
+	if (job->forgotten)
+		vsh_leave(&job->vsh);
 	vsh_finish(&job->vsh);
 	port_finish(&job->stdio);
 	port_finish(&job->errors_port);

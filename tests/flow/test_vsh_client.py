@@ -500,6 +500,37 @@ def test_the_client_takes_the_end_late(agent):
     asked.close()
 
 
+# In the kernel's buffers and ours: the program and its streams are over while the client has much of it to come.
+ALL_ON_ITS_WAY = 240000
+
+
+def start_and_end(agent, client, asked):
+    pid = asked.start("sh", "-c", f"head -c {ALL_ON_ITS_WAY} /dev/zero; exit 9", nopty=True)
+    number, = [job.job for job in jobs_of(client) if job.pid == pid]
+    assert client.call("exec.wait", job=number).job.exit_code == 9
+    assert eventually(lambda: not [channel for channel in client.call("channels.list").channels
+                                   if channel.job == number]), "its streams are not over"
+    return number
+
+
+def test_the_client_takes_what_is_on_its_way_late(agent, client, vsh):
+    asked = vsh()
+    start_and_end(agent, client, asked)
+    time.sleep(3.5)
+    output, _, _, code = asked.finish()
+    assert len(output) == ALL_ON_ITS_WAY and code == 9
+
+
+def test_a_client_that_never_reads_lasts_as_long_as_the_record(agent, client, vsh):
+    assert eventually(lambda: not job_processes(agent))
+    asked = vsh()
+    number = start_and_end(agent, client, asked)
+    time.sleep(2.5)
+    assert job_processes(agent)
+    client.call("exec.forget", job=number)
+    assert eventually(lambda: not job_processes(agent))
+
+
 def test_the_client_leaves_by_a_status(vsh):
     client = vsh()
     pid = client.start("sh", "-c", "echo here; exec sleep 100", nopty=True)
