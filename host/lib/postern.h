@@ -3,24 +3,28 @@
  * libpostern: virtual machines with Postern's agent, from the host.
  *
  * This header has the machines: launch, list, stop, balloon, the host's half of shares, streams and
- * the console. client.h has the calls to the agent inside, in an event loop or blocking;
- * subscribe.h its events; text.h what makes its text fit for a terminal. This one includes them
- * all.
+ * the console. client.h has the calls to the agent inside, in an event loop or blocking; channel.h
+ * and ride.h the streams that answers grant; subscribe.h its events; text.h what makes its text fit
+ * for a terminal. This one includes them all.
  *
- *   returns     0 or -errno (some: a count, or 1), and *error filled (NULL is allowed), whose
- * failure tells refused, absent, timed out and broken protocol apart. What is named ret_ is set
- *               only on success, where nothing else is said
- *   ownership   strings and structures that are passed in are the caller's, and copied where they
- * are needed later; what comes out belongs to what its comment says. "The caller frees" means
- * free() blocking    functions of this header block, as long as their comment says, unless it says
- *               that they do not
- *   threads     the library has no state of its own: functions may be called by any thread at any
- *               time, but no two at once with the same client, listener or watch. It starts no
- *               thread
- *   signals     none is caught, sent, blocked or changed: broken connections raise no SIGPIPE, and
- * the processes that postern_launch() starts no SIGCHLD. Nor are the current folder, the umask, the
- * environment or the locale growth      structures that the caller fills in are all zero first:
- * what is reserved stays so
+ * Returns: 0 or -errno (some: a count, or 1), and *error filled (NULL is allowed), whose failure
+ * tells refused, absent, timed out and broken protocol apart. What is named ret_ is set only on
+ * success, where nothing else is said.
+ *
+ * Ownership: strings and structures that are passed in are the caller's, and copied where they are
+ * needed later; what comes out belongs to what its comment says. "The caller frees" means free().
+ *
+ * Blocking: functions of this header block, as long as their comment says, unless it says that they
+ * do not.
+ *
+ * Threads: the library has no state of its own: functions may be called by any thread at any time,
+ * but no two at once with the same client, listener or watch. It starts no thread.
+ *
+ * Signals: none is caught, sent, blocked or changed: broken connections raise no SIGPIPE, and the
+ * processes that postern_launch() starts no SIGCHLD. Nor are the current folder, the umask, the
+ * environment or the locale.
+ *
+ * Growth: structures that the caller fills in are all zero first: what is reserved stays so.
  *
  * A machine belongs to the user who launched it; root does not see other users' machines. Its name
  * is "NAME", or "ENV/NAME" in an environment: a set of machines with names of its own. "/NAME" is
