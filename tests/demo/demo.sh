@@ -20,6 +20,7 @@ fi
 
 clean_up() {
 	stop_events
+	[ -z "${forward:-}" ] || kill "$forward" 2>/dev/null
 	postern stop -f $VM >/dev/null 2>&1
 	rm -rf "$work"
 }
@@ -201,6 +202,25 @@ ln -s numbers "$work/tree/link"
 run postern cp -r "$work/tree" $VM:/tmp
 run postern cp -r $VM:/tmp/tree "$work/back"
 run diff -r "$work/tree" "$work/back"
+
+step "A server of a guest without a network, as if it were here; the end tells what went through."
+run postern exec $VM --detach -- busybox nc -ll -p 7000 -e busybox cat
+show "postern forward $VM tcp:0=tcp:7000 &"
+postern forward $VM tcp:0=tcp:7000 >"$work/forward" &
+forward=$!
+until [ -s "$work/forward" ]; do sleep 0.1; done
+cat "$work/forward"
+port=$(sed -n 's/^tcp:127.0.0.1:\([0-9]*\) .*/\1/p' "$work/forward")
+show "echo 'there and back' | busybox nc 127.0.0.1 $port"
+echo 'there and back' | busybox nc 127.0.0.1 "$port" | tee "$work/echo"
+grep -q 'there and back' "$work/echo" || { echo "nothing came back"; failed=$((failed + 1)); }
+show "kill %1"
+kill "$forward"
+wait "$forward"
+forward=
+
+step "What the guest's kernel has to say."
+run postern logs $VM -n 3
 run postern stop $VM
 
 printf '\n'
