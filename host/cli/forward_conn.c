@@ -196,29 +196,21 @@ static int start(struct forward_conn *conn)
 	return conn->number ? open_channel(conn) : conn->conns->ask(conn->conns, conn);
 }
 
-static struct forward_conn *next_queued(const struct forward_conns *conns)
-{
-	LIST_EACH(&conns->list, node)
-	{
-		struct forward_conn *conn = container_of(node, struct forward_conn, node);
-
-		if (conn->phase == FORWARD_QUEUED)
-			return conn;
-	}
-	return NULL;
-}
-
 static void start_next(struct forward_conns *conns)
 {
-	struct forward_conn *conn;
-
 	/* Those that fail here come back to this. */
 	if (conns->starting || !conns->client)
 		return;
 	conns->starting = true;
-	while (conns->opening < OPENING_MOST && (conn = next_queued(conns)))
-		if (start(conn) < 0)
+	LIST_EACH(&conns->list, node)
+	{
+		struct forward_conn *conn = container_of(node, struct forward_conn, node);
+
+		if (conns->opening >= OPENING_MOST)
+			break;
+		if (conn->phase == FORWARD_QUEUED && start(conn) < 0)
 			forward_conn_fail(conn);
+	}
 	conns->starting = false;
 }
 
