@@ -16,11 +16,10 @@ static void say(json_t *line)
 	json_decref(line);
 }
 
-static json_t *spec_json(const struct forward_tell *tell, const struct forward_spec *spec)
+static json_t *spec_json(const struct forward_spec *spec)
 {
 	char from[FORWARD_SPEC_TEXT], to[FORWARD_SPEC_TEXT];
 
-	(void)tell;
 	forward_spec_print(spec, "", true, from);
 	forward_spec_print(spec, "", false, to);
 	return json_pack("{s:s, s:s, s:s}", "listens", spec->guest_listens ? "guest" : "host",
@@ -34,7 +33,7 @@ void forward_tell_start(struct forward_tell *tell)
 		char from[FORWARD_SPEC_TEXT], to[FORWARD_SPEC_TEXT];
 
 		if (tell->cli->json) {
-			json_t *line = spec_json(tell, &tell->specs[i]);
+			json_t *line = spec_json(&tell->specs[i]);
 
 			(void)json_object_set_new(line, "event", json_string("listening"));
 			say(line);
@@ -67,7 +66,7 @@ void forward_tell_failed(
 		(void)fprintf(stderr, "postern: %s: %s\n", to, why ? why : "failed");
 		return;
 	}
-	line = spec_json(tell, spec);
+	line = spec_json(spec);
 	(void)json_object_set_new(line, "event", json_string("failed"));
 	(void)json_object_set_new(line, "sys_errno", json_integer(sys_errno));
 	say(line);
@@ -86,14 +85,17 @@ static void tell_json(struct forward_tell *tell)
 
 	for (size_t i = 0; i < tell->n; i++) {
 		const struct forward_spec *spec = &tell->specs[i];
-		json_t *counts = spec_json(tell, spec);
-		json_t *numbers = json_pack("{s:I, s:I, s:I, s:I, s:I}", "connections",
-			(json_int_t)spec->connections, "open", (json_int_t)spec->open, "failed",
-			(json_int_t)spec->failed, "to_guest",
-			(json_int_t)(spec->to_guest + tell->to_guest[i]), "from_guest",
-			(json_int_t)(spec->from_guest + tell->from_guest[i]));
+		json_int_t to_guest = (json_int_t)spec->to_guest,
+			   from_guest = (json_int_t)spec->from_guest;
+		json_t *counts = spec_json(spec);
 
-		(void)json_object_update_new(counts, numbers);
+		to_guest += (json_int_t)tell->to_guest[i];
+		from_guest += (json_int_t)tell->from_guest[i];
+		(void)json_object_update_new(
+			counts, json_pack("{s:I, s:I, s:I, s:I, s:I}", "connections",
+					(json_int_t)spec->connections, "open",
+					(json_int_t)spec->open, "failed", (json_int_t)spec->failed,
+					"to_guest", to_guest, "from_guest", from_guest));
 		(void)json_array_append_new(list, counts);
 	}
 	say(json_pack("{s:s, s:o}", "event", "counts", "forwards", list));
