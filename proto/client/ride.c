@@ -259,13 +259,17 @@ static struct postern_ride *first_open(const struct postern_client *client)
 	return NULL;
 }
 
-/* One that is told may close another. */
+/* One that is told may close another. Their memory goes with the client's. */
 void client_end_rides(struct postern_client *client, const struct postern_error *error)
 {
 	struct postern_ride *ride;
 
-	while ((ride = first_open(client)))
-		closed(ride, error);
+	while ((ride = first_open(client))) {
+		postern_ride_fn fn = take_ptr(ride->fn);
+
+		ride->open = false;
+		fn(ride->ctx, ride, POSTERN_RIDE_CLOSED, NULL, 0, error);
+	}
 }
 
 void client_drop_rides(struct postern_client *client)

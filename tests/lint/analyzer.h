@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
