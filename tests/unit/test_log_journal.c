@@ -1,149 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The journal, from files that systemd's own program makes, and both logs as one. */
+/* The journal, from files that systemd's own program makes. */
 /* needs: agent/methods/worker/log_journal.c agent/methods/worker/log_kernel.c */
 /* needs: agent/methods/worker/log_filter.c agent/methods/worker/log_reading.c */
 /* needs: agent/methods/worker/log_journal_library.c agent/methods/worker/log_journal_match.c */
 /* needs: agent/methods/worker/library.c */
-#include "tests/unit/unit.h"
+#include "tests/unit/journal_files.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-
-#include "agent/methods/log_reading.h"
-#include "proto/arena.h"
-#include "proto/cleanup.h"
-#include "proto/frame.h"
-#include "proto/limits.h"
-#include "proto/verify.h"
-
-#define MAKER  "/lib/systemd/systemd-journal-remote"
-#define BOOT_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-#define BOOT_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
-#define START  INT64_C(1700000000) /* seconds since 1970 of second 0 below */
-
-static char folder[64], now[33];
-static Postern__V1__LogsReadRequest request;
-static struct log_filter filter;
-static struct log_journal journal;
-static bool has_boot;
-
-/* ---- files ---- */
-
-struct line {
-	const char *boot; /* NULL: this one */
-	int second;
-	const char *fields; /* each with an end of line */
-};
-
-static void write_line(FILE *out, const struct line *line)
-{
-	(void)fprintf(out,
-		"__REALTIME_TIMESTAMP=%lld000000\n__MONOTONIC_TIMESTAMP=%d000000\n_BOOT_ID=%s\n%"
-		"s\n",
-		(long long)START + line->second, line->second, line->boot ? line->boot : now,
-		line->fields);
-}
-
-static void make_file(const char *name, const struct line *lines, size_t n)
-{
-	char source[128], target[128];
-	int status;
-	pid_t pid;
-
-	(void)snprintf(source, sizeof(source), "%s/export", folder);
-	(void)snprintf(target, sizeof(target), "%s/%s", folder, name);
-	FILE *out = fopen(source, "we");
-	assert_non_null(out);
-	for (size_t i = 0; i < n; i++)
-		write_line(out, &lines[i]);
-	(void)fclose(out);
-	pid = fork();
-	if (pid == 0) {
-		(void)!freopen("/dev/null", "w", stderr);
-		(void)execl(MAKER, MAKER, "-o", target, source, (char *)NULL);
-		_exit(127);
-	}
-	assert_true(pid > 0);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
-	(void)unlink(source);
-}
-
-static const struct line lines[] = {
-	{BOOT_A, 1,
-		"MESSAGE=first of "
-		"all\n_TRANSPORT=kernel\nPRIORITY=6\n_SOURCE_MONOTONIC_TIMESTAMP=900000\n"
-		"SYSLOG_IDENTIFIER=kernel\n"},
-	{BOOT_A, 2,
-		"MESSAGE=of a\n_TRANSPORT=syslog\nPRIORITY=6\nSYSLOG_IDENTIFIER=one\n_PID=11\n"},
-	{BOOT_B, 3,
-		"MESSAGE=of b\n_TRANSPORT=syslog\nPRIORITY=6\nSYSLOG_IDENTIFIER=one\n_PID=12\n"},
-	{NULL, 10,
-		"MESSAGE=Linux version\n_TRANSPORT=kernel\nPRIORITY=5\nSYSLOG_FACILITY=0\n"
-		"_SOURCE_MONOTONIC_TIMESTAMP=1000000\nSYSLOG_IDENTIFIER=kernel\n"},
-	{NULL, 11,
-		"MESSAGE=bad disk\n_TRANSPORT=kernel\nPRIORITY=3\nSYSLOG_FACILITY=0\n"
-		"_SOURCE_MONOTONIC_TIMESTAMP=2000000\nSYSLOG_IDENTIFIER=kernel\n"},
-	{NULL, 12,
-		"MESSAGE=Started "
-		"web\nPRIORITY=6\nSYSLOG_IDENTIFIER=systemd\n_PID=1\nUNIT=web.service\n"
-		"_SYSTEMD_UNIT=init.scope\n_TRANSPORT=journal\n"},
-	{NULL, 13,
-		"MESSAGE=hello\nPRIORITY=6\n_COMM=webd\n_PID=42\n_SYSTEMD_UNIT=web.service\n"
-		"_TRANSPORT=stdout\nSYSLOG_FACILITY=3\n"},
-	{NULL, 14,
-		"MESSAGE=forged\nPRIORITY=6\n_PID=77\nUNIT=web.service\n_SYSTEMD_UNIT=evil."
-		"service\n"},
-	{NULL, 15,
-		"MESSAGE=warn\nPRIORITY=4\nSYSLOG_IDENTIFIER=one\nSYSLOG_PID=5\n_SYSTEMD_UNIT="
-		"other.service\n"},
-};
-
-static void begin(void)
-{
-	(void)strcpy(folder, "/tmp/postern-test-XXXXXX");
-	assert_non_null(mkdtemp(folder));
-	postern__v1__logs_read_request__init(&request);
-	assert_int_equal(log_filter_init(&filter, &request), 0);
-	for (size_t i = 0; i < LOG_BOOT_SIZE; i++)
-		(void)sprintf(now + 2 * i, "%02x", filter.boot[i]);
-	make_file("a.journal", lines, ARRAY_SIZE(lines));
-}
-
-static void end(void)
-{
-	char command[128];
-
-	log_journal_close(&journal);
-	(void)snprintf(command, sizeof(command), "rm -r %s", folder);
-	assert_int_equal(system(command), 0);
-}
-
-/* Opens it for the request as it is now. */
-static int reopen(bool kernel_only)
-{
-	log_journal_close(&journal);
-	assert_int_equal(log_filter_init(&filter, &request), 0);
-	return log_journal_open(&journal, folder, &filter, kernel_only, &has_boot);
-}
-
-static void expect(const char *message)
-{
-	int r = log_journal_next(&journal);
-
-	if (!message) {
-		assert_int_equal(r, 0);
-		return;
-	}
-	assert_int_equal(r, 1);
-	assert_int_equal(journal.entry.message.len, strlen(message));
-	assert_memory_equal(journal.entry.message.data, message, strlen(message));
-}
-
-/* ---- tests ---- */
 
 UNIT(entries_of_this_boot_with_what_they_have)
 {
@@ -501,76 +367,6 @@ UNIT(broken_files)
 	end();
 }
 
-/* ---- both as one ---- */
-
-static size_t read_records(int fd, char *text, uint64_t *ret_end)
-{
-	struct frame_reader reader = {.limit = LOG_RECORD_MAX};
-	struct arena arena;
-	const uint8_t *body;
-	const char *why;
-	size_t len, n = 0;
-
-	arena_init(&arena, ARENA_REQUEST_MAX);
-	text[0] = '\0';
-	while (frame_read(&reader, fd) > 0)
-		;
-	while (frame_next(&reader, &body, &len) > 0) {
-		const Postern__V1__LogRecord *record =
-			(const Postern__V1__LogRecord *)verify_unpack(
-				&postern__v1__log_record__descriptor, body, len,
-				&verify_host_limits, &arena, &why);
-
-		assert_non_null(record);
-		if (record->kind_case == POSTERN__V1__LOG_RECORD__KIND_END) {
-			*ret_end = record->end->entries;
-		} else if (record->kind_case == POSTERN__V1__LOG_RECORD__KIND_GAP) {
-			(void)sprintf(text + strlen(text), "gap %d|", (int)record->gap->missed);
-		} else {
-			(void)sprintf(text + strlen(text), "%.*s|", (int)record->entry->message.len,
-				record->entry->message.data);
-			n++;
-		}
-	}
-	frame_reader_done(&reader);
-	arena_done(&arena);
-	return n;
-}
-
-UNIT(both_in_the_order_of_time)
-{
-	static const char *const records[] = {
-		"6,1,2000000,-;bad disk", "6,2,12500000,-;between", "6,5,90000000,-;at the end"};
-	static struct log_reading reading;
-	int kmsg[2], channel[2];
-	uint64_t entries = 0;
-	char text[4096];
-
-	begin();
-	reading.filter = filter;
-	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, kmsg), 0);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, channel), 0);
-	request.all_boots = true;
-	assert_int_equal(
-		log_journal_open(&reading.journal, folder, &reading.filter, false, &has_boot), 0);
-	log_kernel_init(&reading.kernel, kmsg[0], &reading.filter);
-	reading.journal.kernel_from_us = 2000000;
-	for (size_t i = 0; i < ARRAY_SIZE(records); i++)
-		assert_true(send(kmsg[1], records[i], strlen(records[i]), 0) > 0);
-	reading.skip = 1;
-	assert_int_equal(log_reading_send(&reading, channel[0]), 0);
-	assert_int_equal(read_records(channel[1], text, &entries), 10);
-	assert_int_equal(entries, 10);
-	assert_string_equal(text,
-		"of a|of b|Linux version|bad disk|Started web|between|gap 2|hello|"
-		"forged|warn|at the end|");
-	log_reading_done(&reading);
-	(void)close(kmsg[1]);
-	(void)close(channel[0]);
-	(void)close(channel[1]);
-	end();
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -587,7 +383,6 @@ int main(void)
 		RUN(long_and_binary_messages),
 		RUN(no_journal),
 		RUN(broken_files),
-		RUN(both_in_the_order_of_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
