@@ -255,18 +255,68 @@ static void kill_for(struct call *call, uint32_t why)
 		&call->broker->loop, &call->timer, monotonic_ns() + KILL_GRACE_MS * NSEC_PER_MSEC);
 }
 
+static struct call *find(const struct broker *broker, uint64_t number)
+{
+	LIST_EACH(&broker->calls, node)
+	{
+		struct call *call = container_of(node, struct call, node);
+
+		if (call->number == number)
+			return call;
+	}
+	return NULL;
+}
+
+/* Takes what its process has said by now: an answer may be on its way that nobody should be killed
+ * for. The call, or NULL when it is over, or about to be. */
+static struct call *hear(struct call *call)
+{
+	struct broker *broker = call->broker;
+	uint64_t number = call->number;
+
+	child_hear_all(broker);
+	call = find(broker, number);
+	return call && !call->answered ? call : NULL;
+}
+
+/* The program that was asked for runs, and the process that looks after it must. */
+static bool has_started(const struct call *call)
+{
+	const struct job *job = call->child ? call->child->job : NULL;
+
+	return where_of(call) == NEW_JOB && job && job->started;
+}
+
+/* Its caller is told by the deadline that they do not know, and finds the program in exec.list. */
+static void give_up_started(struct call *call)
+{
+	struct child *child = take_ptr(call->child);
+
+	channel_keep(child, call->number, 0);
+	job_settle(child);
+	call_fail(call, ENDED_DEADLINE);
+}
+
 static void on_timer(struct loop_timer *timer)
 {
 	struct call *call = container_of(timer, struct call, timer);
 
+	if (!call->waiting)
+		call = hear(call);
+	if (!call)
+		return;
 	if (call->waiting) {
 		if (call_run(call) < 0)
 			call_fail(call, ENDED_NO_WORKER);
 		return;
 	}
-	if (method_rows[call->method].where == JOB) {
+	if (where_of(call) == JOB) {
 		/* The process is the program's, which is not to suffer for it. */
 		call_fail(call, ENDED_DEADLINE);
+		return;
+	}
+	if (call->child->killed_ns == 0 && has_started(call)) {
+		give_up_started(call);
 		return;
 	}
 	if (call->child->killed_ns == 0) {
@@ -372,6 +422,7 @@ void call_child_gone(struct child *child)
 
 void call_cancel(struct session *session, uint64_t id)
 {
+	child_hear_all(session->broker);
 	LIST_EACH(&session->broker->calls, node)
 	{
 		struct call *call = container_of(node, struct call, node);
@@ -381,7 +432,7 @@ void call_cancel(struct session *session, uint64_t id)
 		if (call->waiting)
 			call_fail(call, ENDED_CANCELLED);
 		else if (call->child && !call->answered && !call->settling && call->why == 0 &&
-			 method_rows[call->method].where != JOB)
+			 where_of(call) != JOB && !has_started(call))
 			kill_for(call, ENDED_CANCELLED);
 	}
 }
@@ -398,7 +449,7 @@ void call_end_all_of(struct session *session)
 		if (call->waiting)
 			call_free(call);
 		else if (!(method_rows[call->method].flags & MUTATING) && call->why == 0 &&
-			 call->child && method_rows[call->method].where != JOB)
+			 call->child && where_of(call) != JOB)
 			kill_for(call, ENDED_CANCELLED);
 	}
 }

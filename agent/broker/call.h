@@ -35,6 +35,12 @@ struct call {
 	struct loop_timer timer;
 };
 
+/* Where its row says that it runs. */
+static inline enum where where_of(const struct call *call)
+{
+	return method_rows[call->method].where;
+}
+
 /* A session's INNER_CALL. Takes the descriptors it keeps out of fds. */
 void call_start(struct session *session, const struct inner_message *message,
 	int fds[INNER_FDS_MAX], size_t n_fds);

@@ -11,11 +11,6 @@
 #include "proto/cleanup.h"
 #include "proto/log.h"
 
-static enum where where_of(const struct call *call)
-{
-	return method_rows[call->method].where;
-}
-
 enum role call_role(const struct call *call)
 {
 	if (where_of(call) == NEW_JOB)

@@ -107,7 +107,8 @@ void child_hear_all(struct broker *broker)
 	{
 		struct child *child = container_of(node, struct child, node);
 
-		if (child->role == ROLE_JOB || child->role == ROLE_WORKER)
+		if (child->role == ROLE_JOB || child->role == ROLE_WORKER ||
+			child->role == ROLE_READER)
 			on_socket(&child->socket_io, EPOLLIN);
 	}
 }

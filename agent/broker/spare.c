@@ -157,7 +157,8 @@ void spare_return_reader(struct child *child)
 	for (size_t i = 0; i < IDLE_READERS && !place; i++)
 		if (!broker->idle_reader[i])
 			place = &broker->idle_reader[i];
-	if (!place || broker->stopping) {
+	/* One that was killed when its answer was on its way serves nobody any more. */
+	if (!place || broker->stopping || child->killed_ns != 0) {
 		let_go(child);
 		return;
 	}

@@ -131,8 +131,11 @@ void port_shut(struct port *port);
 /* The program has ended: closes it when the caller has, or soon after the last byte was sent. */
 void port_finish(struct port *port);
 
-/* Closes it at once. */
+/* Closes it at once. Where it was the last that the caller had, the program has lost its caller. */
 void port_close(struct port *port);
+
+/* The same for one in whose place another comes. */
+void port_drop(struct port *port);
 
 /* Watches for what input and outputs want of it, after anything has changed. */
 void port_update(struct port *port);

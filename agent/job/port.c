@@ -44,7 +44,7 @@ bool port_grant(struct job_process *job, struct port *port, struct grant *ret_gr
 	return false;
 }
 
-void port_close(struct port *port)
+void port_drop(struct port *port)
 {
 	if (port->number == 0)
 		return;
@@ -54,8 +54,15 @@ void port_close(struct port *port)
 	tell(port, INNER_CLOSED);
 	port->number = 0;
 	output_update(port == &port->job->stdio ? &port->job->output : &port->job->errors);
+}
+
+void port_close(struct port *port)
+{
+	bool used = port->number != 0;
+
+	port_drop(port);
 	/* Where the caller's connection went first, nobody looks again. */
-	if (port->job->left)
+	if (used && port->job->left)
 		job_disconnected(port->job);
 }
 

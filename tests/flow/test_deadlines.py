@@ -10,6 +10,7 @@ import time
 import pytest
 
 import error_pb2
+from machine import halted, state_of, wait_until
 from wire import Closed, Failed, frame, message, pb
 
 
@@ -101,3 +102,33 @@ def test_what_waits_for_the_broker_has_a_deadline(agent):
                 client.call("system.info", timeout_ms=300)
             assert failed.value.code == "DEADLINE_EXCEEDED"
         assert client.call("system.info").agent.version
+
+
+# ---- What is said in the moment of an end ----
+
+def processes(client, role):
+    return [process.pid for process in client.call("system.info").agent.processes if process.role == role]
+
+
+def test_a_reader_that_was_killed_too_late_serves_nobody(agent):
+    """Its caller cancels when the answer is on its way: it is not kept for the next."""
+    with agent.client() as one, agent.client() as other:
+        one.call("mounts.list")
+        other.call("mounts.list")
+        wait_until(lambda: processes(other, "reader"))
+        readers = processes(other, "reader")
+        with halted(*readers):
+            ids = [one.start("mounts.list") for _ in readers]
+            wait_until(lambda: other.call("system.info").agent.calls >= len(ids))
+            with halted(agent.process.pid):
+                for id in ids:
+                    one.cancel(id)
+                one.call("system.ping")  # the session has passed them on
+                for pid in readers:
+                    os.kill(pid, signal.SIGCONT)
+                for id in ids:
+                    assert one.finish(id, "mounts.list").mounts
+                wait_until(lambda: all(state_of(pid) == "S" for pid in readers))
+                next_one = other.start("mounts.list")
+                other.call("system.ping")
+        assert other.finish(next_one, "mounts.list").mounts

@@ -12,6 +12,7 @@ import pytest
 
 from agent import Agent
 from jobs import ALLOW_EXEC, Job, eventually, exec_pb, open_channel, read_all
+from machine import halted, wait_until
 from quarantine import Quarantine
 from wire import Client, Failed
 
@@ -450,6 +451,45 @@ def test_attach_twice(agent, client, start):
         again.shutdown(socket.SHUT_WR)
         assert read_all(again) == b""
     assert job.wait().exit_code == 0
+
+
+@pytest.mark.parametrize("fields", [{}, {"terminal": {"rows": 24, "columns": 80}}])
+def test_a_program_outlives_its_callers_by_who_takes_over(agent, client, fields):
+    """Its own connection is gone already, its channels are not."""
+    first = agent.client()
+    job = Job(agent, first, "sh", "-c", "sleep 0.5; echo alive", **fields)
+    first.close()
+    time.sleep(0.2)
+    reply = client.call("exec.attach", job=job.number, take_over=True)
+    with open_channel(agent.socket, reply.stdio) as stream:
+        assert b"alive" in read_all(stream)
+        assert client.call("exec.wait", job=job.number).job.exit_code == 0
+    job.close()
+
+
+@pytest.mark.parametrize("how", ["cancelled", "too late"])
+def test_a_program_that_runs_keeps_who_looks_after_it(agent, client, how):
+    """Its start is cancelled, or its time over, when the answer is on its way."""
+    with agent.client() as other:
+        client.call("exec.wait", job=client.call("exec.start", argv=[b"true"]).job)
+        hosts = [process.pid for process in client.call("system.info").agent.processes
+                 if process.role == "job" and process.spare]
+        with halted(*hosts):
+            id = other.start("exec.start", argv=[b"sleep", b"20"], on_disconnect="KEEP",
+                             timeout_ms=0 if how == "cancelled" else 1000)
+            wait_until(lambda: client.call("system.info").agent.calls >= 1)
+            with halted(agent.process.pid):
+                if how == "cancelled":
+                    other.cancel(id)
+                    other.call("system.ping")
+                for pid in hosts:
+                    os.kill(pid, signal.SIGCONT)
+                job = other.finish(id, "exec.start").job
+                if how != "cancelled":
+                    time.sleep(1)
+        assert [one.state for one in other.call("exec.list").jobs if one.job == job] == [1]
+        other.call("exec.signal", job=job, signal=9)
+        assert other.call("exec.wait", job=job).job.signal == 9
 
 
 def test_jobs_are_limited_and_places_come_back(agent, client):

@@ -2,9 +2,11 @@
 """Virtual machines through the real command line, with a registry of their own: exit codes, processes,
 and what is left behind."""
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -213,3 +215,22 @@ def wait_until(condition, timeout=20, step=0.05):
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(step)
+
+
+def state_of(pid):
+    """As proc_pid_stat(5) has it: "S" asleep, "T" stopped."""
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rsplit(")", 1)[1].split()[0]
+
+
+@contextlib.contextmanager
+def halted(*pids):
+    """These do nothing meanwhile, and go on where they were."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: all(state_of(pid) == "T" for pid in pids))
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)

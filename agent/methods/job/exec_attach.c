@@ -26,8 +26,9 @@ int exec_attach(struct call *call, const Postern__V1__ExecAttachRequest *request
 	if (job->ended && !job->job.keeps_spool)
 		return call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, ESRCH,
 			"the program has ended, and nothing of its output was kept");
-	port_close(&job->stdio);
-	port_close(&job->errors_port);
+	/* They are somebody's again at once: the program does not lose its caller. */
+	port_drop(&job->stdio);
+	port_drop(&job->errors_port);
 	reply->has_output_dropped = true;
 	reply->output_dropped = begin(&job->output, request->from_start);
 	output_replay(&job->output, reply->output_dropped);
