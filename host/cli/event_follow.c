@@ -7,9 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
+#include <unistd.h>
 
 #include "host/cli/agent.h"
+#include "host/cli/ending.h"
 #include "host/cli/event_show.h"
 #include "host/common/fail.h"
 #include "proto/cleanup.h"
@@ -178,7 +179,8 @@ static int show_all(struct watch *watch, struct postern_error *error)
 /* Waits for any of them, until the time at most. False: asked to end. */
 static bool wait_any(const struct watch *watch, int signals)
 {
-	struct pollfd fds[] = {{.fd = signals, .events = POLLIN}, {.fd = -1}, {.fd = -1}};
+	struct pollfd fds[] = {
+		{.fd = signals, .events = POLLIN}, {.fd = -1}, {.fd = -1}, {.fd = STDOUT_FILENO}};
 	uint64_t until = watch->wish->until_ns, next = UINT64_MAX;
 
 	if (watch->vm && !watch->ended)
@@ -192,24 +194,15 @@ static bool wait_any(const struct watch *watch, int signals)
 	}
 	until = next < until ? next : until;
 	(void)poll(fds, ARRAY_SIZE(fds), until == UINT64_MAX ? -1 : ms_until(until));
-	return !fds[0].revents;
-}
-
-/* Ctrl-C and the like as a descriptor, so that the connection ends properly. */
-static int open_signals(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	(void)sigprocmask(SIG_BLOCK, &set, NULL);
-	return signalfd(-1, &set, SFD_CLOEXEC);
+	/* Nobody reads a pipe any more, or a terminal is gone. */
+	return !fds[0].revents && !(fds[3].revents & (POLLERR | POLLHUP)) && !ferror(stdout);
 }
 
 static int run(struct watch *watch)
 {
-	AUTO_CLOSE int signals = open_signals();
+	/* So that the connection ends properly. */
+	static const int ending[] = {SIGINT, SIGTERM};
+	AUTO_CLOSE int signals = ending_open(ending, ARRAY_SIZE(ending));
 	struct postern_error error = {0};
 	int r;
 

@@ -11,6 +11,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "host/cli/ending.h"
 #include "host/cli/forward_conn.h"
 #include "host/cli/forward_link.h"
 #include "host/cli/forward_tell.h"
@@ -364,22 +365,10 @@ static void on_signal(struct loop_io *io, uint32_t events)
 	forward_tell_counts(&all->tell);
 }
 
-static int open_signals(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGUSR1);
-	(void)sigprocmask(SIG_BLOCK, &set, NULL);
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 static int start(struct forwarding *all, struct forward_spec *specs, int *signals,
 	struct postern_error *error)
 {
+	static const int ending[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
 	int r = loop_init(&all->loop);
 
 	if (r < 0)
@@ -390,7 +379,7 @@ static int start(struct forwarding *all, struct forward_spec *specs, int *signal
 	}
 	r = link_up(all, error);
 	/* Until here a signal ends us as it is: there is nothing to put in order. */
-	*signals = open_signals();
+	*signals = ending_open(ending, ARRAY_SIZE(ending));
 	all->signals.fn = on_signal;
 	for (size_t i = 0; i < all->n && r == 0; i++)
 		r = listen_here(&all->sources[i], error);

@@ -251,6 +251,7 @@ static int tell_end(struct run *run)
 	const char *state;
 	int code = POSTERN_ANSWERED;
 
+	seat_check(&run->seat, &run->error);
 	if (run->error.failure != POSTERN_DONE)
 		return cli_fail(run->cli, &run->error);
 	if (run->seat.left)

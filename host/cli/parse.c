@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,9 +84,14 @@ static int take(struct cli *cli, int option, char **argv)
 
 	if (option == OPT_JSON)
 		return 0;
-	if (option == ':' || option == '?')
+	/* Of a short one getopt(3) tells the letter alone, of those that it does not know too. */
+	if (option == ':' || option == '?') {
+		char letter[] = {'-', (char)optopt, '\0'};
+		bool is_short = optopt > 0 && optopt < OPT_BASE;
+
 		return cli_usage(cli, option == ':' ? "%s needs a value" : "there is no option %s",
-			argv[optind - 1]);
+			is_short ? letter : argv[optind - 1]);
+	}
 	i = index_of(cli->command, option);
 	cli->given[cli->n_given] = i;
 	cli->values[cli->n_given++] = cli->command->options[i].argument ? optarg : "";
@@ -104,12 +110,23 @@ static bool asks_for_json(int argc, char **argv, const char *letters, const stru
 	return json;
 }
 
+/* No more options can be in them: each letter of "-rf" is one. */
+static size_t count_letters(int argc, char **argv)
+{
+	size_t n = 1;
+
+	for (int i = 0; i < argc; i++)
+		n += strlen(argv[i]) + 1;
+	return n;
+}
+
 static int run(const struct command *command, int argc, char **argv)
 {
 	struct option list[OPTIONS_MAX + 3] = {0};
 	char letters[OPTIONS_MAX * 2 + 3];
-	AUTO_FREE int *given = calloc((size_t)argc + 1, sizeof(*given));
-	AUTO_FREE const char **values = calloc((size_t)argc + 1, sizeof(*values));
+	size_t most = count_letters(argc, argv);
+	AUTO_FREE int *given = calloc(most, sizeof(*given));
+	AUTO_FREE const char **values = calloc(most, sizeof(*values));
 	struct cli cli = {.command = command, .given = given, .values = values};
 	int option, r = 0;
 

@@ -6,7 +6,9 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "host/cli/ending.h"
 #include "host/cli/terminal.h"
+#include "host/common/fail.h"
 #include "proto/cleanup.h"
 
 #define ROWS       24
@@ -25,15 +27,12 @@ void seat_size(uint16_t *ret_rows, uint16_t *ret_columns)
 /* What would end us is the program's; at a raw terminal the keys are. */
 static int watch_signals(struct seat *seat)
 {
-	sigset_t set;
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 
-	sigemptyset(&set);
-	for (size_t i = 0; !seat->raw && i < 4; i++)
-		sigaddset(&set, (const int[]){SIGINT, SIGTERM, SIGHUP, SIGQUIT}[i]);
 	(void)signal(SIGPIPE, SIG_IGN);
-	seat->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (seat->signals < 0 || sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return -errno;
+	seat->signals = ending_open(signals, seat->raw ? 0 : ARRAY_SIZE(signals));
+	if (seat->signals < 0)
+		return seat->signals;
 	return seat->raw ? terminal_watch_size(&seat->sizes) : 0;
 }
 
@@ -91,13 +90,24 @@ void seat_read(struct seat *seat, struct flow *in, const struct pollfd *source)
 bool seat_write(struct seat *seat, struct flow *out, const struct pollfd *target)
 {
 	bool first;
+	int r;
 
 	if (seat->unread)
 		out->at = out->end;
-	if (flow_give(out, target) == 0)
+	r = flow_give(out, target);
+	if (r == 0)
 		return false;
+	if (r != -EPIPE && seat->error == 0)
+		seat->error = -r;
 	out->at = out->end;
 	first = !seat->unread;
 	seat->unread = true;
 	return first;
+}
+
+void seat_check(const struct seat *seat, struct postern_error *error)
+{
+	if (seat->error != 0 && error->failure == POSTERN_DONE)
+		(void)fail_errno(error, POSTERN_ANSWERED, seat->error,
+			"standard output, of which something is lost");
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "host/cli/flow.h"
+#include "proto/client/client.h"
 
 #define SEAT_LEFT 255 /* exit code of one who left */
 
@@ -17,6 +18,7 @@ struct seat {
 	unsigned int interrupts;
 	bool left;   /* by ~., or by too many interrupts */
 	bool unread; /* nobody reads our output any more */
+	int error;   /* errno for which it is lost, other than a reader that has left; 0: none */
 };
 
 /* What a terminal of the guest is to be like: ours, or 24 by 80. */
@@ -47,3 +49,6 @@ void seat_read(struct seat *seat, struct flow *in, const struct pollfd *source);
 /* Writes to a standard stream, where poll() has found it writable. True the first time that nobody
  * reads any more: the program should be told as in a pipe. From then on all is dropped. */
 bool seat_write(struct seat *seat, struct flow *out, const struct pollfd *target);
+
+/* At the end: output that was lost is a failure, unless *error has another one already. */
+void seat_check(const struct seat *seat, struct postern_error *error);

@@ -347,6 +347,7 @@ static bool is_over(const struct run *run)
 
 static int tell_end(struct run *run)
 {
+	seat_check(&run->seat, &run->error);
 	if (has_failed(run))
 		return cli_fail(run->cli, &run->error);
 	if (run->seat.left)
