@@ -19,6 +19,7 @@
 #include "host/lib/postern.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
+#include "proto/socket_file.h"
 
 #define OPEN_MS 5000
 
@@ -107,8 +108,9 @@ int postern_virtio_console_open(
 
 struct postern_listener {
 	int fd;
-	uint32_t cid; /* AF_VSOCK: whose connections are taken; 0: anybody's */
-	char *path;   /* owned; of a UNIX socket, NULL: none */
+	uint32_t cid;            /* AF_VSOCK: whose connections are taken; 0: anybody's */
+	char *path;              /* owned; of a UNIX socket, NULL: none */
+	struct socket_file file; /* that is there */
 };
 
 static int listen_vsock(uint32_t port)
@@ -126,15 +128,17 @@ static int listen_vsock(uint32_t port)
 /* A socket file of somebody who has ended is replaced; of somebody who listens, not. */
 static int listen_hybrid(struct postern_listener *listener, const char *path, uint32_t port)
 {
+	AUTO_CLOSE int folder = -EBADF;
+	int fd;
+
 	listener->path = text_format("%s_%u", path, port);
 	if (!listener->path)
 		return -ENOMEM;
-	if (unix_is_bound(listener->path)) {
-		free(listener->path);
-		listener->path = NULL;
-		return -EADDRINUSE;
-	}
-	return unix_listen(listener->path, SOMAXCONN);
+	folder = folder_lock(listener->path);
+	fd = unix_is_bound(listener->path) ? -EADDRINUSE : unix_listen(listener->path, SOMAXCONN);
+	if (fd >= 0)
+		listener->file = socket_file_at(listener->path);
+	return fd;
 }
 
 int postern_listener_open(const char *name, uint32_t port, struct postern_listener **ret_listener,
@@ -195,7 +199,7 @@ void postern_listener_close(struct postern_listener *listener)
 		return;
 	(void)fd_close(listener->fd);
 	if (listener->path)
-		(void)unlink(listener->path);
+		socket_file_remove(listener->path, &listener->file);
 	free(listener->path);
 	free(listener);
 }

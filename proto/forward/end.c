@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "proto/cleanup.h"
+#include "proto/socket_file.h"
 
 #define BACKLOG 128
 
@@ -104,6 +105,7 @@ static bool is_left_over(const struct forward_end *end)
 
 int forward_listen(struct forward_end *end, int *ret_fd)
 {
+	AUTO_CLOSE int folder = end->transport == FORWARD_UNIX ? folder_lock(path_of(end)) : -EBADF;
 	AUTO_CLOSE int fd = open_socket(end);
 	const int yes = 1;
 	int r = 0;
@@ -127,6 +129,8 @@ int forward_listen(struct forward_end *end, int *ret_fd)
 	if (r == 0 && end->transport != FORWARD_UNIX &&
 		getsockname(fd, (struct sockaddr *)&end->address, &end->len) < 0)
 		r = -errno;
+	if (r == 0 && end->transport == FORWARD_UNIX)
+		end->file = socket_file_at(path_of(end));
 	if (r == 0)
 		*ret_fd = take_fd(&fd);
 	return r;
@@ -135,7 +139,7 @@ int forward_listen(struct forward_end *end, int *ret_fd)
 void forward_unlisten(const struct forward_end *end)
 {
 	if (end->transport == FORWARD_UNIX)
-		(void)unlink(path_of(end));
+		socket_file_remove(path_of(end), &end->file);
 }
 
 int forward_connect(const struct forward_end *end, int *ret_fd)

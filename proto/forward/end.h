@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include "proto/socket_file.h"
+
 /* Numbers as in forward.proto. */
 enum forward_transport { FORWARD_TCP = 1, FORWARD_UDP = 2, FORWARD_UNIX = 3 };
 
@@ -15,7 +17,8 @@ struct forward_end {
 	enum forward_transport transport;
 	struct sockaddr_storage address;
 	socklen_t len;
-	mode_t mode; /* of the socket file of a UNIX listener */
+	mode_t mode;             /* of the socket file of a UNIX listener */
+	struct socket_file file; /* of it, by forward_listen() */
 };
 
 #define FORWARD_TEXT_SIZE 128
@@ -40,7 +43,7 @@ uint16_t forward_end_port(const struct forward_end *end);
  * have been 0. 0 with *ret_fd, or -errno. */
 int forward_listen(struct forward_end *end, int *ret_fd);
 
-/* Takes a UNIX listener's file away, if there is one. */
+/* Takes a UNIX listener's file away, unless it is another's by now. */
 void forward_unlisten(const struct forward_end *end);
 
 /* A socket (non-blocking, close on exec) that connects there. 0 when it is connected, 1 while it is
