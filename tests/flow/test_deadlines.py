@@ -106,8 +106,12 @@ def test_what_waits_for_the_broker_has_a_deadline(agent):
 
 # ---- What is said in the moment of an end ----
 
-def processes(client, role):
-    return [process.pid for process in client.call("system.info").agent.processes if process.role == role]
+def readers_of(client):
+    """Once all of them wait for a request."""
+    while True:
+        readers = [process for process in client.call("system.info").agent.processes if process.role == "reader"]
+        if readers and all(reader.spare for reader in readers):
+            return [reader.pid for reader in readers]
 
 
 def test_a_reader_that_was_killed_too_late_serves_nobody(agent):
@@ -115,8 +119,7 @@ def test_a_reader_that_was_killed_too_late_serves_nobody(agent):
     with agent.client() as one, agent.client() as other:
         one.call("mounts.list")
         other.call("mounts.list")
-        wait_until(lambda: processes(other, "reader"))
-        readers = processes(other, "reader")
+        readers = readers_of(other)
         with halted(*readers):
             ids = [one.start("mounts.list") for _ in readers]
             wait_until(lambda: other.call("system.info").agent.calls >= len(ids))
