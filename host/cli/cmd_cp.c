@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "host/cli/agent.h"
+#include "host/cli/copy_location.h"
 #include "host/cli/copy_progress.h"
+#include "host/cli/copy_relay.h"
 #include "host/cli/cut.h"
 #include "host/cli/grant.h"
 #include "host/cli/job_run.h"
@@ -19,43 +21,28 @@
 
 static const struct cli_option options[] = {
 	{"recursive", 'r', NULL, "folders, with all that is in them"},
-	{"follow-links", 'L', NULL, "let symbolic links be in the guest's path"},
+	{"follow-links", 'L', NULL, "let symbolic links be in a guest's path"},
 	{"sync", 's', NULL, "have each file on the disk before it takes its place"},
 	{0},
 };
 
-/* "VM:PATH", "[ADDRESS]:PATH", or a path of ours. */
-struct location {
-	char *vm; /* owned; NULL: ours */
-	const char *path;
+/* The guest of one side, connected. */
+struct guest {
+	const char *vm;                /* borrowed; NULL: the side is ours */
+	struct postern_client *client; /* owned */
+	int channel;                   /* owned */
+	struct copy_stream stream;
 };
-
-static void location_parse(const char *word, struct location *ret)
-{
-	const char *colon = strchr(word, ':'), *slash = strchr(word, '/');
-
-	*ret = (struct location){.path = word};
-	if (word[0] == '[') {
-		colon = strstr(word, "]:");
-		if (!colon)
-			return;
-		ret->vm = strndup(word + 1, (size_t)(colon - word - 1));
-		ret->path = colon + 2;
-	} else if (colon && colon != word && (!slash || colon < slash)) {
-		ret->vm = strndup(word, (size_t)(colon - word));
-		ret->path = colon + 1;
-	}
-}
 
 struct copy {
 	struct cli *cli;
-	struct location from[SOURCES_MAX], to;
+	struct copy_location from[SOURCES_MAX], to;
 	size_t n;
-	struct postern_client *client;
-	struct copy_source sources[SOURCES_MAX]; /* descriptors owned */
-	int channel;                             /* owned */
-	int dir;                                 /* owned */
-	int signal;                              /* that cut it; or 0 */
+	struct copy_source sources[SOURCES_MAX]; /* ours; descriptors owned */
+	const char *asked[SOURCES_MAX];          /* a guest's; borrowed */
+	struct guest sender, receiver;
+	int dir;    /* ours; owned */
+	int signal; /* that cut it; or 0 */
 	struct copy_counts counts;
 	struct postern_error error;
 };
@@ -65,6 +52,16 @@ static bool wants_folder(const struct copy *copy)
 	const char *path = copy->to.path;
 
 	return copy->n > 1 || (path[0] && path[strlen(path) - 1] == '/');
+}
+
+/* Of two guests, which of them it was. */
+static void blame(struct copy *copy, const char *vm)
+{
+	struct postern_error *error = &copy->error;
+	AUTO_FREE char *said = strdup(error->message);
+
+	if (said && copy->sender.vm && copy->receiver.vm)
+		(void)snprintf(error->message, sizeof(error->message), "%s: %s", vm, said);
 }
 
 /* Why a copy ended before its end. */
@@ -92,9 +89,45 @@ static int fail_copy(struct copy *copy, int r)
 	}
 }
 
-static int call(struct copy *copy, const char *method, json_t *params)
+static int call(struct copy *copy, struct guest *guest, const char *method, json_t *params)
 {
-	return grant_call(copy->client, method, params, "channel", &copy->channel, &copy->error);
+	int r = grant_call(guest->client, method, params, "channel", &guest->channel, &copy->error);
+
+	if (r == 0)
+		copy_stream_init(&guest->stream, guest->channel);
+	else
+		blame(copy, guest->vm);
+	return r;
+}
+
+static int call_receive(struct copy *copy)
+{
+	json_t *params = json_pack("{s:o, s:b, s:b, s:b}", "path", job_bytes(copy->to.path),
+		"into_folder", wants_folder(copy), "follow_links",
+		cli_flag(copy->cli, "follow-links"), "sync", cli_flag(copy->cli, "sync"));
+
+	return call(copy, &copy->receiver, "copy.receive", params);
+}
+
+static int call_send(struct copy *copy)
+{
+	json_t *paths = json_array();
+
+	for (size_t i = 0; i < copy->n; i++)
+		(void)json_array_append_new(paths, job_bytes(copy->from[i].path));
+	return call(copy, &copy->sender, "copy.send",
+		json_pack("{s:o, s:b, s:b}", "paths", paths, "recursive",
+			cli_flag(copy->cli, "recursive"), "follow_links",
+			cli_flag(copy->cli, "follow-links")));
+}
+
+static struct copy_asked asked_of(struct copy *copy)
+{
+	for (size_t i = 0; i < copy->n; i++)
+		copy->asked[i] = copy->from[i].path;
+	return (struct copy_asked){.recursive = cli_flag(copy->cli, "recursive"),
+		.paths = copy->asked,
+		.n_paths = copy->n};
 }
 
 /* ---- from us to a guest ---- */
@@ -125,25 +158,17 @@ static int open_source(struct copy *copy, size_t i)
 
 static int send_all(struct copy *copy, const struct copy_watch *watch)
 {
-	struct copy_stream stream;
-	json_t *params;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < copy->n; i++)
 		r = open_source(copy, i);
+	if (r == 0)
+		r = call_receive(copy);
 	if (r < 0)
 		return r;
-	params = json_pack("{s:o, s:b, s:b, s:b}", "path", job_bytes(copy->to.path), "into_folder",
-		wants_folder(copy), "follow_links", cli_flag(copy->cli, "follow-links"), "sync",
-		cli_flag(copy->cli, "sync"));
-	r = call(copy, "copy.receive", params);
-	if (r < 0)
-		return r;
-	copy_stream_init(&stream, copy->channel);
-	cut_begin(copy->channel);
-	r = copy_stream_send(&stream, copy->sources, copy->n, watch, &copy->counts);
+	cut_begin(copy->receiver.channel, -EBADF);
+	r = copy_stream_send(&copy->receiver.stream, copy->sources, copy->n, watch, &copy->counts);
 	copy->signal = cut_end();
-	copy_stream_done(&stream);
 	return r < 0 ? fail_copy(copy, r) : 0;
 }
 
@@ -151,51 +176,71 @@ static int send_all(struct copy *copy, const struct copy_watch *watch)
 
 static int receive_all(struct copy *copy, const struct copy_watch *watch)
 {
-	const char *asked[SOURCES_MAX];
-	struct copy_target target = {.sync = cli_flag(copy->cli, "sync"),
-		.recursive = cli_flag(copy->cli, "recursive"),
-		.paths = asked,
-		.n_paths = copy->n};
-	json_t *params, *paths = json_array();
-	struct copy_stream stream;
+	struct copy_target target = {.sync = cli_flag(copy->cli, "sync"), .asked = asked_of(copy)};
 	int r = copy_open_target(copy->to.path, 0, wants_folder(copy), &copy->dir, &target.rename);
 
-	for (size_t i = 0; i < copy->n; i++) {
-		asked[i] = copy->from[i].path;
-		(void)json_array_append_new(paths, job_bytes(asked[i]));
-	}
-	params = json_pack("{s:o, s:b, s:b}", "paths", paths, "recursive",
-		cli_flag(copy->cli, "recursive"), "follow_links",
-		cli_flag(copy->cli, "follow-links"));
-	if (r < 0) {
-		json_decref(params);
+	if (r < 0)
 		return fail_errno(&copy->error, POSTERN_USAGE, -r, "%.300s", copy->to.path);
-	}
 	target.dir = copy->dir;
-	r = call(copy, "copy.send", params);
+	r = call_send(copy);
 	if (r < 0)
 		return r;
-	copy_stream_init(&stream, copy->channel);
-	cut_begin(copy->channel);
-	r = copy_stream_receive(&stream, &target, watch, &copy->counts);
+	cut_begin(copy->sender.channel, -EBADF);
+	r = copy_stream_receive(&copy->sender.stream, &target, watch, &copy->counts);
 	copy->signal = cut_end();
-	copy_stream_done(&stream);
 	return r < 0 ? fail_copy(copy, r) : 0;
 }
 
-/* ---- both ---- */
+/* ---- from a guest to a guest ---- */
 
-static int run_copy(struct copy *copy, const char *vm)
+static int relay_all(struct copy *copy, const struct copy_watch *watch)
+{
+	struct copy_guest from = {copy->sender.vm, &copy->sender.stream},
+			  to = {copy->receiver.vm, &copy->receiver.stream};
+	struct copy_asked asked = asked_of(copy);
+	const struct copy_guest *guilty;
+	int r = call_send(copy);
+
+	if (r == 0)
+		r = call_receive(copy);
+	if (r < 0)
+		return r;
+	cut_begin(copy->sender.channel, copy->receiver.channel);
+	r = copy_relay(&from, &to, &asked, watch, &copy->counts, &guilty);
+	copy->signal = cut_end();
+	if (r < 0)
+		r = fail_copy(copy, r);
+	if (guilty && !copy->signal)
+		blame(copy, guilty->name);
+	return r;
+}
+
+/* ---- all ---- */
+
+static int copy_all(struct copy *copy, const struct copy_watch *watch)
+{
+	if (!copy->receiver.vm)
+		return receive_all(copy, watch);
+	return copy->sender.vm ? relay_all(copy, watch) : send_all(copy, watch);
+}
+
+static int connect_guest(struct copy *copy, struct guest *guest)
+{
+	return guest->vm ? agent_connect_to(copy->cli, guest->vm, &guest->client) : POSTERN_DONE;
+}
+
+static int run_copy(struct copy *copy)
 {
 	struct copy_progress progress;
 	struct copy_watch watch;
-	int r = agent_connect_to(copy->cli, vm, &copy->client);
+	int r = connect_guest(copy, &copy->sender);
 
+	if (r == POSTERN_DONE)
+		r = connect_guest(copy, &copy->receiver);
 	if (r != POSTERN_DONE)
 		return r;
 	copy_progress_begin(&progress, copy->cli->json, &watch);
-	r = copy->to.vm ? send_all(copy, &watch) : receive_all(copy, &watch);
-	postern_client_close(copy->client);
+	r = copy_all(copy, &watch);
 	if (r < 0) {
 		copy_progress_drop(&progress);
 		r = cli_fail(copy->cli, &copy->error);
@@ -205,63 +250,40 @@ static int run_copy(struct copy *copy, const char *vm)
 	return copy->counts.problems > 0 ? POSTERN_ANSWERED : POSTERN_DONE;
 }
 
-/* Which side is the guest's: the machine's name, or NULL after saying what is wrong. */
-static const char *find_vm(struct copy *copy)
+static void close_guest(struct guest *guest)
 {
-	const char *vm = copy->to.vm ? copy->to.vm : copy->from[0].vm;
-
-	if (!vm) {
-		(void)cli_usage(copy->cli, "neither side is a guest's: VM:PATH");
-		return NULL;
-	}
-	for (size_t i = 0; i < copy->n; i++) {
-		if (copy->to.vm && copy->from[i].vm) {
-			(void)cli_usage(copy->cli, "one side must be this machine's");
-			return NULL;
-		}
-		if (!copy->to.vm && (!copy->from[i].vm || strcmp(copy->from[i].vm, vm) != 0)) {
-			(void)cli_usage(copy->cli, "all that is copied must be of one guest");
-			return NULL;
-		}
-		if (copy->from[i].vm && copy->from[i].path[0] != '/') {
-			(void)cli_usage(copy->cli, "%s: expected an absolute path behind the colon",
-				copy->from[i].path);
-			return NULL;
-		}
-	}
-	if (copy->to.vm && copy->to.path[0] != '/') {
-		(void)cli_usage(
-			copy->cli, "%s: expected an absolute path behind the colon", copy->to.path);
-		return NULL;
-	}
-	return vm;
+	postern_client_close(guest->client);
+	copy_stream_done(&guest->stream);
+	(void)fd_close(guest->channel);
 }
 
 static int run(struct cli *cli)
 {
 	static struct copy copy;
-	const char *vm;
-	int r = POSTERN_USAGE;
+	const char *wrong;
+	int r;
 
 	copy.cli = cli;
 	copy.n = (size_t)cli->n_words - 1;
-	copy.channel = copy.dir = -EBADF;
+	copy.sender.channel = copy.receiver.channel = copy.dir = -EBADF;
 	if (copy.n > SOURCES_MAX)
 		return cli_usage(cli, "at most %d at once", SOURCES_MAX);
 	for (size_t i = 0; i < copy.n; i++) {
-		location_parse(cli->words[i], &copy.from[i]);
+		copy_location_parse(cli->words[i], &copy.from[i]);
 		copy.sources[i].fd = -EBADF;
 	}
-	location_parse(cli->words[copy.n], &copy.to);
-	vm = find_vm(&copy);
-	if (vm)
-		r = run_copy(&copy, vm);
+	copy_location_parse(cli->words[copy.n], &copy.to);
+	copy.sender.vm = copy.from[0].vm;
+	copy.receiver.vm = copy.to.vm;
+	wrong = copy_location_check(copy.from, copy.n, &copy.to);
+	r = wrong ? cli_usage(cli, "%s", wrong) : run_copy(&copy);
 	for (size_t i = 0; i < copy.n; i++) {
 		(void)fd_close(copy.sources[i].fd);
 		free(copy.from[i].vm);
 	}
 	free(copy.to.vm);
-	(void)fd_close(copy.channel);
+	close_guest(&copy.sender);
+	close_guest(&copy.receiver);
 	(void)fd_close(copy.dir);
 	return r;
 }
@@ -269,7 +291,7 @@ static int run(struct cli *cli)
 const struct command cmd_cp = {
 	.name = "cp",
 	.arguments = "SOURCE... TARGET",
-	.summary = "Copy files and folders between this machine and a guest (VM:PATH)",
+	.summary = "Copy files and folders between this machine and guests (VM:PATH)",
 	.details = "TARGET is a folder that is there, or the new name of the one SOURCE. A file is "
 		   "whole\n"
 		   "or as it was; of a large one that was cut, the same command sends the rest. "

@@ -62,7 +62,8 @@ static void on_progress(void *ctx, const char *name, uint64_t bytes)
 	progress_show(line);
 }
 
-static void on_problem(void *ctx, const char *path, int sys_errno, const char *message)
+static void on_problem(
+	void *ctx, const char *who, const char *path, int sys_errno, const char *message)
 {
 	struct copy_progress *progress = ctx;
 	char *shown = postern_escape_dup(path, strlen(path)),
@@ -70,11 +71,12 @@ static void on_problem(void *ctx, const char *path, int sys_errno, const char *m
 
 	if (progress->json && json_array_size(progress->problems) < PROBLEMS_MAX) {
 		(void)json_array_append_new(
-			progress->problems, json_pack("{s:s*, s:i, s:s*}", "path", shown, "errno",
-						    sys_errno, "message", why));
+			progress->problems, json_pack("{s:s*, s:s*, s:i, s:s*}", "vm", who, "path",
+						    shown, "errno", sys_errno, "message", why));
 	} else if (!progress->json) {
 		progress_end();
-		(void)fprintf(stderr, "postern: %s: %s\n", shown ? shown : "?", why ? why : "?");
+		(void)fprintf(stderr, "postern: %s%s%s: %s\n", who ? who : "", who ? ": " : "",
+			shown ? shown : "?", why ? why : "?");
 	}
 	free(shown);
 	free(why);

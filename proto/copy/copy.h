@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "proto/copy/check.h"
 #include "proto/copy/stream.h"
 
 #define COPY_DEPTH_MAX    128        /* folders within folders */
@@ -22,8 +23,9 @@ struct copy_watch {
 	void (*plan)(void *ctx, uint64_t files, uint64_t bytes);
 	/* name: what is at hand; bytes: of all files so far. Often. */
 	void (*progress)(void *ctx, const char *name, uint64_t bytes);
-	/* Something was left out. */
-	void (*problem)(void *ctx, const char *path, int sys_errno, const char *message);
+	/* Something was left out. who: of two guests the one that says so, or NULL. */
+	void (*problem)(
+		void *ctx, const char *who, const char *path, int sys_errno, const char *message);
 	void *ctx;
 };
 
@@ -51,11 +53,7 @@ struct copy_target {
 	int dir;            /* borrowed; the folder that things are put into */
 	const char *rename; /* the one thing that comes gets this name; NULL: its own */
 	bool sync;          /* each file is on the disk before it takes its place */
-	bool recursive;     /* folders may come */
-	/* What the sender was asked for (borrowed): one thing of the name of each, and nothing
-	 * else, comes into the folder. NULL: what the sender likes. */
-	const char *const *paths;
-	size_t n_paths;
+	struct copy_asked asked;
 };
 
 /* Receives until the sender is done. As copy_stream_send(); also -EBADMSG: something else came than

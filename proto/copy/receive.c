@@ -12,6 +12,7 @@
 #include "proto/copy/copy.h"
 #include "proto/copy/link.h"
 #include "proto/copy/part.h"
+#include "proto/copy/problem.h"
 
 #define PATH_SIZE 4096
 
@@ -30,12 +31,11 @@ struct receiver {
 	struct level levels[COPY_DEPTH_MAX + 1];
 	unsigned int depth;
 	unsigned int things; /* that came into the target itself */
-	bool *came;          /* owned; of each of the target's paths */
 	char path[PATH_SIZE];
 	size_t path_len;
 	uint8_t *piece; /* owned; COPY_PIECE bytes */
 
-	bool in_file;
+	struct copy_check check;
 	struct part part; /* its fd -EBADF: what comes is thrown away */
 	mode_t mode;
 	int64_t mtime_ns;
@@ -46,21 +46,10 @@ static struct level *here(struct receiver *receiver)
 	return &receiver->levels[receiver->depth];
 }
 
-/* Both sides hear of what is left out. */
 static int leave_out(struct receiver *receiver, int negative_errno, const char *message)
 {
-	Postern__V1__CopyProblem problem = POSTERN__V1__COPY_PROBLEM__INIT;
-
-	receiver->counts->problems++;
-	if (receiver->watch->problem)
-		receiver->watch->problem(
-			receiver->watch->ctx, receiver->path, -negative_errno, message);
-	problem.has_path = problem.has_sys_errno = true;
-	problem.path.data = (uint8_t *)receiver->path;
-	problem.path.len = strlen(receiver->path);
-	problem.sys_errno = -negative_errno;
-	problem.message = (char *)message;
-	return copy_put(receiver->stream, POSTERN__V1__COPY_RECORD__KIND_PROBLEM, &problem);
+	return problem_say(receiver->stream, receiver->watch, receiver->counts, receiver->path,
+		-negative_errno, message);
 }
 
 static int leave_out_errno(struct receiver *receiver, int r)
@@ -75,30 +64,11 @@ static int leave_out_errno(struct receiver *receiver, int r)
 	return leave_out(receiver, r, strerror(-r));
 }
 
-/* What comes into the target itself is what was asked for, each thing once. */
-static bool was_asked_for(struct receiver *receiver, const ProtobufCBinaryData *name)
+/* The name under which something comes; what stands in receiver->path then is its path. 0; -EXDEV:
+ * it is the second thing, where one was to get a new name. */
+static int take_name(
+	struct receiver *receiver, const ProtobufCBinaryData *name, char ret[NAME_MAX + 1])
 {
-	const struct copy_target *target = receiver->target;
-
-	for (size_t i = 0; i < target->n_paths; i++) {
-		size_t len;
-		const char *asked = copy_name_of(target->paths[i], &len);
-
-		if (!receiver->came[i] && len == name->len && memcmp(asked, name->data, len) == 0)
-			return receiver->came[i] = true;
-	}
-	return !target->paths;
-}
-
-/* The name under which something comes, checked; what stands in receiver->path then is its path.
- * -EBADMSG: it is none, or not one that may come here. */
-static int take_name(struct receiver *receiver, const ProtobufCBinaryData *name, bool has,
-	char ret[NAME_MAX + 1])
-{
-	if (!has || !copy_name_is_good(name))
-		return -EBADMSG;
-	if (receiver->depth == 0 && !was_asked_for(receiver, name))
-		return -EBADMSG;
 	memcpy(ret, name->data, name->len);
 	ret[name->len] = '\0';
 	if (receiver->depth == 0 && receiver->target->rename) {
@@ -132,11 +102,8 @@ static int take_folder(struct receiver *receiver, const Postern__V1__CopyFolder 
 {
 	char name[NAME_MAX + 1];
 	size_t above = receiver->path_len;
-	int r, fd;
+	int r = take_name(receiver, &folder->name, name), fd;
 
-	if (receiver->depth >= COPY_DEPTH_MAX || !receiver->target->recursive)
-		return -EBADMSG;
-	r = take_name(receiver, &folder->name, folder->has_name, name);
 	if (r < 0)
 		return r;
 	fd = enter(receiver, name);
@@ -173,11 +140,8 @@ static int leave(struct receiver *receiver)
 static int take_leave(struct receiver *receiver)
 {
 	size_t above = here(receiver)->path_len;
-	int r;
+	int r = leave(receiver);
 
-	if (receiver->depth == 0)
-		return -EBADMSG;
-	r = leave(receiver);
 	if (r < 0)
 		r = leave_out_errno(receiver, r);
 	receiver->path_len = above;
@@ -190,12 +154,8 @@ static int take_leave(struct receiver *receiver)
 static int take_link(struct receiver *receiver, const Postern__V1__CopyLink *link)
 {
 	char name[NAME_MAX + 1], target[PATH_MAX];
-	int r;
+	int r = take_name(receiver, &link->name, name);
 
-	/* What is asked for is never sent as a link. */
-	if (receiver->depth == 0)
-		return -EBADMSG;
-	r = take_name(receiver, &link->name, link->has_name, name);
 	if (r < 0)
 		return r;
 	if (here(receiver)->fd < 0)
@@ -222,7 +182,9 @@ static int answer_have(struct receiver *receiver, uint64_t have)
 		answer.has_digest = true;
 		answer.digest = (ProtobufCBinaryData){.len = sizeof(digest), .data = digest};
 	}
-	r = copy_put(receiver->stream, POSTERN__V1__COPY_RECORD__KIND_HAVE, &answer);
+	r = copy_check_have(&receiver->check, &answer);
+	if (r == 0)
+		r = copy_put(receiver->stream, POSTERN__V1__COPY_RECORD__KIND_HAVE, &answer);
 	return r < 0 ? r : copy_flush(receiver->stream);
 }
 
@@ -231,11 +193,10 @@ static int take_file(struct receiver *receiver, const Postern__V1__CopyFile *fil
 	char name[NAME_MAX + 1];
 	uint64_t have = 0;
 	bool may_resume = file->may_resume;
-	int r = take_name(receiver, &file->name, file->has_name, name);
+	int r = take_name(receiver, &file->name, name);
 
 	if (r < 0)
 		return r;
-	receiver->in_file = true;
 	receiver->mode = file->mode & 0777;
 	receiver->mtime_ns = file->mtime_ns;
 	receiver->part.fd = -EBADF;
@@ -259,8 +220,6 @@ static int take_from(struct receiver *receiver, const Postern__V1__CopyFrom *fro
 {
 	int r;
 
-	if (!receiver->in_file)
-		return -EBADMSG;
 	if (receiver->part.fd < 0)
 		return 0;
 	r = part_from(&receiver->part, from->offset);
@@ -303,8 +262,6 @@ static int take_data(struct receiver *receiver, const Postern__V1__CopyData *dat
 	uint64_t offset = data->offset;
 	size_t left = data->length;
 
-	if (!receiver->in_file || left == 0 || left > COPY_DATA_MAX)
-		return -EBADMSG;
 	copy_digest_add(&receiver->part.digest, &offset, sizeof(offset));
 	while (left > 0) {
 		size_t len;
@@ -326,9 +283,6 @@ static int take_end(struct receiver *receiver, const Postern__V1__CopyEnd *file_
 {
 	int r;
 
-	if (!receiver->in_file || (!file_end->broken && file_end->digest.len != COPY_DIGEST_SIZE))
-		return -EBADMSG;
-	receiver->in_file = false;
 	if (receiver->part.fd < 0)
 		return 0;
 	if (file_end->broken) {
@@ -348,31 +302,11 @@ static int take_end(struct receiver *receiver, const Postern__V1__CopyEnd *file_
 
 /* ---- the whole ---- */
 
-static int take_problem(struct receiver *receiver, const Postern__V1__CopyProblem *problem)
-{
-	char path[PATH_SIZE];
-	size_t len = problem->path.len < sizeof(path) ? problem->path.len : sizeof(path) - 1;
-
-	receiver->counts->problems++;
-	memcpy(path, problem->path.data, len);
-	path[len] = '\0';
-	if (receiver->watch->problem)
-		receiver->watch->problem(receiver->watch->ctx, path, problem->sys_errno,
-			problem->message ? problem->message : "");
-	return 0;
-}
-
 static int say_done(struct receiver *receiver)
 {
 	Postern__V1__CopyDone done = POSTERN__V1__COPY_DONE__INIT;
 	int r;
 
-	if (receiver->depth != 0 || receiver->in_file)
-		return -EBADMSG;
-	/* Nothing is missing without a word. */
-	for (size_t i = 0; i < receiver->target->n_paths; i++)
-		if (!receiver->came[i] && receiver->counts->problems == 0)
-			return -EBADMSG;
 	done.has_files = done.has_bytes = true;
 	done.files = receiver->counts->files;
 	done.bytes = receiver->counts->bytes;
@@ -383,13 +317,6 @@ static int say_done(struct receiver *receiver)
 /* 0 to go on. */
 static int take(struct receiver *receiver, const Postern__V1__CopyRecord *record)
 {
-	bool is_content = record->kind_case == POSTERN__V1__COPY_RECORD__KIND_FILE ||
-			  record->kind_case == POSTERN__V1__COPY_RECORD__KIND_FOLDER ||
-			  record->kind_case == POSTERN__V1__COPY_RECORD__KIND_LINK ||
-			  record->kind_case == POSTERN__V1__COPY_RECORD__KIND_LEAVE;
-
-	if (is_content && receiver->in_file)
-		return -EBADMSG;
 	switch (record->kind_case) {
 	case POSTERN__V1__COPY_RECORD__KIND_PLAN:
 		if (receiver->watch->plan)
@@ -411,7 +338,8 @@ static int take(struct receiver *receiver, const Postern__V1__CopyRecord *record
 	case POSTERN__V1__COPY_RECORD__KIND_END:
 		return take_end(receiver, record->end);
 	case POSTERN__V1__COPY_RECORD__KIND_PROBLEM:
-		return take_problem(receiver, record->problem);
+		problem_hear(receiver->watch, receiver->counts, NULL, record->problem);
+		return 0;
 	default:
 		return -EBADMSG;
 	}
@@ -423,9 +351,11 @@ static int run(struct receiver *receiver)
 	int r;
 
 	while ((r = copy_get(receiver->stream, &record)) > 0) {
-		if (record->kind_case == POSTERN__V1__COPY_RECORD__KIND_DONE)
+		r = copy_check_record(&receiver->check, record);
+		if (r == 0 && record->kind_case == POSTERN__V1__COPY_RECORD__KIND_DONE)
 			return say_done(receiver);
-		r = take(receiver, record);
+		if (r == 0)
+			r = take(receiver, record);
 		if (r < 0)
 			return r;
 	}
@@ -437,13 +367,11 @@ int copy_stream_receive(struct copy_stream *stream, const struct copy_target *ta
 {
 	AUTO_FREE struct receiver *receiver = calloc(1, sizeof(*receiver));
 	AUTO_FREE uint8_t *piece = malloc(COPY_PIECE);
-	AUTO_FREE bool *came = calloc(target->n_paths + 1, sizeof(*came));
 	int r;
 
 	*ret_counts = (struct copy_counts){0};
-	if (!receiver || !piece || !came)
+	if (!receiver || !piece)
 		return -ENOMEM;
-	receiver->came = came;
 	receiver->stream = stream;
 	receiver->target = target;
 	receiver->watch = watch;
@@ -451,7 +379,10 @@ int copy_stream_receive(struct copy_stream *stream, const struct copy_target *ta
 	receiver->piece = piece;
 	receiver->part.fd = -EBADF;
 	receiver->levels[0].fd = target->dir;
-	r = run(receiver);
+	r = copy_check_begin(&receiver->check, &target->asked);
+	if (r == 0)
+		r = run(receiver);
+	copy_check_done(&receiver->check);
 	part_end(&receiver->part, r == -ECONNRESET || r == -EPIPE || r == -ETIMEDOUT);
 	/* Folders that are not complete are no less ours to leave as they should be. */
 	while (receiver->depth > 0)

@@ -14,6 +14,7 @@
 #include "proto/copy/copy.h"
 #include "proto/copy/digest.h"
 #include "proto/copy/open.h"
+#include "proto/copy/problem.h"
 
 #define PATH_SIZE 4096
 
@@ -27,25 +28,11 @@ struct sender {
 	uint8_t *piece; /* owned; COPY_PIECE bytes */
 };
 
-static void tell(struct sender *sender, const char *path, int sys_errno, const char *message)
-{
-	sender->counts->problems++;
-	if (sender->watch->problem)
-		sender->watch->problem(sender->watch->ctx, path, sys_errno, message);
-}
-
 /* Leaves out what is at hand: the receiver is told, too. */
 static int leave_out(struct sender *sender, int sys_errno, const char *message)
 {
-	Postern__V1__CopyProblem problem = POSTERN__V1__COPY_PROBLEM__INIT;
-
-	tell(sender, sender->path, sys_errno, message);
-	problem.has_path = problem.has_sys_errno = true;
-	problem.path.data = (uint8_t *)sender->path;
-	problem.path.len = strlen(sender->path);
-	problem.sys_errno = sys_errno;
-	problem.message = (char *)message;
-	return copy_put(sender->stream, POSTERN__V1__COPY_RECORD__KIND_PROBLEM, &problem);
+	return problem_say(
+		sender->stream, sender->watch, sender->counts, sender->path, sys_errno, message);
 }
 
 static int leave_out_errno(struct sender *sender, int negative_errno)
@@ -56,16 +43,9 @@ static int leave_out_errno(struct sender *sender, int negative_errno)
 /* What the receiver says while we send. */
 static int take_problem(struct sender *sender, const Postern__V1__CopyRecord *record)
 {
-	const Postern__V1__CopyProblem *problem = record->problem;
-	char path[PATH_SIZE];
-	size_t len;
-
 	if (record->kind_case != POSTERN__V1__COPY_RECORD__KIND_PROBLEM)
 		return -EBADMSG;
-	len = problem->path.len < sizeof(path) ? problem->path.len : sizeof(path) - 1;
-	memcpy(path, problem->path.data, len);
-	path[len] = '\0';
-	tell(sender, path, problem->sys_errno, problem->message ? problem->message : "");
+	problem_hear(sender->watch, sender->counts, NULL, record->problem);
 	return 0;
 }
 
@@ -143,8 +123,9 @@ static int agree_on_start(struct sender *sender, int fd, uint64_t size, uint64_t
 	*ret_start = 0;
 	if (r < 0)
 		return r;
-	if (record->have->bytes > 0 && record->have->bytes <= size &&
-		has_same(sender, fd, record->have))
+	if (record->have->bytes > size)
+		return -EBADMSG;
+	if (record->have->bytes > 0 && has_same(sender, fd, record->have))
 		*ret_start = record->have->bytes;
 	sender->counts->resumed += *ret_start;
 	from.has_offset = true;
@@ -378,10 +359,13 @@ static int say_done(struct sender *sender)
 	r = copy_put(sender->stream, POSTERN__V1__COPY_RECORD__KIND_DONE, &done);
 	if (r == 0)
 		r = wait_for(sender, POSTERN__V1__COPY_RECORD__KIND_DONE, &record);
+	if (r < 0)
+		return r;
 	/* What has arrived counts. */
-	if (r == 0)
-		sender->counts->files = record->done->files;
-	return r;
+	if (record->done->files > sender->counts->files)
+		return -EBADMSG;
+	sender->counts->files = record->done->files;
+	return 0;
 }
 
 int copy_stream_send(struct copy_stream *stream, const struct copy_source *sources, size_t n,

@@ -176,9 +176,10 @@ int copy_get(struct copy_stream *stream, Postern__V1__CopyRecord **ret_record)
 	}
 }
 
-ssize_t copy_get_data(struct copy_stream *stream, void *bytes, size_t room)
+ssize_t copy_get_data_now(struct copy_stream *stream, void *bytes, size_t room)
 {
 	size_t held = buffer_len(&stream->reader.in);
+	ssize_t n;
 
 	if (held > 0) {
 		held = held < room ? held : room;
@@ -186,20 +187,23 @@ ssize_t copy_get_data(struct copy_stream *stream, void *bytes, size_t room)
 		buffer_consume(&stream->reader.in, held);
 		return (ssize_t)held;
 	}
-	for (;;) {
-		ssize_t n = recv(stream->fd, bytes, room, MSG_DONTWAIT);
-		int r;
+	do
+		n = recv(stream->fd, bytes, room, MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	return n == 0 ? -ECONNRESET : n < 0 ? -errno : n;
+}
 
-		if (n > 0)
-			return n;
-		if (n == 0)
-			return -ECONNRESET;
-		if (errno != EAGAIN && errno != EINTR)
-			return -errno;
-		r = wait_to_read(stream);
+ssize_t copy_get_data(struct copy_stream *stream, void *bytes, size_t room)
+{
+	ssize_t n;
+
+	while ((n = copy_get_data_now(stream, bytes, room)) == -EAGAIN) {
+		int r = wait_to_read(stream);
+
 		if (r < 0)
 			return r;
 	}
+	return n;
 }
 
 bool copy_name_is_good(const ProtobufCBinaryData *name)

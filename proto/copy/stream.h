@@ -57,5 +57,8 @@ int copy_get_now(struct copy_stream *stream, Postern__V1__CopyRecord **ret_recor
  * stream, or -errno. */
 ssize_t copy_get_data(struct copy_stream *stream, void *bytes, size_t room);
 
+/* Those that are here already, or -EAGAIN. */
+ssize_t copy_get_data_now(struct copy_stream *stream, void *bytes, size_t room);
+
 /* A name as one part of a path: no slash, no NUL, not "." or "..", 1 to 255 bytes. */
 bool copy_name_is_good(const ProtobufCBinaryData *name);

@@ -155,7 +155,7 @@ int copy_receive(struct call *call, const Postern__V1__CopyReceiveRequest *reque
 		return target ? -EINVAL : -ENOMEM;
 	target->sync = request->sync;
 	/* It is the caller who says what is written where. */
-	target->recursive = true;
+	target->asked.recursive = true;
 	r = place_check(call, path, TOUCH_WRITE);
 	if (r < 0)
 		return r;
