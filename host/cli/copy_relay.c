@@ -9,7 +9,7 @@
 #include "proto/copy/problem.h"
 
 /* Bytes for one guest that it has not taken: until it does, the other is not read. */
-#define HELD_MAX (2 * COPY_PIECE)
+#define HELD_MAX ((size_t)2 * COPY_PIECE)
 
 struct relay {
 	const struct copy_guest *from, *to;

@@ -18,6 +18,7 @@
 #include "host/common/fail.h"
 #include "host/lib/postern.h"
 #include "proto/cleanup.h"
+#include "proto/client/error.h"
 #include "proto/clock.h"
 #include "proto/forward/control.h"
 #include "proto/listener.h"
@@ -45,9 +46,11 @@ struct forwarding {
 	size_t n;
 	struct forward_link link;
 	struct forward_control control;
-	struct loop_io client, signals;
+	struct loop_io signals;
 	struct loop_timer retry;
-	uint64_t lost_ns; /* CLOCK_MONOTONIC; 0: it stands */
+	bool began;                 /* it stood once */
+	uint64_t lost_ns;           /* CLOCK_MONOTONIC; 0: it stands */
+	struct postern_error error; /* why it did not begin; owned */
 	struct forward_conns conns;
 	uint64_t last_id;
 	int exit_code;
@@ -69,13 +72,17 @@ static void drop_link(struct forwarding *all)
 {
 	struct list_node *node;
 
-	loop_io_del(&all->client);
 	forward_control_stop(&all->control);
 	forward_link_close(&all->link);
 	all->conns.client = NULL;
 	/* The end of one may begin or end another. */
 	while ((node = list_first(&all->conns.list)))
 		forward_conn_fail(container_of(node, struct forward_conn, node));
+}
+
+static void retry_later(struct forwarding *all)
+{
+	loop_timer_set(&all->loop, &all->retry, monotonic_ns() + RETRY_MS * NSEC_PER_MSEC);
 }
 
 /* Its connections are gone with it. Whoever comes meanwhile waits in the listeners' queues. */
@@ -87,18 +94,7 @@ static void lose(struct forwarding *all)
 		all->lost_ns = monotonic_ns();
 		forward_tell_event(&all->tell, "lost", "the guest's agent is lost; waiting for it");
 	}
-	loop_timer_set(&all->loop, &all->retry, monotonic_ns() + RETRY_MS * NSEC_PER_MSEC);
-}
-
-static void on_client(struct loop_io *io, uint32_t events)
-{
-	struct forwarding *all = container_of(io, struct forwarding, client);
-	struct postern_error error = {0};
-
-	(void)events;
-	if (postern_client_dispatch(all->link.client, &error) < 0)
-		lose(all);
-	postern_error_clear(&error);
+	retry_later(all);
 }
 
 /* Where the guest listens, by its number of the place. NULL: it does not. */
@@ -196,27 +192,6 @@ static void on_control_ended(struct forward_control *control, int r)
 	lose(container_of(control, struct forwarding, control));
 }
 
-static int link_up(struct forwarding *all, struct postern_error *error)
-{
-	struct forward_spec *specs = all->sources[0].spec;
-	int r = forward_link_open(&all->link, all->cli->words[0], specs, all->n, error);
-
-	if (r < 0)
-		return r;
-	all->control = (struct forward_control){.take = take_record, .ended = on_control_ended};
-	r = forward_control_start(&all->control, &all->loop, all->link.control);
-	all->client.fn = on_client;
-	if (r == 0)
-		r = loop_io_add(
-			&all->loop, &all->client, postern_client_fd(all->link.client), EPOLLIN);
-	if (r == 0) {
-		all->conns.client = all->link.client;
-		return 0;
-	}
-	drop_link(all);
-	return fail_errno(error, POSTERN_ANSWERED, -r, "the connection to the agent");
-}
-
 /* What does not pass: the policy says no, or says so for long. */
 static bool is_final(const struct forwarding *all, const struct postern_error *error)
 {
@@ -229,23 +204,68 @@ static bool is_final(const struct forwarding *all, const struct postern_error *e
 	return postern_vm_address(all->cli->words[0], &address, NULL) < 0;
 }
 
+/* Not yet, not any more, or still not. */
+static void on_down(struct forward_link *link, struct postern_error *error)
+{
+	struct forwarding *all = container_of(link, struct forwarding, link);
+
+	if (!all->began)
+		error_copy(&all->error, error);
+	else if (all->lost_ns == 0)
+		lose(all);
+	else if (is_final(all, error))
+		loop_stop(&all->loop, cli_fail(all->cli, error));
+	else
+		retry_later(all);
+}
+
+static void on_up(struct forward_link *link)
+{
+	struct forwarding *all = container_of(link, struct forwarding, link);
+	struct postern_error error = {0};
+	int r;
+
+	all->control = (struct forward_control){.take = take_record, .ended = on_control_ended};
+	r = forward_control_start(&all->control, &all->loop, link->control);
+	if (r < 0) {
+		(void)fail_errno(&error, POSTERN_ANSWERED, -r, "the connection to the agent");
+		drop_link(all);
+		on_down(link, &error);
+		postern_error_clear(&error);
+		return;
+	}
+	all->conns.client = link->agent.client;
+	if (all->began) {
+		all->lost_ns = 0;
+		set_listening(all, true);
+		forward_tell_event(&all->tell, "again", "forwarding again");
+	}
+	all->began = true;
+}
+
 static void on_retry(struct loop_timer *timer)
 {
 	struct forwarding *all = container_of(timer, struct forwarding, retry);
 	struct postern_error error = {0};
 
-	if (link_up(all, &error) == 0) {
-		all->lost_ns = 0;
-		set_listening(all, true);
-		forward_tell_event(&all->tell, "again", "forwarding again");
-		return;
-	}
-	if (is_final(all, &error)) {
-		loop_stop(&all->loop, cli_fail(all->cli, &error));
-		return;
-	}
+	if (forward_link_open(&all->link, &all->loop, all->cli->words[0], &error) < 0)
+		on_down(&all->link, &error);
 	postern_error_clear(&error);
-	loop_timer_set(&all->loop, timer, monotonic_ns() + RETRY_MS * NSEC_PER_MSEC);
+}
+
+/* The first time. 0, or -errno with *error. */
+static int begin(struct forwarding *all, struct postern_error *error)
+{
+	int r = forward_link_open(&all->link, &all->loop, all->cli->words[0], error);
+
+	while (r == 0 && !all->began && all->error.failure == POSTERN_DONE)
+		r = loop_once(&all->loop, -1);
+	if (r == 0 && !all->began) {
+		error_copy(error, &all->error);
+		r = -EREMOTEIO;
+	}
+	postern_error_clear(&all->error);
+	return r;
 }
 
 /* ---- where we listen ---- */
@@ -377,7 +397,7 @@ static int start(struct forwarding *all, struct forward_spec *specs, int *signal
 		all->sources[i] = (struct source){
 			.all = all, .spec = &specs[i], .listener.fd = -EBADF, .udp = -EBADF};
 	}
-	r = link_up(all, error);
+	r = begin(all, error);
 	/* Until here a signal ends us as it is: there is nothing to put in order. */
 	*signals = ending_open(ending, ARRAY_SIZE(ending));
 	all->signals.fn = on_signal;
@@ -414,7 +434,7 @@ int forward_run(struct cli *cli, struct forward_spec *specs, size_t n)
 		.tell = {.cli = cli, .vm = cli->words[0], .specs = specs, .n = n},
 		.n = n,
 		.retry.fn = on_retry,
-		.link.control = -EBADF,
+		.link = {.specs = specs, .n = n, .up = on_up, .down = on_down, .control = -EBADF},
 		.sources = calloc(n, sizeof(*all.sources))};
 	all.conns = (struct forward_conns){.loop = &all.loop, .ask = ask, .broke = on_broke};
 	list_init(&all.conns.list);

@@ -11,8 +11,8 @@
 #include "proto/client/channel.h"
 #include "proto/client/json_call.h"
 
-int grant_open(const struct postern_client *client, const json_t *answer, const char *field,
-	int *ret_fd, struct postern_error *error)
+int grant_token(const json_t *answer, const char *field, uint8_t ret_token[POSTERN_TOKEN_SIZE],
+	struct postern_error *error)
 {
 	const json_t *channel = json_object_get(answer, field),
 		     *token = json_object_get(channel, "token");
@@ -30,7 +30,17 @@ int grant_open(const struct postern_client *client, const json_t *answer, const 
 	}
 	if (!bytes || len != POSTERN_TOKEN_SIZE)
 		return fail(error, POSTERN_PROTOCOL, EPROTO, "the agent's token is none");
-	return postern_channel_open(client, bytes, 0, ret_fd, error);
+	memcpy(ret_token, bytes, len);
+	return 1;
+}
+
+int grant_open(const struct postern_client *client, const json_t *answer, const char *field,
+	int *ret_fd, struct postern_error *error)
+{
+	uint8_t token[POSTERN_TOKEN_SIZE];
+	int r = grant_token(answer, field, token, error);
+
+	return r > 0 ? postern_channel_open(client, token, 0, ret_fd, error) : r;
 }
 
 int grant_call(struct postern_client *client, const char *method, json_t *params, const char *field,

@@ -4,7 +4,11 @@
 
 #include <jansson.h>
 
-#include "proto/client/client.h"
+#include "proto/client/channel.h"
+
+/* The token of the channel in this field of an answer. 1; 0: there is none; -errno with *error. */
+int grant_token(const json_t *answer, const char *field, uint8_t ret_token[POSTERN_TOKEN_SIZE],
+	struct postern_error *error);
 
 /* Opens the channel in this field of an answer. 0, and *ret_fd as it was where there is none; the
  * caller owns what is opened. -errno with *error. */

@@ -71,11 +71,12 @@ static void on_link(struct link *link, const struct postern_error *error)
 
 static void hello(struct ready *ready)
 {
+	const struct postern_options options = {
+		.name = "postern-supervisor", .connect_ms = ready->hello_ms};
 	struct postern_error error = {0};
 
 	end_try(ready);
-	if (link_open(&ready->link, ready->loop, ready->address, ready->hello_ms, on_link, &error) <
-		0)
+	if (link_open(&ready->link, ready->loop, ready->address, &options, on_link, &error) < 0)
 		not_answered(ready, &error);
 	postern_error_clear(&error);
 }

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "host/supervisor/link.h"
+#include "host/common/link.h"
 #include "proto/client/client.h"
 #include "proto/frame.h"
 #include "proto/listener.h"

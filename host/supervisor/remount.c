@@ -90,6 +90,8 @@ static void on_link(struct link *link, const struct postern_error *error)
 
 void remount_start(struct remount *remount, struct machine *machine)
 {
+	static const struct postern_options options = {
+		.name = "postern-supervisor", .connect_ms = CONNECT_MS};
 	struct postern_error error = {0};
 	size_t wanted = 0;
 
@@ -101,7 +103,7 @@ void remount_start(struct remount *remount, struct machine *machine)
 	}
 	if (wanted == 0)
 		return;
-	if (link_open(&remount->link, &machine->loop, machine->ready.address, CONNECT_MS, on_link,
+	if (link_open(&remount->link, &machine->loop, machine->ready.address, &options, on_link,
 		    &error) < 0)
 		give_up(remount, error.message);
 	postern_error_clear(&error);

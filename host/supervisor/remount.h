@@ -8,7 +8,7 @@
 
 #include <stddef.h>
 
-#include "host/supervisor/link.h"
+#include "host/common/link.h"
 
 struct machine;
 

@@ -359,7 +359,7 @@ static int say_done(struct sender *sender)
 	r = copy_put(sender->stream, POSTERN__V1__COPY_RECORD__KIND_DONE, &done);
 	if (r == 0)
 		r = wait_for(sender, POSTERN__V1__COPY_RECORD__KIND_DONE, &record);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	/* What has arrived counts. */
 	if (record->done->files > sender->counts->files)

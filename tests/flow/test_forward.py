@@ -16,6 +16,7 @@ import time
 import pytest
 
 from agent import DEFAULT_POLICY, Agent
+from fake_agent import FakeAgent
 from jobs import eventually, open_channel, read_all
 import wire
 from wire import BUILD, Failed, modules
@@ -410,6 +411,36 @@ def test_an_agent_that_comes_back(serve, forward):
         one.expect("lost")
         one.process.terminate()
         assert one.process.wait(20) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("reached", ["nothing", "hello", "channel"])
+def test_a_signal_while_the_agent_does_not_come_back(serve, forward, reached, number):
+    """However far it gets with an agent that then says no more."""
+    waits = threading.Event()
+
+    def hello(peer):
+        if reached == "nothing":
+            waits.set()
+        else:
+            FakeAgent.say_hello(peer)
+
+    def answer(peer, request):
+        if reached == "hello":
+            waits.set()
+        else:
+            FakeAgent.grant(peer, request)
+
+    with Agent(policy=ALLOW) as agent:
+        one = forward(f"tcp:0=tcp:{serve()}", f"unix:{agent.dir}/here=tcp:{serve()}", agent=agent)
+        agent.stop()
+        one.expect("lost")
+        with FakeAgent(answer, hello=hello, path=agent.socket, welcome=lambda sock: waits.set() or sock.recv(1)):
+            assert waits.wait(20)
+            began = time.monotonic()
+            one.process.send_signal(number)
+            assert one.process.wait(20) == 0 and time.monotonic() - began < 0.5
+        assert one.expect("counts") and not os.path.exists(f"{agent.dir}/here")
 
 
 @pytest.mark.parametrize("side", ["", "guest:"])

@@ -75,15 +75,17 @@ class Peer(Client):
 class FakeAgent:
     """Listens where `local:PATH` says, or with hybrid at `unix:PATH`, port 767. answer(peer, request) is called for each request; without one every
     reply is full of what a terminal must not see. channel(sock) gets the socket of each channel that was
-    granted (see grant), after its welcome."""
+    granted (see grant), after its welcome; welcome(sock) instead gets it before. path: where the agent was whose
+    place it takes."""
 
-    def __init__(self, answer=None, hello=None, channel=None, hybrid=False):
+    def __init__(self, answer=None, hello=None, channel=None, hybrid=False, path=None, welcome=None):
         self.hybrid = hybrid
         self.answer = answer or self.answer_nasty
         self.channel = channel
+        self.welcome = welcome
         self.hello = hello or self.say_hello
         self.dir = tempfile.mkdtemp(prefix="postern-test-")
-        self.path = f"{self.dir}/agent.sock"
+        self.path = path or f"{self.dir}/agent.sock"
         self.address = f"{'unix' if hybrid else 'local'}:{self.path}"
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.path)
@@ -122,9 +124,12 @@ class FakeAgent:
             assert sock.recv(12, socket.MSG_WAITALL) == b"CONNECT 767\n"
             sock.sendall(b"OK 1\n")
         try:
-            if self.channel and sock.recv(1, socket.MSG_PEEK) == b"\0":
+            if (self.channel or self.welcome) and sock.recv(1, socket.MSG_PEEK) == b"\0":
                 with sock:
                     sock.recv(20, socket.MSG_WAITALL)
+                    if self.welcome:
+                        self.welcome(sock)
+                        return
                     sock.sendall(b"\1")
                     self.channel(sock)
                 return

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A client of the guest's agent in the supervisor's loop. */
+/* A client of the guest's agent in an event loop. */
 #pragma once
 
 #include <stdint.h>
@@ -17,9 +17,10 @@ struct link {
 	void (*fn)(struct link *link, const struct postern_error *error);
 };
 
-/* Starts to connect (postern_client_start()); connect and hello have connect_ms. Does not block. 0,
- * or -errno with *error; the link is closed then. */
-int link_open(struct link *link, struct loop *loop, const char *address, uint32_t connect_ms,
+/* Starts to connect (postern_client_start()): options are its own. Does not block. 0, or -errno
+ * with *error; the link is closed then. */
+int link_open(struct link *link, struct loop *loop, const char *address,
+	const struct postern_options *options,
 	void (*fn)(struct link *link, const struct postern_error *error),
 	struct postern_error *error);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "host/supervisor/link.h"
+#include "host/common/link.h"
 
 #include "host/common/fail.h"
 #include "proto/cleanup.h"
@@ -50,16 +50,16 @@ static void on_deadline(struct loop_timer *timer)
 	dispatch(container_of(timer, struct link, deadline));
 }
 
-int link_open(struct link *link, struct loop *loop, const char *address, uint32_t connect_ms,
+int link_open(struct link *link, struct loop *loop, const char *address,
+	const struct postern_options *options,
 	void (*fn)(struct link *link, const struct postern_error *error),
 	struct postern_error *error)
 {
-	struct postern_options options = {.name = "postern-supervisor", .connect_ms = connect_ms};
 	int r;
 
 	link_close(link);
 	*link = (struct link){.loop = loop, .io.fn = on_io, .deadline.fn = on_deadline, .fn = fn};
-	r = postern_client_start(address, &options, &link->client, error);
+	r = postern_client_start(address, options, &link->client, error);
 	if (r < 0) {
 		link->client = NULL;
 		return r;
