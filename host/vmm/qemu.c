@@ -160,12 +160,25 @@ static void resume(struct vmm *vmm, vmm_done_fn fn, void *ctx)
 	qemu_simple(vmm, "cont", NULL, fn, ctx);
 }
 
+static void on_balloon(void *ctx, const struct postern_error *error)
+{
+	struct vmm *vmm = ctx;
+
+	if (!error)
+		vmm->balloon.requested = vmm->balloon.pages;
+	else if (error->sys_errno == ETIMEDOUT)
+		vmm->balloon.requested = BALLOON_UNKNOWN;
+	vmm->balloon.fn(vmm->balloon.ctx, error);
+}
+
 static void balloon(struct vmm *vmm, uint64_t pages, vmm_done_fn fn, void *ctx)
 {
 	uint64_t left = balloon_left(vmm->config->memory_bytes, pages);
 
-	qemu_simple(vmm, "balloon", json_pack("{s:I}", "value", (json_int_t)left), fn, ctx);
-	vmm->balloon_pages = pages;
+	vmm->balloon.pages = pages;
+	vmm->balloon.fn = fn;
+	vmm->balloon.ctx = ctx;
+	qemu_simple(vmm, "balloon", json_pack("{s:I}", "value", (json_int_t)left), on_balloon, vmm);
 }
 
 static void booted(struct vmm *vmm)

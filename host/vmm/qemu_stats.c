@@ -58,7 +58,7 @@ static void on_balloon(void *ctx, const struct postern_error *error, const json_
 	struct vmm *vmm = ctx;
 
 	vmm->stats_values.current_pages = current_pages(vmm, result);
-	vmm->stats_values.requested_pages = vmm->balloon_pages;
+	vmm->stats_values.requested_pages = vmm->balloon.requested;
 	stats_tell(&vmm->stats, error, &vmm->stats_values);
 }
 

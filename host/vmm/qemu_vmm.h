@@ -35,7 +35,12 @@ struct vmm {
 	vmm_event_fn on_event;
 	void *ctx;
 	bool started;
-	uint64_t balloon_pages; /* asked for last */
+	struct {
+		uint64_t pages;     /* asked for */
+		uint64_t requested; /* taken up last; BALLOON_UNKNOWN: the answer was late */
+		vmm_done_fn fn;
+		void *ctx;
+	} balloon;
 
 	struct operation *operations; /* under way; owned */
 	struct slot slots[VMM_SLOTS];

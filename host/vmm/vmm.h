@@ -101,7 +101,7 @@ struct vmm_driver {
 	/* Writes the paused guest's state into an empty folder. NULL where the kind cannot. */
 	void (*snapshot)(struct vmm *vmm, const char *dir, vmm_done_fn fn, void *ctx);
 
-	/* Has the balloon take so many pages of 4 KiB (see vmm_check_balloon()). */
+	/* Has the balloon take so many pages of 4 KiB (see vmm_check_balloon()). One at a time. */
 	void (*balloon)(struct vmm *vmm, uint64_t pages, vmm_done_fn fn, void *ctx);
 
 	/* What the balloon has taken (current_pages alone), at no cost for the guest. NULL: that

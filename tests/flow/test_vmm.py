@@ -88,7 +88,7 @@ def test_a_monitor_that_does_not_answer_fails_the_command_and_not_the_machine(ho
     launch(silent=["qom-get", "balloon", "device_add", "device_del", "chardev-remove"])
     stats = host.start("balloon-stats", "web")
     add = host.start("shares", "add", "web", str(tmp_path), "/mnt/data")
-    balloon = host.start("balloon", "web", "0")
+    balloon = host.start("balloon", "web", "32M")
     for command, what in (stats, "qom-get"), (balloon, "balloon"), (add, "device_add"):
         _, err = command.communicate(timeout=30)
         assert command.returncode == TIMED_OUT and f"QEMU has not answered {what} in time" in err, err
@@ -101,7 +101,11 @@ def test_a_monitor_that_does_not_answer_fails_the_command_and_not_the_machine(ho
     # answered as ever.
     host.until(lambda: launch.events() == ["device_add", "device_del", "chardev-remove", "chardev-remove"])
     host.run("shares", "add", "web", str(tmp_path), "/mnt/data")
+    # Whether QEMU would take it up in the end nobody could say.
+    stats = host.json("balloon-stats", "web")
+    assert stats["requested-pages"] is None and stats["current-pages"] == 8192
     host.run("balloon", "web", "0")
+    assert host.json("balloon-stats", "web")["requested-pages"] == 0
 
 
 def test_a_stopped_vmm_is_ended_by_force(host, launch):
@@ -129,11 +133,19 @@ def test_a_stuck_balloon_is_a_problem_until_it_moves(host, launch):
 
 
 def test_a_balloon_that_was_refused_is_no_problem(host, launch):
-    launch(refuses=True)
+    launch(refuses=256 << 20)
     _, err = host.run("balloon", "web", "64M", code=ANSWERED)
     assert "not now" in err
     time.sleep(13)
     assert host.info("web")["problems"] == []
+
+
+def test_what_was_refused_is_not_what_is_requested(host, launch):
+    launch(refuses=192 << 20)
+    for size, code, pages in (("80M", ANSWERED, 0), ("64M", 0, 16384), ("80M", ANSWERED, 16384)):
+        host.run("balloon", "web", size, code=code)
+        stats = host.json("balloon-stats", "web")
+        assert (stats["requested-pages"], stats["current-pages"]) == (pages, pages)
 
 
 # ---- What the agent alone can tell ----

@@ -11,7 +11,7 @@ FOLDER/guest.json says how the guest is, for each acceleration:
   mount    what its agent does to mount a share: "lost" mounts it and hangs up; "killed" mounts it, records
            nothing, and answers with an error (absent: it mounts and answers)
   silent   QEMU's monitor does not answer these commands until it gets SIGUSR2
-  refuses  QEMU refuses to move the balloon
+  refuses  QEMU refuses to leave the guest less than so many bytes
   driver   how many bytes the balloon moves between two looks at it (absent: all at once)
   clock    by how many seconds its clock is ahead of ours (absent: it tells no time)
   say      what the guest writes to its console when it boots
@@ -115,7 +115,7 @@ def qemu(folder, *argv):
         result = {}
         if request["execute"] == "query-status":
             result = {"status": "running"}
-        elif request["execute"] == "balloon" and guest.get("refuses"):
+        elif request["execute"] == "balloon" and request["arguments"]["value"] < guest.get("refuses", 0):
             say({"error": {"class": "GenericError", "desc": "not now"}, "id": request.get("id")})
             return
         elif request["execute"] == "balloon":
