@@ -79,7 +79,7 @@ static int note(struct relay *relay, const Postern__V1__CopyRecord *record)
 /* 1, 0: nothing is here, or -errno; as all that follow. */
 static int pass_record(struct relay *relay)
 {
-	Postern__V1__CopyRecord *record;
+	const Postern__V1__CopyRecord *record;
 	int r = copy_get_now(relay->from->stream, &record);
 
 	if (r <= 0)
@@ -142,7 +142,7 @@ static int finish(struct relay *relay, const Postern__V1__CopyDone *done)
 
 static int pass_answer(struct relay *relay)
 {
-	Postern__V1__CopyRecord *record;
+	const Postern__V1__CopyRecord *record;
 	int r = copy_get_now(relay->to->stream, &record);
 
 	if (r <= 0)

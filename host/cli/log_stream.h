@@ -6,13 +6,11 @@
 #include <stdint.h>
 
 #include "logs.pb-c.h"
-#include "proto/arena.h"
-#include "proto/frame.h"
+#include "proto/record.h"
 
 struct log_stream {
 	int fd; /* owned; non-blocking; -EBADF: none */
-	struct frame_reader reader;
-	struct arena arena; /* of the record at hand */
+	struct record_reader in;
 };
 
 struct log_record {

@@ -347,7 +347,7 @@ static int take(struct receiver *receiver, const Postern__V1__CopyRecord *record
 
 static int run(struct receiver *receiver)
 {
-	Postern__V1__CopyRecord *record;
+	const Postern__V1__CopyRecord *record;
 	int r;
 
 	while ((r = copy_get(receiver->stream, &record)) > 0) {

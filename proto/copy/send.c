@@ -51,7 +51,7 @@ static int take_problem(struct sender *sender, const Postern__V1__CopyRecord *re
 
 static int look_back(struct sender *sender)
 {
-	Postern__V1__CopyRecord *record;
+	const Postern__V1__CopyRecord *record;
 	int r;
 
 	while ((r = copy_get_now(sender->stream, &record)) > 0) {
@@ -64,7 +64,7 @@ static int look_back(struct sender *sender)
 
 /* The next record of this kind; problems before it are told. */
 static int wait_for(struct sender *sender, Postern__V1__CopyRecord__KindCase kind,
-	Postern__V1__CopyRecord **ret_record)
+	const Postern__V1__CopyRecord **ret_record)
 {
 	int r;
 
@@ -117,7 +117,7 @@ static bool has_same(struct sender *sender, int fd, const Postern__V1__CopyHave 
 static int agree_on_start(struct sender *sender, int fd, uint64_t size, uint64_t *ret_start)
 {
 	Postern__V1__CopyFrom from = POSTERN__V1__COPY_FROM__INIT;
-	Postern__V1__CopyRecord *record;
+	const Postern__V1__CopyRecord *record;
 	int r = wait_for(sender, POSTERN__V1__COPY_RECORD__KIND_HAVE, &record);
 
 	*ret_start = 0;
@@ -350,7 +350,7 @@ static int say_plan(struct sender *sender, const struct copy_source *sources, si
 static int say_done(struct sender *sender)
 {
 	Postern__V1__CopyDone done = POSTERN__V1__COPY_DONE__INIT;
-	Postern__V1__CopyRecord *record;
+	const Postern__V1__CopyRecord *record;
 	int r;
 
 	done.has_files = done.has_bytes = true;

@@ -9,8 +9,6 @@
 #include <unistd.h>
 
 #include "proto/cleanup.h"
-#include "proto/limits.h"
-#include "proto/verify.h"
 
 #define SEND_AT  (64u << 10) /* records wait for others until so many bytes are together */
 #define HELD_MAX (8u << 20)  /* what the other side may say while we only write */
@@ -18,15 +16,14 @@
 void copy_stream_init(struct copy_stream *stream, int fd)
 {
 	*stream = (struct copy_stream){.fd = fd, .idle_ms = COPY_IDLE_MS};
-	stream->reader.limit = COPY_RECORD_MAX;
-	arena_init(&stream->arena, ARENA_REQUEST_MAX);
+	record_reader_init(&stream->in, &postern__v1__copy_record__descriptor, &verify_agent_limits,
+		COPY_RECORD_MAX);
 }
 
 void copy_stream_done(struct copy_stream *stream)
 {
-	frame_reader_done(&stream->reader);
+	record_reader_done(&stream->in);
 	buffer_clear(&stream->out);
-	arena_done(&stream->arena);
 }
 
 /* Until the socket does one of what is waited for. 0 or -errno; -ETIMEDOUT: nothing for too long.
@@ -47,13 +44,13 @@ static int wait_to_write(struct copy_stream *stream)
 	ssize_t n = 1;
 	int r;
 
-	if (buffer_len(&stream->reader.in) < HELD_MAX)
+	if (buffer_len(&stream->in.frames.in) < HELD_MAX)
 		wait.events |= POLLIN;
 	r = wait_idle(stream, &wait);
 	if (r < 0)
 		return r;
 	if (wait.revents & POLLIN)
-		n = frame_read(&stream->reader, stream->fd);
+		n = frame_read(&stream->in.frames, stream->fd);
 	/* Who sends no more may still read; but nobody does that here before the end. */
 	return n == 0 ? -EPIPE : n < 0 && n != -EAGAIN ? (int)n : 0;
 }
@@ -120,32 +117,23 @@ int copy_put_data(struct copy_stream *stream, uint64_t offset, const void *bytes
 	return r < 0 ? r : write_out(stream, bytes, len);
 }
 
-static int take(struct copy_stream *stream, Postern__V1__CopyRecord **ret_record)
+static int take(struct copy_stream *stream, const Postern__V1__CopyRecord **ret_record)
 {
-	const uint8_t *body;
-	const char *why;
-	size_t len;
-	int r = frame_next(&stream->reader, &body, &len);
+	int r = record_next(&stream->in);
 
-	if (r <= 0)
-		return r < 0 ? -EBADMSG : 0;
-	arena_reset(&stream->arena);
-	*ret_record =
-		(Postern__V1__CopyRecord *)verify_unpack(&postern__v1__copy_record__descriptor,
-			body, len, &verify_agent_limits, &stream->arena, &why);
-	if (!*ret_record || (*ret_record)->kind_case == POSTERN__V1__COPY_RECORD__KIND__NOT_SET)
-		return -EBADMSG;
-	return 1;
+	if (r > 0)
+		*ret_record = stream->in.record;
+	return r;
 }
 
-int copy_get_now(struct copy_stream *stream, Postern__V1__CopyRecord **ret_record)
+int copy_get_now(struct copy_stream *stream, const Postern__V1__CopyRecord **ret_record)
 {
 	int r = take(stream, ret_record);
 	ssize_t n;
 
 	if (r != 0)
 		return r;
-	n = frame_read(&stream->reader, stream->fd);
+	n = frame_read(&stream->in.frames, stream->fd);
 	if (n == -EAGAIN)
 		return 0;
 	return n == 0 ? -ECONNRESET : n < 0 ? (int)n : take(stream, ret_record);
@@ -158,7 +146,7 @@ static int wait_to_read(const struct copy_stream *stream)
 	return wait_idle(stream, &wait);
 }
 
-int copy_get(struct copy_stream *stream, Postern__V1__CopyRecord **ret_record)
+int copy_get(struct copy_stream *stream, const Postern__V1__CopyRecord **ret_record)
 {
 	int r = copy_flush(stream);
 
@@ -169,22 +157,22 @@ int copy_get(struct copy_stream *stream, Postern__V1__CopyRecord **ret_record)
 			r = take(stream, ret_record);
 		if (r != 0)
 			return r;
-		n = frame_read(&stream->reader, stream->fd);
+		n = frame_read(&stream->in.frames, stream->fd);
 		if (n == 0)
-			return buffer_len(&stream->reader.in) > 0 ? -ECONNRESET : 0;
+			return buffer_len(&stream->in.frames.in) > 0 ? -ECONNRESET : 0;
 		r = n == -EAGAIN ? wait_to_read(stream) : n < 0 ? (int)n : 0;
 	}
 }
 
 ssize_t copy_get_data_now(struct copy_stream *stream, void *bytes, size_t room)
 {
-	size_t held = buffer_len(&stream->reader.in);
+	size_t held = buffer_len(&stream->in.frames.in);
 	ssize_t n;
 
 	if (held > 0) {
 		held = held < room ? held : room;
-		memcpy(bytes, buffer_front(&stream->reader.in), held);
-		buffer_consume(&stream->reader.in, held);
+		memcpy(bytes, buffer_front(&stream->in.frames.in), held);
+		buffer_consume(&stream->in.frames.in, held);
 		return (ssize_t)held;
 	}
 	do

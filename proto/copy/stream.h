@@ -11,8 +11,7 @@
 #include <stdint.h>
 
 #include "copy.pb-c.h"
-#include "proto/arena.h"
-#include "proto/frame.h"
+#include "proto/record.h"
 
 #define COPY_DATA_MAX   (1u << 20)  /* bytes behind one CopyData */
 #define COPY_RECORD_MAX (64u << 10) /* bytes of a record without these */
@@ -27,9 +26,8 @@
 struct copy_stream {
 	int fd; /* borrowed */
 	int idle_ms;
-	struct frame_reader reader;
+	struct record_reader in;
 	struct buffer out;
-	struct arena arena; /* of the record at hand */
 };
 
 void copy_stream_init(struct copy_stream *stream, int fd);
@@ -48,10 +46,10 @@ int copy_flush(struct copy_stream *stream);
 
 /* The next record, checked; borrowed until the next call. 1; 0 at the end of the stream; -EBADMSG
  * for what is none, or -errno. */
-int copy_get(struct copy_stream *stream, Postern__V1__CopyRecord **ret_record);
+int copy_get(struct copy_stream *stream, const Postern__V1__CopyRecord **ret_record);
 
 /* The same if one is here already; 0: there is none. */
-int copy_get_now(struct copy_stream *stream, Postern__V1__CopyRecord **ret_record);
+int copy_get_now(struct copy_stream *stream, const Postern__V1__CopyRecord **ret_record);
 
 /* Bytes behind a CopyData: at least 1, at most room. How many; -ECONNRESET at the end of the
  * stream, or -errno. */

@@ -5,8 +5,6 @@
 #include <sys/epoll.h>
 
 #include "proto/cleanup.h"
-#include "proto/limits.h"
-#include "proto/verify.h"
 
 #define RECORD_MAX 256
 #define OUT_MAX    (64u << 10) /* of who does not read */
@@ -14,9 +12,8 @@
 void forward_control_stop(struct forward_control *control)
 {
 	loop_io_del(&control->io);
-	frame_reader_done(&control->reader);
+	record_reader_done(&control->in);
 	buffer_clear(&control->out);
-	arena_done(&control->arena);
 }
 
 static void finish(struct forward_control *control, int r)
@@ -38,22 +35,10 @@ static int flush(struct forward_control *control)
 /* 1, 0 when there is no whole one yet, or -errno. */
 static int take_record(struct forward_control *control)
 {
-	const Postern__V1__ForwardRecord *record;
-	const uint8_t *body;
-	const char *why;
-	size_t len;
-	int r = frame_next(&control->reader, &body, &len);
+	int r = record_next(&control->in);
+	int taken = r > 0 ? control->take(control, control->in.record) : 0;
 
-	if (r <= 0)
-		return r < 0 ? -EBADMSG : 0;
-	arena_reset(&control->arena);
-	record = (const Postern__V1__ForwardRecord *)verify_unpack(
-		&postern__v1__forward_record__descriptor, body, len, &verify_agent_limits,
-		&control->arena, &why);
-	if (!record || record->kind_case == POSTERN__V1__FORWARD_RECORD__KIND__NOT_SET)
-		return -EBADMSG;
-	r = control->take(control, record);
-	return r < 0 ? r : 1;
+	return taken < 0 ? taken : r;
 }
 
 static void on_socket(struct loop_io *io, uint32_t events)
@@ -63,7 +48,7 @@ static void on_socket(struct loop_io *io, uint32_t events)
 	int r = 0;
 
 	if (events & ~(uint32_t)EPOLLOUT) {
-		n = frame_read(&control->reader, control->fd);
+		n = frame_read(&control->in.frames, control->fd);
 		if (n < 0 && n != -EAGAIN)
 			r = (int)n;
 		while (r == 0 && (r = take_record(control)) > 0)
@@ -79,8 +64,8 @@ int forward_control_start(struct forward_control *control, struct loop *loop, in
 {
 	control->fd = fd;
 	control->io.fn = on_socket;
-	control->reader = (struct frame_reader){.limit = RECORD_MAX};
-	arena_init(&control->arena, ARENA_REQUEST_MAX);
+	record_reader_init(&control->in, &postern__v1__forward_record__descriptor,
+		&verify_agent_limits, RECORD_MAX);
 	return loop_io_add(loop, &control->io, fd, EPOLLIN);
 }
 

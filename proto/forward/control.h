@@ -6,16 +6,14 @@
 #include <stdint.h>
 
 #include "forward.pb-c.h"
-#include "proto/arena.h"
-#include "proto/frame.h"
 #include "proto/loop.h"
+#include "proto/record.h"
 
 struct forward_control {
 	int fd; /* borrowed */
 	struct loop_io io;
-	struct frame_reader reader;
+	struct record_reader in;
 	struct buffer out;
-	struct arena arena; /* of the record at hand */
 	/* A record that was checked, borrowed. 0; -EBADMSG for what does not belong here: the end.
 	 */
 	int (*take)(struct forward_control *control, const Postern__V1__ForwardRecord *record);

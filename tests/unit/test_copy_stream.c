@@ -32,7 +32,7 @@ static void close_both(void)
 
 UNIT(who_says_nothing_is_given_up)
 {
-	Postern__V1__CopyRecord *record;
+	const Postern__V1__CopyRecord *record;
 	char byte;
 
 	connect_both();
