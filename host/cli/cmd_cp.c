@@ -15,6 +15,7 @@
 #include "host/cli/job_run.h"
 #include "host/common/fail.h"
 #include "proto/cleanup.h"
+#include "proto/client/text.h"
 #include "proto/copy/copy.h"
 
 #define SOURCES_MAX 256
@@ -136,7 +137,7 @@ static int open_source(struct copy *copy, size_t i)
 {
 	const char *path = copy->from[i].path;
 	struct copy_source *source = &copy->sources[i];
-	char *real = realpath(path, NULL), *slash;
+	char *real = realpath(path, NULL), *slash, shown[300];
 	int r = copy_open_source(AT_FDCWD, path, 0, cli_flag(copy->cli, "recursive"), &source->fd);
 
 	source->path = path;
@@ -147,13 +148,14 @@ static int open_source(struct copy *copy, size_t i)
 		strcmp(source->name, "..") == 0)
 		source->name = slash && slash[1] ? strdup(slash + 1) : "root";
 	free(real);
+	(void)postern_escape(path, strlen(path), shown, sizeof(shown));
 	if (r == -EISDIR)
 		return fail(&copy->error, POSTERN_USAGE, EISDIR,
-			"%.300s: a folder; -r copies it with all that is in it", path);
+			"%s: a folder; -r copies it with all that is in it", shown);
 	if (r == -ENOTSUP)
-		return fail(&copy->error, POSTERN_USAGE, 0, "%.300s: neither a file nor a folder",
-			path);
-	return r < 0 ? fail_errno(&copy->error, POSTERN_ANSWERED, -r, "%.300s", path) : 0;
+		return fail(
+			&copy->error, POSTERN_USAGE, 0, "%s: neither a file nor a folder", shown);
+	return r < 0 ? fail_errno(&copy->error, POSTERN_ANSWERED, -r, "%s", shown) : 0;
 }
 
 static int send_all(struct copy *copy, const struct copy_watch *watch)
@@ -296,7 +298,10 @@ const struct command cmd_cp = {
 		   "whole\n"
 		   "or as it was; of a large one that was cut, the same command sends the rest. "
 		   "Links\n"
-		   "are copied where they stay within what is copied, and never followed in it.\n"
+		   "are copied where they stay within what is copied, and never followed in it; a "
+		   "link\n"
+		   "at the target is replaced. Devices, sockets and FIFOs are neither read nor "
+		   "replaced.\n"
 		   "Permissions and times come along, owners do not. A path of this machine that "
 		   "has a\n"
 		   "colon is written ./a:b.",

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "proto/copy/copy.h"
+
 void copy_location_parse(const char *word, struct copy_location *ret)
 {
 	const char *colon = strchr(word, ':'), *slash = strchr(word, '/');
@@ -32,6 +34,20 @@ static bool is_absolute(const struct copy_location *location)
 	return !location->vm || location->path[0] == '/';
 }
 
+/* Two of one name: the second would replace the first. */
+static bool has_namesake(const struct copy_location *from, size_t i)
+{
+	size_t len, other_len;
+	const char *name = copy_name_of(from[i].path, &len), *other;
+
+	for (size_t j = 0; j < i; j++) {
+		other = copy_name_of(from[j].path, &other_len);
+		if (len == other_len && memcmp(name, other, len) == 0)
+			return true;
+	}
+	return false;
+}
+
 const char *copy_location_check(
 	const struct copy_location *from, size_t n, const struct copy_location *to)
 {
@@ -40,6 +56,8 @@ const char *copy_location_check(
 	for (size_t i = 0; i < n; i++) {
 		if (!is_same_machine(&from[i], &from[0]))
 			return "all that is copied must be of one machine";
+		if (has_namesake(from, i))
+			return "two of these have the same name: one would replace the other";
 		absolute = absolute && is_absolute(&from[i]);
 	}
 	if (!from[0].vm && !to->vm)

@@ -62,9 +62,10 @@ static int open_temporary(struct part *part)
 		return -errno;
 	}
 	part->fd = openat(part->dir, part->temporary, flags, 0600);
-	if (part->fd < 0)
-		return errno == ENOENT || errno == EEXIST ? -EAGAIN : -errno;
-	return 0;
+	if (part->fd >= 0)
+		return 0;
+	/* Another was faster; but where none can be made (/proc) there is none to come. */
+	return errno == (flags & O_CREAT ? EEXIST : ENOENT) ? -EAGAIN : -errno;
 }
 
 /* Ours alone, from here to its end. A file that another copy has put into its place, or dropped,

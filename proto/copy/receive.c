@@ -188,6 +188,17 @@ static int answer_have(struct receiver *receiver, uint64_t have)
 	return r < 0 ? r : copy_flush(receiver->stream);
 }
 
+/* A device, a socket, a FIFO, or a link to one: somebody uses it, and no file stands in for it. */
+static bool is_special(int dir, const char *name)
+{
+	struct stat st;
+
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		(S_ISLNK(st.st_mode) && fstatat(dir, name, &st, 0) < 0))
+		return false;
+	return !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+}
+
 static int take_file(struct receiver *receiver, const Postern__V1__CopyFile *file)
 {
 	char name[NAME_MAX + 1];
@@ -200,7 +211,10 @@ static int take_file(struct receiver *receiver, const Postern__V1__CopyFile *fil
 	receiver->mode = file->mode & 0777;
 	receiver->mtime_ns = file->mtime_ns;
 	receiver->part.fd = -EBADF;
-	if (here(receiver)->fd >= 0) {
+	if (here(receiver)->fd >= 0 && is_special(here(receiver)->fd, name)) {
+		r = leave_out(receiver, -EEXIST,
+			"a device, socket or FIFO is there, which is not replaced");
+	} else if (here(receiver)->fd >= 0) {
 		r = part_begin(
 			&receiver->part, here(receiver)->fd, name, file->size, may_resume, &have);
 		if (r < 0)

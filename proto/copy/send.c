@@ -188,6 +188,16 @@ static int send_data(struct sender *sender, int fd, const struct stat *st, uint6
 	return r;
 }
 
+/* Somebody wrote to it since. Its inode may change besides, by a link for instance: its times tell.
+ */
+static bool has_changed(int fd, const struct stat *before)
+{
+	struct stat now;
+
+	return fstat(fd, &now) == 0 &&
+	       (now.st_size != before->st_size || mtime_of(&now) != mtime_of(before));
+}
+
 static int send_file(struct sender *sender, int fd, const char *name, const struct stat *st)
 {
 	Postern__V1__CopyFile file = POSTERN__V1__COPY_FILE__INIT;
@@ -220,6 +230,9 @@ static int send_file(struct sender *sender, int fd, const char *name, const stru
 		return leave_out(
 			sender, EIO, "it became shorter, or unreadable, while it was sent");
 	sender->counts->files += r == 0;
+	if (r == 0 && has_changed(fd, st))
+		return leave_out(sender, EAGAIN,
+			"it changed while it was sent: what arrived may be of two moments");
 	return r;
 }
 

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 import stat
 import subprocess
 import time
@@ -468,3 +469,67 @@ def test_the_policy_is_asked(tmp_path):
             with pytest.raises(Failed) as failed:
                 client.call(method)
             assert failed.value.code == "PERMISSION_DENIED"
+
+
+# ---- What is in the way, and what does not stand still ----
+
+def test_nothing_special_is_replaced(way, tmp_path):
+    source = write(tmp_path / "a", b"new")
+    os.mkfifo(tmp_path / "fifo")
+    os.mknod(tmp_path / "null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "socket"))
+    (tmp_path / "link").symlink_to("null")
+    for name in ("fifo", "null", "socket", "link"):
+        before = os.lstat(tmp_path / name)
+        out = way(source, tmp_path / name, code=1)
+        if name == "link" and way.name != "from":
+            assert "symbolic link" in out["error"]["message"], "of a guest's path at all"
+        else:
+            assert "is not replaced" in out["problems"][0]["message"]
+        assert os.lstat(tmp_path / name) == before
+    listener.close()
+
+
+def test_a_link_here_is_replaced(agent, tmp_path):
+    write(tmp_path / "a", b"new")
+    (tmp_path / "link").symlink_to("other")
+    subprocess.run([POSTERN, "cp", f"[local:{agent.socket}]:{tmp_path}/a", tmp_path / "link"], check=True)
+    assert not (tmp_path / "link").is_symlink() and not (tmp_path / "other").exists()
+
+
+def test_a_folder_where_no_file_can_be_made(way, tmp_path):
+    problem, = way(write(tmp_path / "a"), "/proc/postern-test", code=1)["problems"]
+    assert "another copy" not in problem["message"]
+
+
+def test_two_of_one_name(way, tmp_path):
+    (tmp_path / "1").mkdir()
+    (tmp_path / "2").mkdir()
+    (tmp_path / "d").mkdir()
+    sources = [write(tmp_path / "1" / "x", b"1"), write(tmp_path / "2" / "x", b"2")]
+    way(sources, tmp_path / "d", code=2)
+    assert os.listdir(tmp_path / "d") == []
+
+
+@pytest.mark.parametrize("change", ["grows", "is written to"])
+def test_a_source_that_does_not_stand_still(way, tmp_path, change):
+    """The bytes may be of two moments: that is said, and what came is kept."""
+    source = write(tmp_path / "a", os.urandom(1 << 20) * 64)
+    process = subprocess.Popen([POSTERN, "cp", "--json", *way.line([source], tmp_path / "b")], stdout=subprocess.PIPE)
+    with open(source, "r+b", buffering=0) as file:
+        eventually(lambda: any(name.endswith("part") for name in os.listdir(tmp_path)) or process.poll() is not None)
+        file.seek(0, os.SEEK_END if change == "grows" else os.SEEK_SET)
+        while process.poll() is None:
+            file.write(b"changed")
+            time.sleep(0.001)
+    out = json.loads(process.stdout.read())
+    assert process.returncode == 1 and "changed while it was sent" in out["problems"][0]["message"]
+    assert (tmp_path / "b").stat().st_size == 64 << 20
+
+
+def test_names_are_shown_escaped(tmp_path, agent):
+    name = tmp_path / "a\x1b[31m"
+    name.mkdir()
+    done = subprocess.run([POSTERN, "cp", name, f"[local:{agent.socket}]:{tmp_path}/x"], capture_output=True)
+    assert done.returncode == 2 and b"\x1b" not in done.stderr and b"\\x1b[31m" in done.stderr
