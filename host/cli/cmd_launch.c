@@ -40,12 +40,12 @@ static const struct cli_option options[] = {
 	{"default-net", 0, CLI_BOOL, "a network device to the world outside, default false"},
 	{"interrupt", 0, "N", "a hardware interrupt of the host: no VMM here passes one on"},
 	{"virtio-balloon", 0, CLI_BOOL, "default true"},
-	{"virtio-console", 0, CLI_BOOL, "a second console (serial --virtio), default false: QEMU"},
+	{"virtio-console", 0, CLI_BOOL, "a second console (serial --virtio), default true: QEMU"},
 	{"virtio-gpu", 0, CLI_BOOL, "default true where the VMM has it: QEMU"},
 	{"virtio-mem", 0, "SIZE", "memory that mem request-plugged can plug; default none"},
 	{"virtio-mem-block-size", 0, "SIZE", "that is plugged at a time; default 2M"},
 	{"virtio-rng", 0, CLI_BOOL, "default true"},
-	{"virtio-sound", 0, CLI_BOOL, "default false: QEMU from 8.2 on; nobody hears it"},
+	{"virtio-sound", 0, CLI_BOOL, "default true where the VMM has it: QEMU from 8.2 on"},
 	{"virtio-sound-input", 0, CLI_BOOL, "default false; as virtio-sound"},
 	{"virtio-vsock", 0, CLI_BOOL, "default true; without it only --detach can be"},
 	{"restore", 0, "DIR", "go on from a snapshot, with the machine as it was"},
@@ -248,6 +248,16 @@ static void show_console(const struct postern_vm *vm)
 	json_decref(record);
 }
 
+static int fail_launch(const struct cli *cli, struct postern_error *error)
+{
+	AUTO_FREE char *said = strdup(error->message);
+
+	if (said && error->failure != POSTERN_USAGE)
+		(void)snprintf(error->message, sizeof(error->message),
+			"Failed to launch guest: %s", said);
+	return cli_fail(cli, error);
+}
+
 static int run(struct cli *cli)
 {
 	struct postern_launch launch = {
@@ -283,7 +293,7 @@ static int run(struct cli *cli)
 		progress_end();
 		if (r < 0)
 			show_console(vm);
-		r = r < 0 ? cli_fail(cli, &error) : report(cli, vm);
+		r = r < 0 ? fail_launch(cli, &error) : report(cli, vm);
 	}
 	postern_vm_free(vm);
 	for (size_t i = 0; i < lists.n_texts; i++)

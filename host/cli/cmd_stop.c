@@ -44,7 +44,7 @@ static int run(struct cli *cli)
 		(void)puts("Nothing to do - the guest is not running");
 		return POSTERN_DONE;
 	}
-	progress_show("stopping");
+	progress_show("stopping; stop -f ends it at once");
 	r = postern_stop(name, &stop, how, &ms, &error);
 	progress_end();
 	if (r < 0) {

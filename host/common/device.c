@@ -3,10 +3,10 @@
 
 const struct device_kind device_kinds[] = {
 	{DEVICE_BALLOON, "virtio-balloon", "virtio-balloon", true},
-	{DEVICE_CONSOLE, "virtio-console", "virtio-console", false},
+	{DEVICE_CONSOLE, "virtio-console", "virtio-console", true},
 	{DEVICE_GPU, "virtio-gpu", "virtio-gpu", true},
 	{DEVICE_RNG, "virtio-rng", "virtio-rng", true},
-	{DEVICE_SOUND, "virtio-sound", "virtio-sound", false},
+	{DEVICE_SOUND, "virtio-sound", "virtio-sound", true},
 	{DEVICE_SOUND_INPUT, "virtio-sound-input", "virtio-sound-input", false},
 	{DEVICE_VSOCK, "virtio-vsock", "virtio-vsock", true},
 	{DEVICE_NET, "virtio-net", "default-net", false},

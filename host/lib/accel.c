@@ -6,51 +6,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "host/common/fail.h"
 #include "host/common/file.h"
-#include "host/common/json_line.h"
-#include "host/lib/tools.h"
+#include "host/lib/proofs.h"
 #include "proto/cleanup.h"
 
-#define TRIAL_MS   20000
-#define PROOF_FILE "acceleration.json"
-#define PROOFS_MAX 32
+#define TRIAL_MS 20000
 
 /* What a proof holds for: another boot, QEMU or kernel is another matter. */
 static char *proof_key(const char *qemu, const char *kernel)
 {
-	AUTO_FREE char *boot_id = NULL;
-	struct stat vmm, image;
+	AUTO_FREE char *boot_id = NULL, *vmm = proof_of_file(qemu), *image = proof_of_file(kernel);
 	size_t len;
 
-	if (file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &boot_id, &len) < 0 ||
-		stat(qemu, &vmm) < 0 || stat(kernel, &image) < 0)
+	if (!vmm || !image ||
+		file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &boot_id, &len) < 0)
 		return NULL;
-	return text_format("%.36s %s %lld %lld %s %lld %lld", boot_id, qemu,
-		(long long)vmm.st_mtime, (long long)vmm.st_size, kernel, (long long)image.st_mtime,
-		(long long)image.st_size);
-}
-
-static json_t *read_proofs(const char *path)
-{
-	json_t *proofs = NULL;
-
-	if (file_read_json(AT_FDCWD, path, &proofs) < 0)
-		proofs = json_object();
-	return proofs;
-}
-
-static void write_proof(const char *path, const char *key, bool works)
-{
-	AUTO_JSON json_t *proofs = read_proofs(path);
-
-	if (json_object_size(proofs) >= PROOFS_MAX)
-		(void)json_object_clear(proofs);
-	if (json_object_set_new(proofs, key, json_boolean(works)) == 0)
-		(void)file_replace_json(AT_FDCWD, path, proofs);
+	return text_format("%.36s %s %s", boot_id, vmm, image);
 }
 
 enum verdict { UNTRIED, FAILS, WORKS };
@@ -88,26 +62,23 @@ static enum verdict trial(const struct guest *guest)
 static bool is_proved(
 	const struct postern_launch *launch, const struct guest *guest, const char *qemu)
 {
-	AUTO_FREE char *dir = tool_cache_dir(), *path = NULL, *key = NULL;
-	AUTO_JSON json_t *proofs = NULL;
-	const json_t *known;
+	AUTO_FREE char *key = NULL;
 	enum verdict verdict;
+	int known;
 
-	if (!guest->kernel || !guest->modules || !dir || access("/dev/kvm", R_OK | W_OK) < 0)
+	if (!guest->kernel || !guest->modules || access("/dev/kvm", R_OK | W_OK) < 0)
 		return false;
-	path = text_format("%s/" PROOF_FILE, dir);
 	key = proof_key(qemu, guest->kernel);
-	if (!path || !key || make_dirs(dir) < 0)
+	if (!key)
 		return false;
-	proofs = read_proofs(path);
-	known = json_object_get(proofs, key);
-	if (json_is_boolean(known))
-		return json_is_true(known);
+	known = proof_find(key);
+	if (known >= 0)
+		return known;
 	if (launch->progress)
 		launch->progress(launch->ctx, "proving acceleration");
 	verdict = trial(guest);
 	if (verdict != UNTRIED)
-		write_proof(path, key, verdict == WORKS);
+		proof_keep(key, verdict == WORKS);
 	if (verdict == FAILS && launch->progress)
 		launch->progress(launch->ctx, "emulating");
 	return verdict == WORKS;

@@ -22,6 +22,7 @@
 #include "host/lib/guest.h"
 #include "host/lib/registry.h"
 #include "host/lib/restore.h"
+#include "host/lib/sound.h"
 #include "host/lib/share_config.h"
 #include "host/lib/share_mount.h"
 #include "host/lib/spawn.h"
@@ -286,7 +287,10 @@ static int make_config(const struct postern_launch *launch, const struct vmm_kin
 	config->keep_silent = launch->detach;
 	*ret_kind = kind;
 	r = vmm_check(kind, config, error);
-	return r == 0 && kind == &vmm_kinds[VMM_QEMU] ? qemu_check_devices(config, error) : r;
+	return r == 0 && kind == &vmm_kinds[VMM_QEMU]
+		       ? sound_check(config,
+				 launch->devices_on & (DEVICE_SOUND | DEVICE_SOUND_INPUT), error)
+		       : r;
 }
 
 int postern_launch(const struct postern_launch *launch, struct postern_vm **ret_vm,

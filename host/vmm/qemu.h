@@ -16,6 +16,5 @@ struct qemu_fds {
 /* Fills in the command line of a q35 machine. 0 or -ENOMEM. */
 int qemu_command(const struct vmm_setup *setup, const struct qemu_fds *fds, struct argv *argv);
 
-/* Whether this QEMU has such a device: not all of them were there from the first version on. Blocks
- * for 10 s at most. 0, or -EOPNOTSUPP with *error. */
-int qemu_check_devices(const struct vm_config *config, struct postern_error *error);
+/* Its sound device, which is not in every QEMU. */
+#define QEMU_SOUND "virtio-sound-pci"

@@ -11,12 +11,8 @@
 
 #include "host/common/device.h"
 #include "host/common/fail.h"
-#include "host/common/run.h"
 #include "host/common/vm_files.h"
 #include "proto/cleanup.h"
-
-#define QEMU_SOUND "virtio-sound-pci"
-#define PROBE_MS   10000
 
 /* The text with its commas doubled. The caller frees; NULL: out of memory. */
 static char *quote(const char *text)
@@ -222,21 +218,6 @@ static int add_boot(const struct vm_config *config, struct argv *argv)
 		argv_add(argv, "virtio-blk-pci,drive=disk0,bootindex=1");
 	}
 	return 0;
-}
-
-/* Asked for help with a device that it has not QEMU says nothing, but where errors go. */
-int qemu_check_devices(const struct vm_config *config, struct postern_error *error)
-{
-	const char *const argv[] = {config->vmm, "-device", QEMU_SOUND ",help", NULL};
-	char said[64] = "", problem[256];
-
-	if (!(config->devices & DEVICE_SOUND))
-		return 0;
-	(void)run_output(argv, PROBE_MS, said, sizeof(said), problem, sizeof(problem));
-	if (strncmp(said, QEMU_SOUND, strlen(QEMU_SOUND)) == 0)
-		return 0;
-	return fail(error, POSTERN_USAGE, EOPNOTSUPP,
-		"virtio-sound: this QEMU has no such device (" QEMU_SOUND ", since version 8.2)");
 }
 
 int qemu_command(const struct vmm_setup *setup, const struct qemu_fds *fds, struct argv *argv)

@@ -174,9 +174,9 @@ int vmm_choose_devices(const struct vmm_kind *kind, uint32_t on, uint32_t off,
 		return fail(error, POSTERN_USAGE, EOPNOTSUPP,
 			"%s: Postern always gives %s this device", device_name(off & kind->fixed),
 			kind->title);
-	if (on & DEVICE_SOUND_INPUT && !(on & DEVICE_SOUND))
+	if (on & DEVICE_SOUND_INPUT && off & DEVICE_SOUND)
 		return fail(error, POSTERN_USAGE, EINVAL,
-			"virtio-sound-input: a part of virtio-sound, which must be asked for, too");
+			"virtio-sound-input: a part of virtio-sound, which is off");
 	*ret_devices = ((devices_default() & kind->devices) | on) & ~off;
 	return 0;
 }

@@ -9,7 +9,7 @@ import pytest
 import fake_vmm
 from machine import ABSENT, ANSWERED, USAGE
 
-DEFAULT = ["virtio-balloon", "virtio-gpu", "virtio-rng", "virtio-vsock"]
+DEFAULT = ["virtio-balloon", "virtio-console", "virtio-gpu", "virtio-rng", "virtio-vsock"]
 
 
 @pytest.fixture
@@ -23,12 +23,13 @@ def test_what_is_there_by_default(host, launch):
     launch()
     assert host.info("web")["devices"] == DEFAULT
     out, _ = host.run("list", "web")
-    assert "Active devices:     virtio-balloon virtio-gpu virtio-rng virtio-vsock\n" in out
-    assert "Inactive devices:   virtio-console virtio-sound virtio-sound-input virtio-net\n" in out
+    assert "Active devices:     virtio-balloon virtio-console virtio-gpu virtio-rng virtio-vsock\n" in out
+    assert "Inactive devices:   virtio-sound virtio-sound-input virtio-net\n" in out
 
 
 def test_what_was_asked_for(host, launch):
-    launch("--virtio-balloon", "false", "--virtio-gpu=false", "--default-net", "true", "--virtio-sound", "false")
+    launch("--virtio-balloon", "false", "--virtio-gpu=false", "--default-net", "true", "--virtio-sound", "false",
+           "--virtio-console", "false")
     assert host.info("web")["devices"] == ["virtio-rng", "virtio-vsock", "virtio-net"]
     for words in ("balloon", "web", "16"), ("balloon-stats", "web"):
         _, err = host.run(*words, code=ANSWERED)
@@ -37,7 +38,7 @@ def test_what_was_asked_for(host, launch):
 
 def test_a_virtio_console(host, launch):
     """A second console beside the serial port, with readers and a file of its own."""
-    launch("--virtio-console", "true", say="serial\n")
+    launch(say="serial\n")
     assert "virtio-console" in host.info("web")["devices"]
     for words, said in (("serial", "web", "--virtio", "--linger", "300ms"), b"hvc0\n"), (
             ("serial", "web", "--linger", "300ms"), b"serial\n"):
@@ -49,8 +50,8 @@ def test_a_virtio_console(host, launch):
         assert log.read() == "serial\ntyped\n"
 
 
-def test_no_virtio_console_by_default(host, launch):
-    launch()
+def test_no_virtio_console(host, launch):
+    launch("--virtio-console", "false")
     _, err = host.run("attach", "web", "--virtio", code=ANSWERED)
     assert err == "postern: Failed to attach to guest: The guest has no virtio console\n"
 
@@ -58,7 +59,7 @@ def test_no_virtio_console_by_default(host, launch):
 @pytest.mark.parametrize("options, streams", [((), 1), (("--virtio-sound-input", "true"), 2)])
 def test_sound_where_qemu_has_it(host, launch, tmp_path, options, streams):
     (tmp_path / "sound").touch()
-    launch("--virtio-sound", "true", *options)
+    launch(*options)
     assert "virtio-sound" in host.info("web")["devices"]
     with open(f"/proc/{host.info('web')['vmm_pid']}/cmdline") as file:
         words = file.read().split("\0")
@@ -78,7 +79,9 @@ def test_a_guest_without_vsock(host, launch):
 
 @pytest.mark.parametrize("words,why", [
     (("--virtio-sound", "true"), "virtio-sound: this QEMU has no such device (virtio-sound-pci, since version 8.2)"),
-    (("--virtio-sound-input", "true"), "virtio-sound-input: a part of virtio-sound, which must be asked for, too"),
+    (("--virtio-sound-input", "true"), "virtio-sound: this QEMU has no such device (virtio-sound-pci, since version 8.2)"),
+    (("--virtio-sound", "false", "--virtio-sound-input", "true"),
+     "virtio-sound-input: a part of virtio-sound, which is off"),
     (("--vmm", "firecracker", "--virtio-console", "true"),
      "virtio-console: Postern gives Firecracker no such device"),
     (("--vmm", "cloud-hypervisor", "--virtio-sound", "true"),
