@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* postern: virtual machines and their agents, at a terminal. */
-#include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
@@ -10,23 +9,20 @@
 #include "host/cli/parse.h"
 #include "proto/log.h"
 
-/* What is opened next must not take the place of a standard stream that the caller has closed. */
-static int hold_standard_streams(void)
+/* What is opened next must not take the place of a standard stream that the caller has closed. Each
+ * open() takes the lowest number that is free. */
+static void hold_standard_streams(void)
 {
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	return fd < 0 ? -errno : (close(fd), 0);
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+			(void)!open("/", O_PATH | O_DIRECTORY);
 }
 
 int main(int argc, char **argv)
 {
 	int code;
 
-	if (hold_standard_streams() < 0)
-		return POSTERN_ANSWERED;
+	hold_standard_streams();
 	(void)setlocale(LC_CTYPE, ""); /* how wide characters are */
 	(void)signal(SIGPIPE, SIG_IGN);
 	log_open("postern", LOG_LEVEL_INFO);

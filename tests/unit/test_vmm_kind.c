@@ -202,11 +202,11 @@ UNIT(devices_that_can_be_chosen)
 	uint32_t devices = 0;
 
 	assert_int_equal(vmm_choose_devices(vmm_kind_find("qemu"), 0, 0, &devices, &error), 0);
-	assert_int_equal(devices, always | DEVICE_GPU);
+	assert_int_equal(devices, always | DEVICE_GPU | DEVICE_CONSOLE | DEVICE_SOUND);
 	assert_int_equal(vmm_choose_devices(vmm_kind_find("qemu"), DEVICE_NET,
 				 DEVICE_BALLOON | DEVICE_GPU | DEVICE_SOUND, &devices, &error),
 		0);
-	assert_int_equal(devices, DEVICE_RNG | DEVICE_VSOCK | DEVICE_NET);
+	assert_int_equal(devices, DEVICE_RNG | DEVICE_VSOCK | DEVICE_NET | DEVICE_CONSOLE);
 	for (size_t i = 0; i < VMM_KINDS; i++) {
 		assert_int_equal(vmm_choose_devices(&vmm_kinds[i], 0, 0, &devices, &error), 0);
 		assert_int_equal(devices & always, always);
@@ -217,8 +217,8 @@ UNIT(devices_that_can_be_chosen)
 			-EOPNOTSUPP);
 		assert_non_null(strstr(error.message, "virtio-gpu: Postern gives "));
 	}
-	assert_int_equal(
-		vmm_choose_devices(vmm_kind_find("qemu"), DEVICE_SOUND_INPUT, 0, &devices, &error),
+	assert_int_equal(vmm_choose_devices(vmm_kind_find("qemu"), DEVICE_SOUND_INPUT, DEVICE_SOUND,
+				 &devices, &error),
 		-EINVAL);
 	assert_int_equal(vmm_choose_devices(vmm_kind_find("qemu"),
 				 DEVICE_SOUND | DEVICE_SOUND_INPUT, 0, &devices, &error),
