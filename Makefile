@@ -158,7 +158,7 @@ postern-watch_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/wat
 postern-watch_LIBS = $(call pkg,mount) $(call agent_static,libnl-3.0 libprotobuf-c)
 postern-worker_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/worker agent/methods/worker) \
 	agent/methods/call.c agent/methods/grant_message.c agent/methods/mount_entry.c agent/methods/remote.c \
-	agent/notify.c \
+	agent/notify.c agent/zygote.c \
 	kmod-helpers/types.c)
 postern-worker_LIBS = $(call pkg,mount) $(call agent_static,libnl-3.0 libprotobuf-c) -ldl
 
@@ -171,7 +171,7 @@ postern-ctl_LIBS = $(call pkg,libprotobuf-c jansson)
 
 postern-job_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/job agent/methods/job) \
 	agent/methods/call.c agent/methods/grant_message.c agent/methods/job_message.c agent/methods/remote.c \
-	agent/notify.c)
+	agent/notify.c agent/zygote.c)
 postern-job_LIBS = $(call agent_static,libprotobuf-c)
 
 AGENT := posternd postern-session postern-watch postern-worker postern-job postern-kmod postern-init postern-ctl

@@ -33,11 +33,10 @@ struct child {
 	struct broker *broker;
 	struct list_node node; /* broker->children */
 	enum role role;
-	bool spare;   /* nobody has used it yet */
-	pid_t pid;    /* 0: it was started for us, and has not told yet */
-	int pidfd;    /* owned; -EBADF: the same */
-	bool adopted; /* it is not our child: nobody tells how it ended */
-	int socket;   /* owned; our end of the pair */
+	bool spare; /* nobody has used it yet */
+	pid_t pid;  /* 0: it was started for us, and has not told yet */
+	int pidfd;  /* owned; -EBADF: the same */
+	int socket; /* owned; our end of the pair */
 	struct loop_io pid_io;
 	struct loop_io socket_io;
 	uint64_t touching;  /* device that it said it touches, 0: none */
@@ -111,9 +110,9 @@ struct broker {
 	uint64_t last_job;
 	uint64_t last_call;
 	struct child *spare_session;
-	struct child *spare_worker;
-	bool job_host_failed;   /* it could not be started: tried again for the next caller */
-	struct child *job_host; /* of it processes for jobs are forked; NULL: there is none */
+	struct child *worker_zygote; /* zygote.h; NULL: there is none */
+	struct child *job_zygote;
+	bool job_zygote_failed; /* it could not be started: tried again for the next caller */
 	/* Two: a caller's next request can come before the first one's reader has said that it is
 	 * done. */
 	struct child *idle_reader[IDLE_READERS];

@@ -324,7 +324,10 @@ static void on_timer(struct loop_timer *timer)
 		return;
 	}
 	if (call->child->pidfd < 0) {
-		/* It never told who it is; its connection's end is its own. */
+		/* It never told who it is; its connection's end is its own. Who it was to be forked
+		 * of does not get to it. */
+		if (call->child->role == ROLE_WORKER)
+			spare_renew_worker(call->broker);
 		job_child_gone(call->child);
 		child_free(take_ptr(call->child));
 		settle_or_fail(call);

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/broker/spare.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 #include "proto/log.h"
@@ -44,7 +45,7 @@ static void on_pidfd(struct loop_io *io, uint32_t events);
 /* Who somebody else started says who it is: we can end it from here on. */
 static void take_here(struct child *child, const struct inner_message *message, int *fd)
 {
-	if (!child->adopted || child->pidfd >= 0 || *fd < 0)
+	if (child->pidfd >= 0 || *fd < 0)
 		return;
 	child->pid = (pid_t)message->arg;
 	child->pidfd = take_fd(fd);
@@ -113,20 +114,26 @@ void child_hear_all(struct broker *broker)
 	}
 }
 
+static void on_crash(const struct child *child, int signal)
+{
+	log_warning("%s (pid %d) ended by signal %d", role_name(child->role), child->pid, signal);
+	if (child->role == ROLE_WORKER)
+		spare_renew_worker(child->broker);
+}
+
 static void on_pidfd(struct loop_io *io, uint32_t events)
 {
 	struct child *child = container_of(io, struct child, pid_io);
 	siginfo_t info = {0};
+	bool ours;
 
 	(void)events;
-	if (!child->adopted && (waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED | WNOHANG) < 0 ||
-				       info.si_pid == 0))
+	/* Of a child of somebody else, as those of a unit are, nobody tells how it ended. */
+	ours = waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED | WNOHANG) == 0;
+	if (ours && info.si_pid == 0)
 		return;
-	if (child->adopted)
-		log_debug("%s (pid %d) ended", role_name(child->role), child->pid);
-	else if (info.si_code != CLD_EXITED && child->killed_ns == 0)
-		log_warning("%s (pid %d) ended by signal %d", role_name(child->role), child->pid,
-			info.si_status);
+	if (ours && info.si_code != CLD_EXITED && child->killed_ns == 0)
+		on_crash(child, info.si_status);
 	else
 		log_debug("%s (pid %d) ended: %d", role_name(child->role), child->pid,
 			info.si_status);
@@ -185,7 +192,6 @@ int child_adopt(struct broker *broker, enum role role, int socket, struct child 
 		(void)fd_close(socket);
 		return -ENOMEM;
 	}
-	child->adopted = true;
 	child->socket = socket;
 	r = loop_io_add(&broker->loop, &child->socket_io, child->socket, EPOLLIN);
 	if (r < 0) {
@@ -295,10 +301,10 @@ void child_drop(struct child *child)
 
 	if (broker->spare_session == child)
 		broker->spare_session = NULL;
-	if (broker->spare_worker == child)
-		broker->spare_worker = NULL;
-	if (broker->job_host == child)
-		broker->job_host = NULL;
+	if (broker->worker_zygote == child)
+		broker->worker_zygote = NULL;
+	if (broker->job_zygote == child)
+		broker->job_zygote = NULL;
 	for (size_t i = 0; i < IDLE_READERS; i++)
 		if (broker->idle_reader[i] == child)
 			broker->idle_reader[i] = NULL;

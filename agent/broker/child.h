@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Processes of the agent: always exec'd, each with one socket to the broker at descriptor 3. */
+/* Processes of the agent, each with one socket to the broker at descriptor 3: exec'd, or forked of
+ * one that was and has read nothing (zygote.h). */
 #pragma once
 
 #include "agent/broker/broker.h"

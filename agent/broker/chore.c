@@ -2,6 +2,7 @@
 #include "agent/broker/chore.h"
 
 #include "agent/broker/child.h"
+#include "agent/broker/spare.h"
 #include "agent/broker/stuck.h"
 #include "agent/broker/worker.h"
 #include "proto/cleanup.h"
@@ -21,6 +22,7 @@ static void on_exit_(struct child *child)
 	chore->child = NULL;
 	child_free(child);
 	chore->ended(broker, chore->result);
+	spare_trim(broker);
 }
 
 static void on_deadline(struct loop_timer *timer)
@@ -56,13 +58,12 @@ static void on_message(struct child *child, const struct inner_message *message,
 static int start(struct broker *broker, struct chore *chore, struct inner_message *message, int fd,
 	uint64_t ms)
 {
-	int r = child_start(broker, ROLE_WORKER, &chore->child);
+	int r = spare_take(broker, ROLE_WORKER, &chore->child);
 
 	if (r < 0)
 		return r;
 	message->body_len = sizeof(broker->worker_facts);
 	chore->result = RESTORE_LOST;
-	chore->child->spare = false;
 	chore->child->owner = chore;
 	chore->child->on_message = on_message;
 	chore->child->on_exit = on_exit_;

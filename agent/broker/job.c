@@ -69,33 +69,12 @@ static int start_here(struct broker *broker, int why_no_unit, struct child **ret
 	return why_no_unit;
 }
 
-int job_host_start(struct broker *broker, struct child **ret_child)
+int job_zygote_start(struct broker *broker, struct child **ret_child)
 {
 	int fd = -EBADF, r = unit_connect(JOB_SOCKET, &fd);
 
 	return r < 0 ? start_here(broker, r, ret_child)
 		     : child_adopt(broker, ROLE_JOB, fd, ret_child);
-}
-
-int job_process_start(struct broker *broker, struct child **ret_child)
-{
-	struct inner_message message = {.kind = INNER_NEW};
-	AUTO_CLOSE int ours = -EBADF;
-	AUTO_CLOSE int theirs = -EBADF;
-	int pair[2], r = 0;
-
-	if (!broker->job_host)
-		r = job_host_start(broker, &broker->job_host);
-	if (r < 0)
-		return r;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return -errno;
-	ours = pair[0];
-	theirs = pair[1];
-	if (fcntl(ours, F_SETFL, O_NONBLOCK) < 0)
-		return -errno;
-	r = child_send(broker->job_host, &message, NULL, &theirs, 1);
-	return r < 0 ? r : child_adopt(broker, ROLE_JOB, take_fd(&ours), ret_child);
 }
 
 /* The oldest record that makes room: of the same identity, if it has one, so that nobody's are lost

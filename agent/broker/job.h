@@ -21,13 +21,9 @@ struct job {
 	struct list waiters; /* struct waiter */
 };
 
-/* Starts the process that those for jobs are forked of, a copy of which is there in a tenth of the
- * time of a start: in a unit of its own where process 1 starts such, else as a child of ours. 0 or
- * -errno, with a line in the log. */
-int job_host_start(struct broker *broker, struct child **ret_child);
-
-/* A fresh process for a job, from the host, which is started when there is none. 0 or -errno. */
-int job_process_start(struct broker *broker, struct child **ret_child);
+/* Starts the process that those for jobs are forked of: in a unit of its own where process 1 starts
+ * such, else as a child of ours. 0 or -errno, with a line in the log. */
+int job_zygote_start(struct broker *broker, struct child **ret_child);
 
 /* A place for a job that the child is about to start, for a session or a client without one (NULL).
  * 0; -EUSERS when too many run; -ENOMEM. */

@@ -7,6 +7,7 @@
 #include "agent/broker/child.h"
 #include "agent/broker/job.h"
 #include "agent/broker/session.h"
+#include "agent/broker/zygote.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 #include "proto/log.h"
@@ -21,9 +22,7 @@ static struct child **find_ready(struct broker *broker, enum role role)
 {
 	if (role == ROLE_SESSION)
 		return broker->spare_session ? &broker->spare_session : NULL;
-	if (role == ROLE_WORKER)
-		return broker->spare_worker ? &broker->spare_worker : NULL;
-	if (role == ROLE_JOB)
+	if (role == ROLE_WORKER || role == ROLE_JOB)
 		return NULL; /* always forked anew */
 	for (size_t i = 0; i < IDLE_READERS; i++)
 		if (broker->idle_reader[i])
@@ -42,11 +41,11 @@ int spare_take(struct broker *broker, enum role role, struct child **ret_child)
 	int r = 0;
 
 	if (role == ROLE_SESSION)
-		broker->job_host_failed = false;
+		broker->job_zygote_failed = false;
 	if (ready)
 		*ret_child = take_ptr(*ready);
-	else if (role == ROLE_JOB)
-		r = job_process_start(broker, ret_child);
+	else if (role == ROLE_WORKER || role == ROLE_JOB)
+		r = zygote_fork(broker, role, ret_child);
 	else
 		r = child_start(broker, role, ret_child);
 	if (r == 0)
@@ -68,19 +67,17 @@ static bool may_start_job(const struct broker *broker)
 	return false;
 }
 
-/* The empty place that is filled next; NULL: nothing is missing. */
-static struct child **find_empty(struct broker *broker, enum role *ret_role)
+/* What is started next; false: nothing is missing. */
+static bool find_missing(const struct broker *broker, enum role *ret_role)
 {
 	*ret_role = ROLE_SESSION;
 	if (!broker->spare_session)
-		return &broker->spare_session;
+		return true;
 	*ret_role = ROLE_WORKER;
-	if (!broker->spare_worker && broker->sessions_n > 0)
-		return &broker->spare_worker;
+	if (!broker->worker_zygote && broker->sessions_n > 0)
+		return true;
 	*ret_role = ROLE_JOB;
-	if (!broker->job_host && !broker->job_host_failed && may_start_job(broker))
-		return &broker->job_host;
-	return NULL;
+	return !broker->job_zygote && !broker->job_zygote_failed && may_start_job(broker);
 }
 
 static void on_refill(struct loop_timer *timer)
@@ -88,10 +85,9 @@ static void on_refill(struct loop_timer *timer)
 	struct broker *broker = container_of(timer, struct broker, refill);
 	uint64_t now = monotonic_ns();
 	enum role role;
-	struct child **empty = find_empty(broker, &role);
 	int r;
 
-	if (!empty || broker->stopping) {
+	if (!find_missing(broker, &role) || broker->stopping) {
 		broker->refill_by = 0;
 		return;
 	}
@@ -99,8 +95,9 @@ static void on_refill(struct loop_timer *timer)
 		loop_timer_set(&broker->loop, timer, broker->refill_by);
 		return;
 	}
-	r = role == ROLE_JOB ? job_host_start(broker, empty) : child_start(broker, role, empty);
-	broker->job_host_failed |= role == ROLE_JOB && r < 0;
+	r = role == ROLE_SESSION ? child_start(broker, role, &broker->spare_session)
+				 : zygote_start(broker, role);
+	broker->job_zygote_failed |= role == ROLE_JOB && r < 0;
 	broker->refill_from = now + (r == 0 ? REFILL_MS : REFILL_FAIL_MS) * NSEC_PER_MSEC;
 	broker->refill_by = 0;
 	spare_refill(broker);
@@ -111,7 +108,7 @@ void spare_refill(struct broker *broker)
 	uint64_t now = monotonic_ns(), at = now + REFILL_MS * NSEC_PER_MSEC;
 	enum role role;
 
-	if (!find_empty(broker, &role))
+	if (!find_missing(broker, &role))
 		return;
 	/* Starting a process takes more of the processor than most requests, so it comes after
 	 * them; those that come without a pause do not put it off for ever. */
@@ -169,13 +166,20 @@ void spare_return_reader(struct child *child)
 		monotonic_ns() + READER_IDLE_MS * NSEC_PER_MSEC);
 }
 
+void spare_renew_worker(struct broker *broker)
+{
+	if (broker->worker_zygote)
+		let_go(take_ptr(broker->worker_zygote));
+	spare_refill(broker);
+}
+
 void spare_trim(struct broker *broker)
 {
 	if (broker->sessions_n > 0)
 		return;
-	if (broker->spare_worker)
-		let_go(take_ptr(broker->spare_worker));
-	if (broker->job_host && !job_any_lives(broker))
-		let_go(take_ptr(broker->job_host));
+	if (broker->worker_zygote)
+		let_go(take_ptr(broker->worker_zygote));
+	if (broker->job_zygote && !job_any_lives(broker))
+		let_go(take_ptr(broker->job_zygote));
 	let_readers_go(broker);
 }

@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* postern-job: runs one program for a caller. Started by posternd only. */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/capability.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/pidfd.h>
-#include <unistd.h>
 
 #include "agent/job/cgroup.h"
 #include "agent/job/job.h"
 #include "agent/methods/remote.h"
 #include "agent/sandbox/confine.h"
+#include "agent/zygote.h"
 #include "proto/cleanup.h"
 #include "proto/limits.h"
 #include "proto/log.h"
@@ -157,53 +155,6 @@ static void on_broker(struct loop_io *io, uint32_t events)
 	loop_stop(&job.loop, r == 0 || r == -ECHILD ? 0 : 1);
 }
 
-/* The broker did not start us itself. */
-static int tell_here(void)
-{
-	struct inner_message here = {.kind = INNER_HERE, .arg = (uint64_t)getpid()};
-	AUTO_CLOSE int pidfd = pidfd_open(getpid(), 0);
-
-	/* Systemd passes it without. */
-	if (pidfd < 0 || fcntl(INNER_FD, F_SETFD, FD_CLOEXEC) < 0)
-		return -errno;
-	return inner_send(INNER_FD, &here, NULL, &pidfd, 1);
-}
-
-/* In the copy: its end of a pair takes the place of the host's. */
-static int become_copy(int fd)
-{
-	(void)signal(SIGCHLD, SIG_DFL);
-	if (dup3(fd, INNER_FD, O_CLOEXEC) < 0)
-		return -errno;
-	return tell_here();
-}
-
-/*
- * The host: a copy of this process for each job, which has read nothing of a caller. Returns in the
- * copies, 0 or -errno; -ESHUTDOWN in the host when the broker needs no more of them.
- */
-static int be_host(void)
-{
-	struct inner_message message;
-	int fds[INNER_FDS_MAX], r;
-	size_t n_fds;
-
-	/* Nobody waits for them: each ends by itself. */
-	(void)signal(SIGCHLD, SIG_IGN);
-	while ((r = inner_receive(INNER_FD, &message, NULL, 0, fds, &n_fds)) > 0) {
-		pid_t pid = n_fds == 1 && message.kind == INNER_NEW ? fork() : -1;
-
-		if (pid < 0)
-			log_error("no process for a job: %s", strerror(errno));
-		if (pid == 0)
-			r = become_copy(fds[0]);
-		inner_close_fds(fds);
-		if (pid == 0)
-			return r;
-	}
-	return -ESHUTDOWN;
-}
-
 int main(int argc, char **argv)
 {
 	bool unit = argc == 2 && strcmp(argv[1], "unit") == 0;
@@ -214,13 +165,14 @@ int main(int argc, char **argv)
 	/* Without a leaf programs go without limits of their own. */
 	if (unit)
 		(void)cgroup_enter_leaf();
-	if (unit ? confine_unit_job() < 0 || tell_here() < 0
+	if (unit ? confine_unit_job() < 0 || zygote_tell_here() < 0
 		 : confine_from_args(argc, argv, &confinement) < 0)
 		return 1;
 	/* A process 1 that brings the guest down signals everybody: programs get theirs. */
 	(void)signal(SIGTERM, SIG_IGN);
-	if (be_host() < 0)
-		return 0;
+	r = zygote_serve();
+	if (r < 0)
+		return r != -ESHUTDOWN;
 	job.broker = INNER_FD;
 	job.reply = job.quarantine = job.master = job.pidfd = job.cgroup_kill = -EBADF;
 	job.stdio.socket = job.errors_port.socket = -EBADF;

@@ -174,14 +174,19 @@ static int confine(const struct confinement *c)
 	return c->role == ROLE_JOB || c->role == ROLE_WORKER ? 0 : families_keep_local();
 }
 
+int confine_end_with(pid_t parent)
+{
+	/* One that died before this line leaves us to another. */
+	return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent ? -ESRCH : 0;
+}
+
 int confine_from_args(int argc, char **argv, struct confinement *ret)
 {
 	pid_t parent = getppid();
 	int r = -EINVAL;
 
 	*ret = (struct confinement){0};
-	/* A broker that died before this line leaves us to another parent. */
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent)
+	if (confine_end_with(parent) < 0)
 		return -ESRCH;
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)umask(0022);
@@ -197,8 +202,8 @@ int confine_from_args(int argc, char **argv, struct confinement *ret)
 		goto fail;
 	r = confine(ret);
 	/* Changing credentials clears it. */
-	if (r == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
-		r = -errno;
+	if (r == 0)
+		r = confine_end_with(parent);
 	if (r == 0)
 		return 0;
 fail:
@@ -241,8 +246,7 @@ int confine_keeper(uint64_t caps)
 	pid_t parent = getppid();
 	int r = drop_bounding(caps);
 
-	/* A broker that died before this line leaves us to another parent. */
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent)
+	if (confine_end_with(parent) < 0)
 		return -ESRCH;
 	if (r == 0)
 		r = set_caps(caps, 0);

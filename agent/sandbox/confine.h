@@ -40,6 +40,9 @@ int confine_from_args(int argc, char **argv, struct confinement *ret);
  * or -errno with a line in the log. */
 int confine_unit_job(void);
 
+/* This process ends with its parent, which getppid() said is this. 0; -ESRCH: it has ended. */
+int confine_end_with(pid_t parent);
+
 /* True when this process is permitted all of these capabilities. */
 bool confine_has(uint64_t caps);
 

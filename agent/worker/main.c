@@ -10,6 +10,7 @@
 #include "agent/worker/save.h"
 #include "agent/worker/settle.h"
 #include "agent/worker/worker.h"
+#include "agent/zygote.h"
 #include "proto/cleanup.h"
 #include "proto/limits.h"
 #include "proto/log.h"
@@ -172,16 +173,28 @@ static int serve(void)
 	return r < 0 ? r : worker.confinement.role == ROLE_READER;
 }
 
+/* Returns in a worker: 0 or -errno; -ESHUTDOWN in the process that they are forked of. */
+static int be_zygote(pid_t broker)
+{
+	int r = zygote_serve();
+
+	return r < 0 ? r : confine_end_with(broker);
+}
+
 int main(int argc, char **argv)
 {
-	int r;
+	pid_t broker = getppid();
+	int r = 0;
 
 	log_open("postern-worker", LOG_LEVEL_INFO);
 	if (confine_from_args(argc, argv, &worker.confinement) < 0)
 		return 1;
-	do
-		r = serve();
-	while (r > 0);
+	if (worker.confinement.role == ROLE_WORKER)
+		r = be_zygote(broker);
+	if (r == -ESHUTDOWN)
+		return 0;
+	while (r >= 0 && (r = serve()) > 0)
+		;
 	if (r < 0)
 		log_warning("a request failed: %s", strerror(-r));
 	return r < 0;

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from agent import Agent
-from jobs import ALLOW_EXEC, Job, eventually, exec_pb, open_channel, read_all
+from jobs import ALLOW_EXEC, Job, eventually, exec_pb, job_processes, open_channel, read_all
 from machine import halted, wait_until
 from quarantine import Quarantine
 from wire import Client, Failed
@@ -46,13 +46,6 @@ def alive(pid):
             return file.read().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def job_processes(agent):
-    """Those that look after a program: copies of the agent's own child."""
-    host, = [pid for pid, name in agent.children().items() if name == "postern-job"]
-    with open(f"/proc/{host}/task/{host}/children") as file:
-        return list(map(int, file.read().split()))
 
 
 # ---- one program ----

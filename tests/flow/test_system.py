@@ -184,26 +184,26 @@ def test_a_request_that_waits_for_a_reader_can_be_cancelled(agent, client):
         assert client.finish(id, "mounts.list").mounts
 
 
-def spare_workers(client):
-    return [p.pid for p in client.call("system.info").agent.processes if p.role == "worker" and p.spare]
-
-
-def wait_for_spare_worker(client, seconds=5):
+def wait_for_spare(client, role, seconds=5):
     end = time.monotonic() + seconds
-    while not spare_workers(client):
-        assert time.monotonic() < end, "no spare worker"
+    while True:
+        for process in client.call("system.info").agent.processes:
+            if process.role == role and process.spare:
+                return process.pid
+        assert time.monotonic() < end, f"no spare {role}"
         time.sleep(0.01)
-    return spare_workers(client)[0]
 
 
 def test_spares_come_after_requests_but_do_not_wait_for_one_that_hangs(agent, client):
-    taken = wait_for_spare_worker(client)
-    os.kill(taken, signal.SIGSTOP)
+    zygote, taken = wait_for_spare(client, "worker"), wait_for_spare(client, "session")
+    os.kill(zygote, signal.SIGSTOP)
     start = time.monotonic()
     id = client.start("mounts.unmount", target=b"/nothing/here")
-    assert wait_for_spare_worker(client) != taken
+    with agent.client() as other:
+        other.call("system.ping")
+        assert wait_for_spare(client, "session") != taken
     assert 0.5 < time.monotonic() - start < 4
-    os.kill(taken, signal.SIGCONT)
+    os.kill(zygote, signal.SIGCONT)
     with pytest.raises(Failed) as failed:
         client.finish(id, "mounts.unmount")
     assert failed.value.code == "NOT_FOUND"

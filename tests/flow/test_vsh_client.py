@@ -9,7 +9,7 @@ import time
 import pytest
 
 from agent import Agent
-from jobs import ALLOW_EXEC, eventually, exec_pb
+from jobs import ALLOW_EXEC, eventually, exec_pb, job_processes
 from streams import unix_stream
 from vsh import Client, vsh_pb
 from wire import Failed
@@ -73,18 +73,6 @@ def alive(pid):
 
 def jobs_of(client):
     return client.call("exec.list").jobs
-
-
-def job_processes(agent):
-    hosts = [pid for pid, name in agent.children().items() if name == "postern-job"]
-    out = []
-    for host in hosts:
-        try:
-            with open(f"/proc/{host}/task/{host}/children") as file:
-                out += map(int, file.read().split())
-        except (FileNotFoundError, ProcessLookupError):  # nobody is connected: it goes
-            pass
-    return out
 
 
 # ---- what a program is given, and gives ----

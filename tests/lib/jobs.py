@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Channels and programs of an agent, driven by hand."""
 
+import os
 import socket
 import time
 
@@ -32,6 +33,19 @@ def read_all(sock):
         if not piece:
             return out
         out += piece
+
+
+def has_loop(pid):
+    try:
+        return any(os.readlink(f"/proc/{pid}/fd/{fd}") == "anon_inode:[eventpoll]"
+                   for fd in os.listdir(f"/proc/{pid}/fd"))
+    except FileNotFoundError:
+        return False
+
+
+def job_processes(agent):
+    """Those that look after a program; the one that they are forked of has no loop."""
+    return [pid for pid, name in agent.children().items() if name == "postern-job" and has_loop(pid)]
 
 
 class Job:
