@@ -154,11 +154,11 @@ postern-session_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/s
 postern-session_LINK = $(STATIC)
 postern-session_LIBS = $(call agent_static,libprotobuf-c)
 postern-watch_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/watch) \
-	agent/methods/mount_entry.c agent/methods/sample.c)
+	agent/methods/mount_entry.c agent/methods/mount_text.c agent/methods/sample.c)
 postern-watch_LIBS = $(call pkg,mount) $(call agent_static,libnl-3.0 libprotobuf-c)
 postern-worker_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/worker agent/methods/worker) \
-	agent/methods/call.c agent/methods/grant_message.c agent/methods/mount_entry.c agent/methods/remote.c \
-	agent/notify.c agent/zygote.c \
+	agent/methods/call.c agent/methods/grant_message.c agent/methods/mount_entry.c \
+	agent/methods/mount_path.c agent/methods/mount_text.c agent/methods/remote.c agent/notify.c agent/zygote.c \
 	kmod-helpers/types.c)
 postern-worker_LIBS = $(call pkg,mount) $(call agent_static,libnl-3.0 libprotobuf-c) -ldl
 
@@ -170,8 +170,8 @@ postern-ctl_ARCHIVES := $(B)/libclient.a
 postern-ctl_LIBS = $(call pkg,libprotobuf-c jansson)
 
 postern-job_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/job agent/methods/job) \
-	agent/methods/call.c agent/methods/grant_message.c agent/methods/job_message.c agent/methods/remote.c \
-	agent/notify.c agent/zygote.c)
+	agent/methods/call.c agent/methods/grant_message.c agent/methods/job_message.c agent/methods/mount_path.c \
+	agent/methods/mount_text.c agent/methods/remote.c agent/notify.c agent/zygote.c)
 postern-job_LIBS = $(call agent_static,libprotobuf-c)
 
 AGENT := posternd postern-session postern-watch postern-worker postern-job postern-kmod postern-init postern-ctl

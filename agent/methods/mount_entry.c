@@ -2,16 +2,13 @@
 #include "agent/methods/mount_entry.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
-#include <unistd.h>
 
+#include "agent/methods/mount_text.h"
 #include "proto/cleanup.h"
-
-#define READ_LEAST 1024 /* each read of the kernel's text costs a call */
 
 /* Wrong lines are skipped, not fatal: the kernel's next version may write more. */
 static int skip_bad_line(struct libmnt_table *table, const char *file, int line)
@@ -20,22 +17,6 @@ static int skip_bad_line(struct libmnt_table *table, const char *file, int line)
 	(void)file;
 	(void)line;
 	return 1;
-}
-
-int mount_text_read(int fd, struct buffer *text)
-{
-	ssize_t n;
-
-	do {
-		uint8_t *at = buffer_reserve(text, READ_LEAST);
-
-		if (!at)
-			return -ENOMEM;
-		n = pread(fd, at, text->size - text->end, (off_t)buffer_len(text));
-		if (n > 0)
-			buffer_commit(text, (size_t)n);
-	} while (n > 0 || (n < 0 && errno == EINTR));
-	return n < 0 ? -errno : 0;
 }
 
 int mount_table_parse(const struct buffer *text, struct libmnt_table **ret_table)
@@ -72,9 +53,13 @@ int mount_table_read(int fd, struct libmnt_table **ret_table)
 
 int mount_table_own(struct libmnt_table **ret_table)
 {
-	AUTO_CLOSE int mountinfo = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	struct buffer text = {0};
+	int r = mount_text_own(&text);
 
-	return mountinfo < 0 ? -errno : mount_table_read(mountinfo, ret_table);
+	if (r == 0)
+		r = mount_table_parse(&text, ret_table);
+	buffer_clear(&text);
+	return r;
 }
 
 int mount_options_split(

@@ -9,11 +9,8 @@
 #include "proto/arena.h"
 #include "proto/buffer.h"
 
-/* Appends what a mountinfo file says (fd borrowed, read from its beginning) to text. 0 or -errno.
- */
-int mount_text_read(int fd, struct buffer *text);
-
-/* A new table of that text, which the caller releases with mnt_unref_table(). 0 or -errno. */
+/* A new table of a mountinfo file's text, which the caller releases with mnt_unref_table(). 0 or
+ * -errno. */
 int mount_table_parse(const struct buffer *text, struct libmnt_table **ret_table);
 
 /* Reads a mountinfo file through fd (borrowed, read from its beginning) into a new table that the

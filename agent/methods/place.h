@@ -6,10 +6,10 @@
  */
 #pragma once
 
-#include <libmount/libmount.h>
 #include <stdbool.h>
 
 #include "agent/methods/call.h"
+#include "agent/methods/mount_path.h"
 #include "agent/worker/worker.h"
 
 /* Paths that are never mounted over nor unmounted. */
@@ -28,8 +28,8 @@ enum place_flags {
  */
 int place_open(struct call *call, const char *path, unsigned int flags, int *ret_fd);
 
-/* The same by a mount table that the caller has read already. */
-int place_open_in(struct call *call, struct libmnt_table *table, const char *path,
+/* The same by a map that the caller has made already. */
+int place_open_in(struct call *call, const struct mount_map *map, const char *path,
 	unsigned int flags, int *ret_fd);
 
 /*

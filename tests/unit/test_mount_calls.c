@@ -2,7 +2,7 @@
 /* What the kernel is told about a mount, call by call: its own mount calls are replaced here. */
 /* needs: agent/methods/worker/mounts_mount.c agent/methods/worker/mount_options.c */
 /* needs: agent/methods/worker/mount_remote.c agent/methods/worker/mount_source.c */
-/* needs: agent/methods/worker/place.c agent/methods/worker/mount_path.c */
+/* needs: agent/methods/worker/place.c agent/methods/mount_path.c agent/methods/mount_text.c */
 /* needs: agent/methods/mount_entry.c agent/methods/call.c agent/row.c kmod-helpers/types.c */
 /* libs: mount */
 #include "tests/unit/unit.h"

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Lines of mountinfo, and samples of the load, as messages. */
-/* needs: agent/methods/mount_entry.c agent/methods/worker/mount_memo.c agent/methods/sample.c */
+/* needs: agent/methods/mount_entry.c agent/methods/mount_text.c */
+/* needs: agent/methods/worker/mount_memo.c agent/methods/sample.c */
 /* libs: mount */
 #include "tests/unit/unit.h"
 
 #include "agent/methods/mount_entry.h"
 #include "agent/methods/mount_memo.h"
+#include "agent/methods/mount_text.h"
 #include "agent/methods/sample.h"
 
 static struct arena arena;

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Which file systems a look-up of a path asks, told from a mount table alone. */
-/* needs: agent/methods/worker/mount_path.c agent/methods/mount_entry.c */
-/* libs: mount */
+/* needs: agent/methods/mount_path.c agent/methods/mount_text.c */
 #include "tests/unit/unit.h"
 
 #include <sys/sysmacros.h>
 
-#include "agent/methods/mount_entry.h"
 #include "agent/methods/mount_path.h"
 
 /* "MINOR@LEN MINOR@LEN ..." of what is crossed on the way to path. */
@@ -14,16 +12,15 @@ static const char *crossed(const char *text, const char *path)
 {
 	static char said[CROSSINGS_MAX * 24];
 	struct crossing crossings[CROSSINGS_MAX];
-	struct libmnt_table *table = NULL;
-	int fd = memfd_create("mountinfo", 0);
+	struct buffer bytes = {0};
+	struct mount_map map;
 	size_t n = 0, len = 0;
 	int r;
 
-	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-	assert_int_equal(mount_table_read(fd, &table), 0);
-	(void)close(fd);
-	r = mount_path_crossings(table, path, crossings, &n);
-	mnt_unref_table(table);
+	assert_int_equal(buffer_append(&bytes, text, strlen(text)), 0);
+	assert_int_equal(mount_map_parse(bytes, &map), 0);
+	r = mount_path_crossings(&map, path, crossings, &n);
+	mount_map_done(&map);
 	if (r < 0)
 		return strerror(-r);
 	said[0] = '\0';
@@ -99,6 +96,19 @@ UNIT(a_root_that_is_no_mount_has_no_device)
 	assert_string_equal(crossed("20 7 0:2 / /run rw - tmpfs none rw\n", "/srv"), "0@1");
 }
 
+UNIT(what_is_no_line_is_passed_over)
+{
+	assert_string_equal(crossed("", "/srv"), "0@1");
+	assert_string_equal(crossed("\n25 1 0:1\nwords\n25 1 0:1 / \n25 1 0:1 / /no-end\n" ROOT
+				    "30 25 0:2 / relative rw - tmpfs none rw\n"
+				    "31 25 0:3 / /mnt/a\\134b\\011c rw - tmpfs none rw\n"
+				    "32 25 0:4 / /mnt/cut\\04 rw - tmpfs none rw",
+				    "/mnt/a\\b\tc"),
+		"1@1 3@10");
+	/* The last line may lack its end. */
+	assert_string_equal(crossed(ROOT "32 25 0:4 / /mnt rw", "/mnt/x"), "1@1 4@4");
+}
+
 UNIT(a_table_that_cannot_be_ends)
 {
 	/* Two mounts that are each other's parents, and more crossings than anybody follows. */
@@ -131,6 +141,7 @@ int main(void)
 		RUN(the_order_of_lines_says_nothing),
 		RUN(the_root_of_a_small_guest_is_its_own_parent),
 		RUN(a_root_that_is_no_mount_has_no_device),
+		RUN(what_is_no_line_is_passed_over),
 		RUN(a_table_that_cannot_be_ends),
 	};
 

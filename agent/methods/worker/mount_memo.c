@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/methods/mount_entry.h"
+#include "agent/methods/mount_text.h"
 #include "proto/encode.h"
 #include "proto/limits.h"
 

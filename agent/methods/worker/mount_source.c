@@ -12,7 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "agent/methods/mount_entry.h"
 #include "agent/methods/place.h"
 #include "agent/worker/worker.h"
 #include "proto/cleanup.h"
@@ -116,14 +115,14 @@ static int touch_device(struct call *call, const char *source)
 	return 0;
 }
 
-static int touch_layer(struct call *call, struct libmnt_table *table, const char *key,
+static int touch_layer(struct call *call, const struct mount_map *map, const char *key,
 	const char *path, size_t len)
 {
 	ProtobufCBinaryData bytes = {.data = (uint8_t *)path, .len = len};
 	char *layer = call_path(call, true, &bytes, key);
 	AUTO_CLOSE int fd = -EBADF;
 	struct statfs fs;
-	int r = layer ? place_open_in(call, table, layer, PLACE_FOLDER, &fd) : -EINVAL;
+	int r = layer ? place_open_in(call, map, layer, PLACE_FOLDER, &fd) : -EINVAL;
 
 	if (r < 0)
 		return r;
@@ -135,7 +134,7 @@ static int touch_layer(struct call *call, struct libmnt_table *table, const char
  * from the next character what it means (Documentation/filesystems/overlayfs.rst).
  */
 static int touch_layers(
-	struct call *call, struct libmnt_table *table, const Postern__V1__MountOption *option)
+	struct call *call, const struct mount_map *map, const Postern__V1__MountOption *option)
 {
 	bool many = strcmp(option->key, "lowerdir") == 0;
 	char *path = arena_alloc(call->arena, option->value.len + 1);
@@ -150,11 +149,11 @@ static int touch_layers(
 		else if (!many || c != ':')
 			path[n++] = c;
 		else if (n > 0) { /* two colons: layers of data alone follow */
-			r = touch_layer(call, table, option->key, path, n);
+			r = touch_layer(call, map, option->key, path, n);
 			n = 0;
 		}
 	}
-	return r < 0 ? r : touch_layer(call, table, option->key, path, n);
+	return r < 0 ? r : touch_layer(call, map, option->key, path, n);
 }
 
 /*
@@ -179,16 +178,16 @@ static int touch_new(struct call *call, const struct fs_type *type)
 static int touch_overlay(struct call *call, const struct mount_wish *wish)
 {
 	static const char *const keys[] = {"lowerdir", "workdir", "upperdir"};
-	struct libmnt_table *table = NULL;
-	int r = mount_table_own(&table);
+	struct mount_map map;
+	int r = mount_map_own(&map);
 
 	if (r < 0)
 		return call_fail_errno(call, r, "the mount table");
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		for (size_t j = 0; r == 0 && j < wish->n_options; j++)
 			if (strcmp(wish->options[j]->key, keys[i]) == 0)
-				r = touch_layers(call, table, wish->options[j]);
-	mnt_unref_table(table);
+				r = touch_layers(call, &map, wish->options[j]);
+	mount_map_done(&map);
 	return r;
 }
 

@@ -10,8 +10,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "agent/methods/mount_entry.h"
-#include "agent/methods/mount_path.h"
 #include "agent/worker/worker.h"
 #include "proto/cleanup.h"
 
@@ -132,13 +130,13 @@ static int walk(struct call *call, const struct crossing *crossing, const char *
 	return 0;
 }
 
-int place_open_in(struct call *call, struct libmnt_table *table, const char *path,
+int place_open_in(struct call *call, const struct mount_map *map, const char *path,
 	unsigned int flags, int *ret_fd)
 {
 	struct crossing crossings[CROSSINGS_MAX];
 	AUTO_CLOSE int dir = -EBADF;
 	size_t n;
-	int r = mount_path_crossings(table, path, crossings, &n);
+	int r = mount_path_crossings(map, path, crossings, &n);
 
 	if (r < 0)
 		return call_fail_errno(call, r, "%s", path);
@@ -163,13 +161,13 @@ int place_open_in(struct call *call, struct libmnt_table *table, const char *pat
 int place_check(struct call *call, const char *path, enum touch how)
 {
 	struct crossing crossings[CROSSINGS_MAX];
-	struct libmnt_table *table = NULL;
+	struct mount_map map;
 	size_t n = 0;
-	int r = mount_table_own(&table);
+	int r = mount_map_own(&map);
 
 	if (r == 0)
-		r = mount_path_crossings(table, path, crossings, &n);
-	mnt_unref_table(table);
+		r = mount_path_crossings(&map, path, crossings, &n);
+	mount_map_done(&map);
 	if (r < 0)
 		return call_fail_errno(call, r, "%s", path);
 	r = check_responds(call, path, crossings, n, how);
@@ -180,13 +178,12 @@ int place_check(struct call *call, const char *path, enum touch how)
 
 int place_open(struct call *call, const char *path, unsigned int flags, int *ret_fd)
 {
-	struct libmnt_table *table = NULL;
-	int r = mount_table_own(&table);
+	struct mount_map map;
+	int r = mount_map_own(&map);
 
-	if (r < 0)
-		return call_fail_errno(call, r, "the mount table");
-	r = place_open_in(call, table, path, flags, ret_fd);
-	mnt_unref_table(table);
+	r = r < 0 ? call_fail_errno(call, r, "the mount table")
+		  : place_open_in(call, &map, path, flags, ret_fd);
+	mount_map_done(&map);
 	return r;
 }
 

@@ -2,6 +2,7 @@
 #include "agent/methods/probe.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -13,7 +14,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "agent/methods/mount_entry.h"
 #include "agent/methods/place.h"
 #include "agent/worker/worker.h"
 #include "proto/cleanup.h"
@@ -47,11 +47,11 @@ static bool is_asked(Postern__V1__MountEntry **entries, size_t i)
 	       entries[i]->state != POSTERN__V1__MOUNT_STATE__NOT_RESPONDING;
 }
 
-static int ask_one(struct call *call, struct libmnt_table *table,
+static int ask_one(struct call *call, const struct mount_map *map,
 	const Postern__V1__MountEntry *entry, struct statfs *ret)
 {
 	AUTO_CLOSE int fd = -EBADF;
-	int r = place_open_in(call, table, (const char *)entry->target.data, 0, &fd);
+	int r = place_open_in(call, map, (const char *)entry->target.data, 0, &fd);
 
 	if (r < 0)
 		return r;
@@ -59,7 +59,7 @@ static int ask_one(struct call *call, struct libmnt_table *table,
 }
 
 /* The process that may hang: asks from entry `from` on. */
-static void ask(struct call *call, struct libmnt_table *table, Postern__V1__MountEntry **entries,
+static void ask(struct call *call, const struct mount_map *map, Postern__V1__MountEntry **entries,
 	size_t from, size_t n, int pipe)
 {
 	for (size_t i = from; i < n; i++) {
@@ -68,7 +68,7 @@ static void ask(struct call *call, struct libmnt_table *table, Postern__V1__Moun
 
 		if (!is_asked(entries, i))
 			continue;
-		answer.error = -ask_one(call, table, entries[i], &fs);
+		answer.error = -ask_one(call, map, entries[i], &fs);
 		call->error = NULL;
 		if (answer.error == 0)
 			answer = (struct answer){.block_size = (uint64_t)fs.f_bsize,
@@ -154,7 +154,7 @@ static void give_up(struct call *call, Postern__V1__MountEntry **entries, size_t
 }
 
 /* One process, as far as it gets. */
-static int run(struct call *call, struct libmnt_table *table, Postern__V1__MountEntry **entries,
+static int run(struct call *call, const struct mount_map *map, Postern__V1__MountEntry **entries,
 	size_t *at, size_t n, uint64_t *touched)
 {
 	struct worker *worker = call->program;
@@ -170,7 +170,7 @@ static int run(struct call *call, struct libmnt_table *table, Postern__V1__Mount
 	if (pid == 0) {
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 		worker->touched = touched;
-		ask(call, table, entries, *at, n, ends[1]);
+		ask(call, map, entries, *at, n, ends[1]);
 		_exit(0);
 	}
 	(void)close(ends[1]);
@@ -187,10 +187,10 @@ static int run(struct call *call, struct libmnt_table *table, Postern__V1__Mount
 
 static int run_all(struct call *call, Postern__V1__MountEntry **entries, size_t n)
 {
-	struct libmnt_table *table = NULL;
+	struct mount_map map;
 	uint64_t *touched;
 	size_t at = 0;
-	int r = mount_table_own(&table);
+	int r = mount_map_own(&map);
 
 	if (r < 0)
 		return r;
@@ -199,10 +199,10 @@ static int run_all(struct call *call, Postern__V1__MountEntry **entries, size_t 
 	if (touched == MAP_FAILED)
 		r = -errno;
 	while (at < n && r == 0)
-		r = run(call, table, entries, &at, n, touched);
+		r = run(call, &map, entries, &at, n, touched);
 	if (touched != MAP_FAILED)
 		(void)munmap(touched, sizeof(*touched));
-	mnt_unref_table(table);
+	mount_map_done(&map);
 	return r;
 }
 
