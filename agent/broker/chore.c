@@ -22,6 +22,7 @@ static void on_exit_(struct child *child)
 	chore->child = NULL;
 	child_free(child);
 	chore->ended(broker, chore->result);
+	/* What it was forked of may have been started for it alone. */
 	spare_trim(broker);
 }
 
