@@ -10,14 +10,19 @@
 
 #include "agent/methods/mount_text.h"
 
+static bool is_octal(char c)
+{
+	return c >= '0' && c <= '7';
+}
+
 /* mountinfo(5): space, tab, newline and backslash stand there as \ooo. */
 static void unescape(char *text)
 {
 	char *to = text;
 
 	for (const char *at = text; *at;) {
-		if (at[0] == '\\' && at[1] >= '0' && at[1] <= '3' && at[2] && at[3]) {
-			*to++ = (char)((at[1] - '0') << 6 | (at[2] - '0') << 3 | (at[3] - '0'));
+		if (at[0] == '\\' && is_octal(at[1]) && is_octal(at[2]) && is_octal(at[3])) {
+			*to++ = (char)((at[1] - '0') * 64 + (at[2] - '0') * 8 + (at[3] - '0'));
 			at += 4;
 		} else {
 			*to++ = *at++;

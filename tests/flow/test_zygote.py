@@ -8,6 +8,7 @@ import pytest
 
 from agent import Agent
 from jobs import ALLOW_EXEC, eventually, open_channel
+from wire import Failed
 
 RECEIVE = 1 << 1 | 1 << 2 | 1 << 3  # DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER: the row of copy.receive
 
@@ -115,3 +116,18 @@ def test_nobody_connected_no_zygote(agent, tmp_path):
     channel.close()
     assert eventually(lambda: is_gone(pid))
     assert "postern-worker" not in agent.children().values()
+
+
+def test_one_that_does_not_fork_is_replaced(agent, client, tmp_path):
+    first = zygote(client)
+    os.kill(first, signal.SIGSTOP)
+    with pytest.raises(Failed) as failed:
+        client.call("copy.receive", timeout_ms=300, path=str(tmp_path).encode())
+    assert failed.value.code == "DEADLINE_EXCEEDED" and "nothing was changed" in failed.value.message
+    pid, channel = copying(agent, client, tmp_path)
+    assert eventually(lambda: set(workers(client, spare=True)) - {first})
+    # What it was asked for then, nobody waits for.
+    os.kill(first, signal.SIGCONT)
+    assert eventually(lambda: is_gone(first))
+    assert workers(client) == [pid]
+    channel.close()
