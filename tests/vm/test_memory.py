@@ -115,7 +115,7 @@ def test_through_a_reboot(vm):
     boot = vm.host.info("guest")["boot_id"]
     vm.host.run("call", "guest", "power.shutdown", '{"mode": "REBOOT"}')
     vm.host.until(lambda: vm.host.info("guest").get("boot_id") != boot
-                  and vm.host.info("guest")["state"] == "ready", 60)
+                  and vm.host.info("guest")["state"] == "ready", 300)
     vm.host.until(lambda: stats(vm)["plugged_size"] == 128 * MIB)
     data = "x" * 100000
     assert run(vm, f"echo {data} | busybox wc -c").strip() == "100001"
