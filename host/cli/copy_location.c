@@ -34,7 +34,8 @@ static bool is_absolute(const struct copy_location *location)
 	return !location->vm || location->path[0] == '/';
 }
 
-/* Two of one name: the second would replace the first. */
+/* Another one of the same name: the second would replace the first. The same one twice does no
+ * harm. */
 static bool has_namesake(const struct copy_location *from, size_t i)
 {
 	size_t len, other_len;
@@ -42,7 +43,8 @@ static bool has_namesake(const struct copy_location *from, size_t i)
 
 	for (size_t j = 0; j < i; j++) {
 		other = copy_name_of(from[j].path, &other_len);
-		if (len == other_len && memcmp(name, other, len) == 0)
+		if (len == other_len && memcmp(name, other, len) == 0 &&
+			strcmp(from[i].path, from[j].path) != 0)
 			return true;
 	}
 	return false;

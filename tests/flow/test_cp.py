@@ -510,6 +510,7 @@ def test_two_of_one_name(way, tmp_path):
     sources = [write(tmp_path / "1" / "x", b"1"), write(tmp_path / "2" / "x", b"2")]
     way(sources, tmp_path / "d", code=2)
     assert os.listdir(tmp_path / "d") == []
+    assert way([sources[0], sources[0]], tmp_path / "d")["files"] == 2
 
 
 @pytest.mark.parametrize("change", ["grows", "is written to"])
