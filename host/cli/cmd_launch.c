@@ -253,8 +253,8 @@ static int fail_launch(const struct cli *cli, struct postern_error *error)
 	AUTO_FREE char *said = strdup(error->message);
 
 	if (said && error->failure != POSTERN_USAGE)
-		(void)snprintf(error->message, sizeof(error->message),
-			"Failed to launch guest: %s", said);
+		(void)snprintf(
+			error->message, sizeof(error->message), "Failed to launch guest: %s", said);
 	return cli_fail(cli, error);
 }
 

@@ -135,6 +135,7 @@ static int listen_hybrid(struct postern_listener *listener, const char *path, ui
 	if (!listener->path)
 		return -ENOMEM;
 	folder = folder_lock(listener->path);
+	(void)folder;
 	fd = unix_is_bound(listener->path) ? -EADDRINUSE : unix_listen(listener->path, SOMAXCONN);
 	if (fd >= 0)
 		listener->file = socket_file_at(listener->path);

@@ -110,6 +110,7 @@ int forward_listen(struct forward_end *end, int *ret_fd)
 	const int yes = 1;
 	int r = 0;
 
+	(void)folder;
 	if (fd < 0)
 		return -errno;
 	if (end->transport == FORWARD_UNIX && is_left_over(end))
