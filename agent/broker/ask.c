@@ -6,6 +6,7 @@
 #include "agent/broker/channel.h"
 #include "agent/broker/child.h"
 #include "agent/broker/footprint.h"
+#include "agent/broker/freeze.h"
 #include "agent/broker/job.h"
 #include "agent/broker/session.h"
 #include "proto/cleanup.h"
@@ -94,6 +95,11 @@ void ask_take(struct session *session, const struct inner_message *message, cons
 		break;
 	case METHOD_exec_forget:
 		r = job_forget(session->broker, &session->identity, message->arg);
+		ask_answer(session, message->id, method, -r, NULL, 0);
+		break;
+	case METHOD_filesystems_extend:
+		r = freeze_extend(
+			session->broker, &session->identity, message->arg, message->aux);
 		ask_answer(session, message->id, method, -r, NULL, 0);
 		break;
 	default:

@@ -82,6 +82,17 @@ struct chore {
 	void (*ended)(struct broker *broker, uint64_t result);
 };
 
+/* What is frozen through the agent. */
+struct freeze {
+	uint64_t lease; /* number of the call that froze; 0: nothing is */
+	struct identity identity;
+	struct session *session; /* that the lease is bound to; NULL: it is gone, or thawing began */
+	uint64_t until_ns;       /* CLOCK_MONOTONIC; 0: it is being frozen, or thawed */
+	struct loop_timer timer;
+	unsigned int why; /* it is being thawed, enum thaw_why; 0: nobody has begun to */
+	struct chore thawer;
+};
+
 struct broker {
 	struct loop loop;
 	struct config config;
@@ -137,6 +148,7 @@ struct broker {
 	bool restore_failed;
 	unsigned int restores; /* rounds with a failure */
 	struct loop_timer restore_again;
+	struct freeze freeze;
 	bool stopping;
 	struct loop_timer stop_timer;
 };

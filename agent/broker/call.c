@@ -10,6 +10,7 @@
 #include "agent/broker/call_run.h"
 #include "agent/broker/channel.h"
 #include "agent/broker/child.h"
+#include "agent/broker/freeze.h"
 #include "agent/broker/job.h"
 #include "agent/broker/session.h"
 #include "agent/broker/spare.h"
@@ -155,6 +156,8 @@ static uint32_t check_start(const struct session *session, const struct inner_me
 		return ENDED_BUSY;
 	if (stuck_many(broker) && !(method_rows[message->method].flags & WHEN_STUCK))
 		return ENDED_HUNG;
+	if (freeze_forbids(broker, (enum method)message->method))
+		return ENDED_FROZEN;
 	return 0;
 }
 
@@ -215,6 +218,7 @@ int call_start_vsh(struct broker *broker, int socket, const struct identity *ide
 	int r;
 
 	if (broker->calls_n >= WORKERS_MAX || stuck_many(broker) ||
+		freeze_forbids(broker, METHOD_exec_start) ||
 		vsh_calls_of(broker, identity) >= WORKERS_EACH_MAX)
 		return -EUSERS;
 	call = call_new(broker, identity, METHOD_exec_start,
@@ -232,6 +236,7 @@ int call_start_vsh(struct broker *broker, int socket, const struct identity *ide
 /* The process is gone, or given up, without a whole answer. */
 static void settle_or_fail(struct call *call)
 {
+	freeze_worker_gone(call);
 	if (!call->changing)
 		call->why |= ENDED_NOT_DONE;
 	if (!method_rows[call->method].settles || call->settling || !call->changing) {
@@ -385,6 +390,9 @@ void call_worker_message(struct child *child, const struct inner_message *messag
 		spare_return_reader(child);
 		call_free(call);
 		run_waiting(child->broker);
+		break;
+	case INNER_FREEZING:
+		freeze_told(call, message->arg);
 		break;
 	case INNER_HUNG:
 		stuck_add_child_of(child, (pid_t)message->aux, message->arg);

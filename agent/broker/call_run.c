@@ -6,6 +6,7 @@
 
 #include "agent/broker/channel.h"
 #include "agent/broker/child.h"
+#include "agent/broker/freeze.h"
 #include "agent/broker/job.h"
 #include "agent/broker/spare.h"
 #include "proto/cleanup.h"
@@ -100,6 +101,7 @@ int call_run(struct call *call)
 	call->waiting = false;
 	if (r < 0)
 		return r;
+	freeze_describe(broker, &facts.freeze);
 	r = add_facts(call, &facts);
 	if (r < 0) {
 		give_back(call);

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "agent/broker/chore.h"
 
+#include <errno.h>
+
 #include "agent/broker/child.h"
+#include "agent/broker/freeze.h"
 #include "agent/broker/spare.h"
 #include "agent/broker/stuck.h"
 #include "agent/broker/worker.h"
@@ -10,8 +13,9 @@
 
 #define SAVE_MS    20000 /* for half a megabyte and fsync() */
 #define RESTORE_MS 30000 /* for one share whose server may not answer */
-#define AGAIN_MS   500u  /* to the next round after a failure; doubled each time */
-#define DOUBLINGS  7u    /* at most 64 s */
+#define THAW_MS    20000
+#define AGAIN_MS   500u /* to the next round after a failure; doubled each time */
+#define DOUBLINGS  7u   /* at most 64 s */
 
 static void on_exit_(struct child *child)
 {
@@ -59,18 +63,21 @@ static void on_message(struct child *child, const struct inner_message *message,
 static int start(struct broker *broker, struct chore *chore, struct inner_message *message, int fd,
 	uint64_t ms)
 {
+	struct worker_facts facts = broker->worker_facts;
 	int r = spare_take(broker, ROLE_WORKER, &chore->child);
 
 	if (r < 0)
 		return r;
-	message->body_len = sizeof(broker->worker_facts);
+	message->body_len = sizeof(facts);
+	message->deadline = monotonic_ns() + ms * NSEC_PER_MSEC;
+	freeze_describe(broker, &facts.freeze);
 	chore->result = RESTORE_LOST;
 	chore->child->owner = chore;
 	chore->child->on_message = on_message;
 	chore->child->on_exit = on_exit_;
 	chore->deadline.fn = on_deadline;
-	loop_timer_set(&broker->loop, &chore->deadline, monotonic_ns() + ms * NSEC_PER_MSEC);
-	(void)child_send(chore->child, message, &broker->worker_facts, &fd, 1);
+	loop_timer_set(&broker->loop, &chore->deadline, message->deadline);
+	(void)child_send(chore->child, message, &facts, &fd, 1);
 	return 0;
 }
 
@@ -87,10 +94,29 @@ void chore_save_history(struct broker *broker)
 	struct inner_message message = {.kind = INNER_SAVE};
 	int fd = broker->sources.session[SESSION_FD_HISTORY];
 
-	if (broker->saver.child || stuck_runs(broker, METHOD_COUNT) || stuck_many(broker) || fd < 0)
+	/* The disk may be among what is frozen: then it waits for the next time. */
+	if (broker->freeze.lease != 0 || broker->saver.child || stuck_runs(broker, METHOD_COUNT) ||
+		stuck_many(broker) || fd < 0)
 		return;
 	broker->saver.ended = on_saved;
 	(void)start(broker, &broker->saver, &message, fd, SAVE_MS);
+}
+
+/* ---- what is frozen ---- */
+
+int chore_thaw(struct broker *broker, unsigned int why,
+	void (*ended)(struct broker *broker, uint64_t result))
+{
+	struct inner_message message = {.kind = INNER_THAW, .arg = why};
+	int r = stuck_runs(broker, METHOD_filesystems_thaw) ? -EBUSY : 0;
+
+	broker->freeze.thawer.ended = ended;
+	if (r == 0)
+		r = start(broker, &broker->freeze.thawer, &message, broker->sources.quarantine_ro,
+			THAW_MS);
+	if (r == 0)
+		broker->freeze.thawer.child->method = METHOD_filesystems_thaw;
+	return r;
 }
 
 /* ---- persistent shares ---- */
@@ -143,8 +169,9 @@ static void restore_next(struct broker *broker)
 
 void chore_restore_shares(struct broker *broker)
 {
-	/* One that hangs would be joined by another in each round. */
-	if (stuck_runs(broker, METHOD_shares_mount)) {
+	/* One that hangs would be joined by another in each round; and a frozen disk takes no
+	 * records. */
+	if (broker->freeze.lease != 0 || stuck_runs(broker, METHOD_shares_mount)) {
 		restore_again(broker);
 		return;
 	}

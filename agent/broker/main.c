@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "agent/broker/broker.h"
+#include "agent/broker/freeze.h"
 #include "agent/broker/generation.h"
 #include "agent/broker/keeper.h"
 #include "agent/broker/sources.h"
@@ -212,6 +213,7 @@ int main(int argc, char **argv)
 	if (configure(file, strcmp(file, CONFIG_DEFAULT_FILE) != 0) < 0 || set_up() < 0)
 		return 1;
 	watcher_start(&broker);
+	freeze_start(&broker);
 	r = loop_run(&broker.loop);
 	stop_end(&broker);
 	return r < 0 ? 1 : r;

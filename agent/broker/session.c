@@ -12,6 +12,7 @@
 #include "agent/broker/ask.h"
 #include "agent/broker/call.h"
 #include "agent/broker/child.h"
+#include "agent/broker/freeze.h"
 #include "agent/broker/job.h"
 #include "agent/broker/generation.h"
 #include "agent/broker/spare.h"
@@ -39,6 +40,7 @@ static void session_free(struct session *session)
 
 	call_end_all_of(session);
 	job_session_gone(session);
+	freeze_session_gone(session);
 	list_remove(&session->node);
 	broker->sessions_n--;
 	session->verdicts_fd = fd_close(session->verdicts_fd);

@@ -5,6 +5,7 @@
 
 #include "agent/broker/call.h"
 #include "agent/broker/child.h"
+#include "agent/broker/freeze.h"
 #include "agent/broker/job.h"
 #include "agent/broker/peer.h"
 #include "agent/broker/ready.h"
@@ -42,7 +43,8 @@ static bool is_changing(const struct broker *broker)
 void stop_check(struct broker *broker)
 {
 	/* Armed: the loop is the one that waits for just this. */
-	if (broker->stop_timer.loop && broker->sessions_n == 0 && !is_changing(broker))
+	if (broker->stop_timer.loop && broker->sessions_n == 0 && !is_changing(broker) &&
+		broker->freeze.lease == 0)
 		loop_stop(&broker->loop, 0);
 }
 
@@ -55,6 +57,7 @@ void stop_begin(struct broker *broker)
 	peer_stop(broker);
 	ready_stop(broker);
 	session_stop_all(broker);
+	freeze_thaw(broker, THAW_AGENT_STOPPED);
 	broker->stop_timer.fn = on_late;
 	loop_timer_set(
 		&broker->loop, &broker->stop_timer, monotonic_ns() + STOP_MS * NSEC_PER_MSEC);

@@ -2,6 +2,7 @@
 #include "agent/broker/worker.h"
 
 #include "agent/broker/channel.h"
+#include "agent/broker/freeze.h"
 #include "agent/broker/job.h"
 #include "agent/broker/kmod.h"
 #include "agent/broker/watcher.h"
@@ -17,6 +18,9 @@ bool worker_serve(struct child *worker, const struct inner_message *message, con
 		return true;
 	case INNER_CHANGING:
 		worker->changing = true;
+		return true;
+	case INNER_THAWED:
+		freeze_over(worker->broker);
 		return true;
 	case INNER_WANT_KMOD:
 		kmod_connect(worker);

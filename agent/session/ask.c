@@ -24,9 +24,10 @@ static int ask(struct call *call, struct inner_message *message, const void *bod
 	return CALL_DEFERRED;
 }
 
-int session_ask(struct call *call, uint64_t number, const struct told **ret_told)
+int session_ask(
+	struct call *call, uint64_t number, uint64_t value, const struct told **ret_told)
 {
-	struct inner_message message = {.arg = number};
+	struct inner_message message = {.arg = number, .aux = value};
 
 	return ask(call, &message, NULL, -EBADF, ret_told);
 }

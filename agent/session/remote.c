@@ -219,6 +219,9 @@ void request_ended(struct session *session, uint64_t serial, uint32_t why)
 			"no such job of this caller; exec.list has them"},
 		[ENDED_JOB_OVER] = {POSTERN__V1__CODE__FAILED_PRECONDITION,
 			"the program has ended, and nothing of its output was kept"},
+		[ENDED_FROZEN] = {POSTERN__V1__CODE__FAILED_PRECONDITION,
+			"file systems are frozen (filesystems.status says for how long), and this "
+			"may want to write; ask again when they are thawed"},
 		[ENDED_HUNG] = {POSTERN__V1__CODE__UNAVAILABLE,
 			"too many of the agent's processes hang on file systems that do not "
 			"answer; unmount those lazily (mounts.unmount), or restart the guest"},

@@ -21,6 +21,8 @@
 #define RUNS_BROKER  0
 #define RUNS_NEW_JOB 0
 #define RUNS_JOB     0
+#include "agent/methods/freeze.h"
+#include "agent/methods/freeze_record.h"
 #include "agent/methods/mount_call.h"
 #include "agent/methods/needs.h"
 #include "agent/methods/share.h"
@@ -95,6 +97,21 @@ static int run(const struct inner_message *message, int fds[INNER_FDS_MAX], size
 	return r;
 }
 
+static int thaw_for_nobody(const struct inner_message *message, uint64_t *ret_done)
+{
+	Postern__V1__FilesystemsThawReply reply = POSTERN__V1__FILESYSTEMS_THAW_REPLY__INIT;
+	struct call call = {.arena = &worker.arena,
+		.method = METHOD_filesystems_thaw,
+		.deadline = message->deadline,
+		.verdicts = &worker.verdicts,
+		.program = &worker};
+	int lock = -EBADF, r = freeze_lock(&call, &lock);
+
+	r = r < 0 ? r : thaw(&call, false, (Postern__V1__ThawReason)message->arg, &reply);
+	*ret_done = r < 0 ? RESTORE_FAILED : RESTORE_DONE;
+	return 0;
+}
+
 /* What nobody called for. fd is the only descriptor that came with it. */
 static int do_chore(const struct inner_message *message, int *fd, uint64_t *ret_done)
 {
@@ -103,16 +120,20 @@ static int do_chore(const struct inner_message *message, int *fd, uint64_t *ret_
 		.deadline = UINT64_MAX,
 		.verdicts = &worker.verdicts,
 		.program = &worker};
-	uint64_t caps = method_rows[METHOD_shares_mount].caps;
+	enum method method =
+		message->kind == INNER_THAW ? METHOD_filesystems_thaw : METHOD_shares_mount;
+	uint64_t caps = method_rows[method].caps;
 	int r;
 
 	if (message->kind == INNER_SAVE)
 		return worker_keep(0, false) ?: save_history(&call, *fd);
-	/* As if it were asked for with shares.mount. */
+	/* As if it were asked for with that method. */
 	r = worker_keep(caps, false) ?: worker_raise(caps);
 	worker.quarantine = take_fd(fd);
 	worker_read_quarantine(&worker);
-	if (r == 0)
+	if (r == 0 && message->kind == INNER_THAW)
+		r = thaw_for_nobody(message, ret_done);
+	else if (r == 0)
 		*ret_done = share_restore(&call, message->arg);
 	worker.quarantine = fd_close(worker.quarantine);
 	return r;
@@ -153,7 +174,9 @@ static int serve(void)
 		message.kind = 0;
 	done.aux = message.aux;
 	arena_init(&worker.arena, ARENA_REQUEST_MAX);
-	if ((message.kind == INNER_SAVE || message.kind == INNER_RESTORE) && n_fds == 1)
+	if ((message.kind == INNER_SAVE || message.kind == INNER_RESTORE ||
+		    message.kind == INNER_THAW) &&
+		n_fds == 1)
 		r = do_chore(&message, &fds[0], &done.arg);
 	else if (message.kind == INNER_RUN || message.kind == INNER_SETTLE)
 		r = run(&message, fds, n_fds);

@@ -48,6 +48,23 @@ void worker_changing(struct call *call)
 	tell(call, INNER_CHANGING, 0, 0);
 }
 
+uint64_t worker_call_number(struct call *call)
+{
+	const struct worker *worker = call->program;
+
+	return worker->call;
+}
+
+void worker_freezing(struct call *call, uint32_t lease_ms)
+{
+	tell(call, INNER_FREEZING, lease_ms, 0);
+}
+
+void worker_thawed(struct call *call)
+{
+	tell(call, INNER_THAWED, 0, 0);
+}
+
 void worker_hung(struct call *call, pid_t pid, dev_t device)
 {
 	struct worker *worker = call->program;

@@ -58,6 +58,16 @@ void worker_touch_done(struct call *call);
  * call->outcome what it knows. */
 void worker_changing(struct call *call);
 
+/* Of the broker, never used twice while it runs. */
+uint64_t worker_call_number(struct call *call);
+
+/* Tells the broker that file systems may be frozen from here on; it has them thawed when this many
+ * milliseconds are over (0: when the request ends), or the caller is gone. */
+void worker_freezing(struct call *call, uint32_t lease_ms);
+
+/* ... and that none is any more. */
+void worker_thawed(struct call *call);
+
 /* Tells the broker that a child of ours hangs on a device while it looks, and treats the device as
  * quarantined for the rest of the request. pid 0: the child could be ended. */
 void worker_hung(struct call *call, pid_t pid, dev_t device);

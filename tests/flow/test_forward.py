@@ -19,11 +19,11 @@ from agent import DEFAULT_POLICY, Agent
 from fake_agent import FakeAgent
 from jobs import eventually, open_channel, read_all
 import wire
-from wire import BUILD, Failed, modules
+from wire import BUILD, Failed, messages_of
 
 POSTERN = os.path.join(BUILD, "postern")
 ALLOW = "allow local:0 *\n"
-forward_pb = modules["forward"]
+forward_pb = messages_of("forward")
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ from agent import Agent
 from fake_agent import DANGEROUS, NASTY, FakeAgent
 from jobs import eventually, open_channel, read_all
 from machine import ABSENT, ANSWERED, DONE, PROTOCOL, REFUSED, USAGE
-from wire import BUILD, Failed, frame, message, modules, varint
+from wire import BUILD, Failed, frame, message, messages_of, varint
 
 POSTERN = os.path.join(BUILD, "postern")
-pb = modules["logs"]
+pb = messages_of("logs")
 
 
 def records(data):

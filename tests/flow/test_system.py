@@ -8,7 +8,7 @@ import time
 import pytest
 
 from machine import wait_until
-from wire import Failed, frame, modules, pb
+from wire import Failed, frame, messages_of, pb
 
 
 def test_ping_returns_the_payload(client):

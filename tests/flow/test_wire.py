@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from wire import Closed, Failed, frame, message, modules, pb, varint
+from wire import Closed, Failed, frame, message, messages_of, pb, varint
 
 
 def reason(closed):
@@ -307,7 +307,7 @@ def test_unknown_enum_value(client):
 
 def test_64_unknown_fields_are_skipped(client):
     response = client.take_response(_start(client, "system.ping", b"\x78\x01" * 64 + b"\x0a\x02ok"))
-    reply = modules["system"].SystemPingReply()
+    reply = messages_of("system").SystemPingReply()
     reply.ParseFromString(response.result)
     assert reply.payload == b"ok"
 

@@ -8,9 +8,9 @@ import random
 
 from agent import Agent
 from jobs import ALLOW_EXEC
-from wire import frame, modules
+from wire import frame, messages_of
 
-copy_pb = modules["copy"]
+copy_pb = messages_of("copy")
 
 
 @contextlib.contextmanager

@@ -215,7 +215,7 @@ class Guest:
             reply.time_ns = time.time_ns() + int(self.clock * 1e9)
         elif request.method == "mounts.list" and target in self.mounts:
             reply.mounts.add(target=target, source=self.mounts[target], type=b"virtiofs",
-                             state=modules["mounts"].MOUNTED)
+                             state=messages_of("mounts").MOUNTED)
         elif request.method == "shares.unmount" and self.how == "killed":
             peer.say(response=pb.Response(id=request.id, error=errors.Error(
                 code=errors.NOT_FOUND, sys_errno=2, message="no record")))

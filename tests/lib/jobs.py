@@ -6,9 +6,9 @@ import socket
 import time
 
 from streams import unix_stream
-from wire import modules
+from wire import messages_of
 
-exec_pb = modules["exec"]
+exec_pb = messages_of("exec")
 
 PREAMBLE = b"\x00PC\x01"
 

@@ -21,11 +21,6 @@ def messages_of(name):
 
 pb = messages_of("envelope")
 errors = messages_of("error")
-modules = {
-    name: messages_of(name)
-    for name in ("system", "system_load", "mounts", "shares", "power", "modules", "ports", "forward", "notifications",
-                 "exec", "channels", "copy", "logs", "perf")
-}
 
 
 def camel(text):
@@ -35,12 +30,12 @@ def camel(text):
 def message(method, kind):
     """The request or reply class of a method: mounts.list -> MountsListRequest."""
     service, rpc = method.split(".")
-    return getattr(modules[service], camel(service) + camel(rpc) + kind)
+    return getattr(messages_of(service), camel(service) + camel(rpc) + kind)
 
 
 def payload(topic):
     """The class of a topic's payload: notify.mounts.mount -> NotifyMountsMount."""
-    return getattr(modules["notifications"], "".join(camel(part) for part in topic.split(".")))
+    return getattr(messages_of("notifications"), "".join(camel(part) for part in topic.split(".")))
 
 
 def varint(n):

@@ -31,7 +31,7 @@ int channels_list(struct call *call, const Postern__V1__ChannelsListRequest *req
 	const struct channel_facts *facts;
 	const struct told *told;
 	size_t n;
-	int r = session_ask(call, 0, &told);
+	int r = session_ask(call, 0, 0, &told);
 
 	(void)request;
 	if (r < 0)
@@ -81,7 +81,7 @@ int channels_kill(struct call *call, const Postern__V1__ChannelsKillRequest *req
 	Postern__V1__ChannelsKillReply *reply)
 {
 	const struct told *told;
-	int r = session_ask(call, request->number, &told);
+	int r = session_ask(call, request->number, 0, &told);
 
 	(void)reply;
 	if (r < 0 || told->error == 0)

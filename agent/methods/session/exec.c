@@ -22,7 +22,7 @@ int exec_list(struct call *call, const Postern__V1__ExecListRequest *request,
 	const struct job_facts *facts;
 	const struct told *told;
 	size_t n;
-	int r = session_ask(call, 0, &told);
+	int r = session_ask(call, 0, 0, &told);
 
 	(void)request;
 	if (r < 0)
@@ -45,7 +45,7 @@ int exec_wait(struct call *call, const Postern__V1__ExecWaitRequest *request,
 	Postern__V1__ExecWaitReply *reply)
 {
 	const struct told *told;
-	int r = session_ask(call, request->job, &told);
+	int r = session_ask(call, request->job, 0, &told);
 
 	if (r < 0)
 		return r;
@@ -59,7 +59,7 @@ int exec_forget(struct call *call, const Postern__V1__ExecForgetRequest *request
 	Postern__V1__ExecForgetReply *reply)
 {
 	const struct told *told;
-	int r = session_ask(call, request->job, &told);
+	int r = session_ask(call, request->job, 0, &told);
 
 	(void)reply;
 	return r < 0 || told->error == 0 ? r : no_such_job(call, told);

@@ -170,7 +170,7 @@ int system_info(struct call *call, const Postern__V1__SystemInfoRequest *request
 	struct session *session = call->program;
 	const struct told *told;
 	struct utsname uts;
-	int r = session_ask(call, 0, &told);
+	int r = session_ask(call, 0, 0, &told);
 
 	(void)request;
 	if (r < 0)

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "agent/broker/freeze.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "agent/broker/call.h"
+#include "agent/broker/chore.h"
+#include "agent/broker/session.h"
+#include "agent/broker/stop.h"
+#include "proto/cleanup.h"
+#include "proto/clock.h"
+#include "proto/log.h"
+
+#define AGAIN_MS 1000 /* after a thaw that did not do */
+
+static void on_timer(struct loop_timer *timer)
+{
+	struct freeze *freeze = container_of(timer, struct freeze, timer);
+	struct broker *broker = container_of(freeze, struct broker, freeze);
+
+	freeze_thaw(broker, freeze->why ? freeze->why : THAW_LEASE_ENDED);
+}
+
+static void set_timer(struct broker *broker, uint64_t ms)
+{
+	broker->freeze.timer.fn = on_timer;
+	loop_timer_set(&broker->loop, &broker->freeze.timer, monotonic_ns() + ms * NSEC_PER_MSEC);
+}
+
+void freeze_start(struct broker *broker)
+{
+	char record[sizeof(broker->config.run_dir) + 16];
+
+	(void)snprintf(record, sizeof(record), "%s/frozen", broker->config.run_dir);
+	if (access(record, F_OK) < 0)
+		return;
+	log_warning("an agent before this one left file systems frozen");
+	broker->freeze.lease = UINT64_MAX;
+	freeze_thaw(broker, THAW_AGENT_STOPPED);
+}
+
+void freeze_told(struct call *call, uint64_t lease_ms)
+{
+	struct broker *broker = call->broker;
+	struct freeze *freeze = &broker->freeze;
+
+	if (call->method != METHOD_filesystems_freeze)
+		return;
+	if (lease_ms == 0) {
+		freeze->lease = call->number;
+		freeze->until_ns = 0;
+		freeze->identity = call->identity;
+		freeze->session = call->session;
+		freeze->why = 0;
+		return;
+	}
+	if (freeze->lease != call->number || lease_ms > FREEZE_MOST_MS)
+		return;
+	/* The caller may have left meanwhile, or have cancelled it. */
+	if (!call->session || call->why != 0) {
+		freeze_thaw(broker, THAW_CALLER_GONE);
+		return;
+	}
+	freeze->until_ns = monotonic_ns() + lease_ms * NSEC_PER_MSEC;
+	set_timer(broker, lease_ms);
+}
+
+void freeze_over(struct broker *broker)
+{
+	broker->freeze.lease = 0;
+	broker->freeze.session = NULL;
+	broker->freeze.why = 0;
+	loop_timer_del(&broker->freeze.timer);
+	stop_check(broker);
+}
+
+/* What it did was told by then. The next lease may already wait to be ended. */
+static void on_thawed(struct broker *broker, uint64_t result)
+{
+	if (broker->freeze.lease != 0 && broker->freeze.why != 0)
+		set_timer(broker, result == RESTORE_DONE ? 0 : AGAIN_MS);
+}
+
+void freeze_thaw(struct broker *broker, enum thaw_why why)
+{
+	struct freeze *freeze = &broker->freeze;
+
+	if (freeze->lease == 0)
+		return;
+	/* The first reason is the one that counts. */
+	if (!freeze->why)
+		freeze->why = why;
+	freeze->session = NULL;
+	freeze->until_ns = 0;
+	loop_timer_del(&freeze->timer);
+	if (freeze->thawer.child)
+		return;
+	if (chore_thaw(broker, freeze->why, on_thawed) < 0)
+		set_timer(broker, AGAIN_MS);
+}
+
+void freeze_worker_gone(const struct call *call)
+{
+	if (call->broker->freeze.lease == call->number)
+		freeze_thaw(call->broker, THAW_FREEZE_FAILED);
+}
+
+void freeze_session_gone(struct session *session)
+{
+	struct freeze *freeze = &session->broker->freeze;
+
+	if (freeze->lease == 0 || freeze->session != session)
+		return;
+	freeze->session = NULL;
+	/* One that is still at it finds out when it is done. */
+	if (freeze->until_ns != 0)
+		freeze_thaw(session->broker, THAW_CALLER_GONE);
+}
+
+int freeze_extend(
+	struct broker *broker, const struct identity *identity, uint64_t lease, uint64_t lease_ms)
+{
+	struct freeze *freeze = &broker->freeze;
+
+	if (lease_ms < FREEZE_LEAST_MS || lease_ms > FREEZE_MOST_MS)
+		return -EINVAL;
+	if (lease == 0 || freeze->lease != lease || freeze->until_ns == 0 ||
+		!identity_equal(&freeze->identity, identity))
+		return -ENOENT;
+	freeze->until_ns = monotonic_ns() + lease_ms * NSEC_PER_MSEC;
+	set_timer(broker, lease_ms);
+	return 0;
+}
+
+bool freeze_forbids(const struct broker *broker, enum method method)
+{
+	return broker->freeze.lease != 0 && !(method_rows[method].flags & SAFE_FROZEN);
+}
+
+void freeze_describe(const struct broker *broker, struct freeze_facts *ret)
+{
+	*ret = (struct freeze_facts){
+		.lease = broker->freeze.lease, .until_ns = broker->freeze.until_ns};
+	if (ret->lease != 0)
+		identity_print(&broker->freeze.identity, ret->holder, sizeof(ret->holder));
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <linux/fs.h>
+#include <sys/stat.h>
+
+#include "agent/methods/filesystem_set.h"
+#include "agent/methods/freeze.h"
+#include "agent/methods/freeze_record.h"
+#include "agent/methods/prototypes.h"
+#include "agent/worker/worker.h"
+#include "proto/cleanup.h"
+#include "proto/limits.h"
+
+#define LEASE_MS  10000
+#define TOLD_MOST 64 /* in a notification */
+
+/* The agent itself must be able to write, or nobody could keep account of what is frozen. */
+static int check_own_folder(struct call *call, const struct filesystem_set *set)
+{
+	const char *dir = worker_facts(call)->run_dir;
+	struct stat st;
+
+	if (stat(dir, &st) < 0)
+		return call_fail_errno(call, -errno, "%s", dir);
+	for (size_t i = 0; i < set->n; i++)
+		if (set->list[i].device == st.st_dev)
+			return call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, EBUSY,
+				"%s cannot be frozen: the agent's own folder %s is on it",
+				set->list[i].target, dir);
+	return 0;
+}
+
+/* What will be tried, in the record before the first is: a thaw of one too many does no harm. */
+static int write_record(
+	struct call *call, struct filesystem_set *set, Postern__V1__FilesystemsStatusReply *record)
+{
+	record->has_lease = true;
+	record->lease = worker_call_number(call);
+	record->frozen = arena_alloc(call->arena, (set->n + 1) * sizeof(*record->frozen));
+	if (!record->frozen)
+		return -ENOMEM;
+	for (size_t i = 0; i < set->n; i++) {
+		record->frozen[i] = filesystem_message(call, &set->list[i]);
+		if (!record->frozen[i])
+			return -ENOMEM;
+		record->n_frozen++;
+	}
+	return freeze_record_write(call, record);
+}
+
+static int fail_freeze(struct call *call, const struct filesystem *fs, int r)
+{
+	if (call->error)
+		return r;
+	if (r == -EBUSY)
+		return call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, EBUSY,
+			"%s is frozen already, by somebody else; filesystems.thaw with everything "
+			"set thaws it",
+			fs->target);
+	if (r == -EOPNOTSUPP)
+		return call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, EOPNOTSUPP,
+			"%s: file systems of type %s cannot be frozen", fs->target, fs->type);
+	return call_fail_errno(call, r, "%s", fs->target);
+}
+
+/* One after another; those that cannot be are left out where none of them was named. */
+static int freeze_each(struct call *call, struct filesystem_set *set, bool named,
+	Postern__V1__Filesystem **messages, Postern__V1__FilesystemsFreezeReply *reply)
+{
+	reply->frozen = arena_alloc(call->arena, (set->n + 1) * sizeof(*reply->frozen));
+	reply->skipped = arena_alloc(call->arena, (set->n + 1) * sizeof(*reply->skipped));
+	if (!reply->frozen || !reply->skipped)
+		return -ENOMEM;
+	for (size_t i = 0; i < set->n; i++) {
+		int r = filesystem_ioctl(call, set, &set->list[i], TOUCH_WRITE, FIFREEZE, NULL);
+
+		if (r == -EOPNOTSUPP && !named)
+			reply->skipped[reply->n_skipped++] = messages[i];
+		else if (r < 0)
+			return fail_freeze(call, &set->list[i], r);
+		else
+			reply->frozen[reply->n_frozen++] = messages[i];
+	}
+	return 0;
+}
+
+static void tell_frozen(struct call *call, const Postern__V1__FilesystemsFreezeReply *reply)
+{
+	Postern__V1__NotifyFilesystemsFrozen notify = POSTERN__V1__NOTIFY_FILESYSTEMS_FROZEN__INIT;
+
+	notify.has_lease = notify.has_lease_ms = true;
+	notify.lease = reply->lease;
+	notify.lease_ms = reply->lease_ms;
+	notify.frozen = reply->frozen;
+	notify.n_frozen = reply->n_frozen < TOLD_MOST ? reply->n_frozen : TOLD_MOST;
+	worker_notify(call, TOPIC_filesystems_frozen, &notify.base);
+}
+
+static int choose(struct call *call, const Postern__V1__FilesystemsFreezeRequest *request,
+	struct filesystem_set *set)
+{
+	int r = request->n_targets > 0
+			? filesystem_set_named(call, request->targets, request->n_targets, set)
+			: filesystem_set_all(call, set);
+
+	if (r == 0 && set->n == 0)
+		r = call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, 0,
+			"no file system of this guest is on a block device and mounted writable");
+	return r < 0 ? r : check_own_folder(call, set);
+}
+
+/* All of them, or none. The error of the first that could not be is the one that counts. */
+static int freeze(struct call *call, struct filesystem_set *set, bool named, uint32_t lease_ms,
+	Postern__V1__FilesystemsFreezeReply *reply)
+{
+	Postern__V1__FilesystemsThawReply thawed = POSTERN__V1__FILESYSTEMS_THAW_REPLY__INIT;
+	Postern__V1__FilesystemsStatusReply record = POSTERN__V1__FILESYSTEMS_STATUS_REPLY__INIT;
+	Postern__V1__Error *error;
+	int r = write_record(call, set, &record);
+
+	if (r < 0)
+		return call_fail_errno(call, r, "the record of what is frozen");
+	/* From here on the broker has all thawed, should this process not come to its end. */
+	worker_freezing(call, 0);
+	worker_changing(call);
+	reply->has_lease = reply->has_lease_ms = true;
+	reply->lease = record.lease;
+	reply->lease_ms = lease_ms;
+	r = freeze_each(call, set, named, record.frozen, reply);
+	if (r == 0) {
+		tell_frozen(call, reply);
+		worker_freezing(call, lease_ms);
+		return 0;
+	}
+	error = call->error;
+	call->error = NULL;
+	if (thaw(call, false, POSTERN__V1__THAW_REASON__THAW_FREEZE_FAILED, &thawed) == 0)
+		call->outcome = POSTERN__V1__OUTCOME__NOT_DONE;
+	call->error = error;
+	return r;
+}
+
+int filesystems_freeze(struct call *call, const Postern__V1__FilesystemsFreezeRequest *request,
+	Postern__V1__FilesystemsFreezeReply *reply)
+{
+	uint32_t lease_ms = request->has_lease_ms ? request->lease_ms : LEASE_MS;
+	AUTO_FILESYSTEMS struct filesystem_set set = {0};
+	/* Until this process ends: whoever thaws meanwhile knows that more may follow. */
+	int lock = -EBADF, r;
+
+	if (lease_ms < FREEZE_LEAST_MS || lease_ms > FREEZE_MOST_MS)
+		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
+			"lease_ms: expected %d to %d", FREEZE_LEAST_MS, FREEZE_MOST_MS);
+	r = choose(call, request, &set);
+	if (r < 0)
+		return r;
+	r = freeze_lock(call, &lock);
+	if (r < 0)
+		return call_fail_errno(call, r, "somebody else freezes or thaws");
+	return freeze(call, &set, request->n_targets > 0, lease_ms, reply);
+}
