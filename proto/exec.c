@@ -42,7 +42,7 @@ int spawn_program(const char *path, char *const argv[], int channel, bool own_gr
 	if (r == 0)
 		r = set_attributes(&attributes, own_group);
 	if (r == 0)
-		r = posix_spawn(ret_pid, path, &actions, &attributes, argv, environ);
+		r = posix_spawnp(ret_pid, path, &actions, &attributes, argv, environ);
 	(void)posix_spawnattr_destroy(&attributes);
 	(void)posix_spawn_file_actions_destroy(&actions);
 	return -r;

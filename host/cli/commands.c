@@ -25,6 +25,11 @@
 	X(mounts_list) \
 	X(mounts_mount) \
 	X(mounts_unmount) \
+	X(fs_freeze) \
+	X(fs_thaw) \
+	X(fs_status) \
+	X(fs_trim) \
+	X(fs_sync) \
 	X(shares_list) \
 	X(shares_add) \
 	X(shares_remove) \
