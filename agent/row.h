@@ -69,6 +69,7 @@ enum profile {
 	PROFILE_SOCKETS,
 	PROFILE_JOB,
 	PROFILE_FILES,
+	PROFILE_CLOCK,
 	PROFILE_NETWORK, /* sockets of the Internet families */
 };
 

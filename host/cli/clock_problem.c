@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 
+#include "host/cli/guest_clock.h"
 #include "host/common/file.h"
-#include "host/common/json_line.h"
 #include "host/lib/postern.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
@@ -13,8 +13,7 @@
 /* An emulated guest that is busy, or waited for a host that was, is a second or two behind. */
 #define AGREE_NS ((int64_t)(5 * NSEC_PER_SEC))
 
-/* 0, with what the agent says of itself. */
-static int ask(const char *name, char **ret_info)
+static int ask(const char *name, struct guest_clock *ret)
 {
 	struct postern_options options = {
 		.name = "postern", .connect_ms = ASK_MS, .call_grace_ms = 1};
@@ -26,32 +25,25 @@ static int ask(const char *name, char **ret_info)
 		r = postern_client_open(address, &options, &client, NULL);
 	if (r < 0)
 		return r;
-	r = postern_json_call(client, "system.info", NULL, ASK_MS, ret_info, NULL);
+	r = guest_clock_read(client, ASK_MS, ret, NULL);
 	postern_client_close(client);
 	return r;
 }
 
 json_t *clock_problem(const char *name)
 {
-	int64_t before = (int64_t)clock_ns(CLOCK_REALTIME), after, guest, off = 0;
-	AUTO_FREE char *text = NULL, *help = NULL;
-	AUTO_JSON json_t *info = NULL;
+	AUTO_FREE char *help = NULL;
+	struct guest_clock clock;
+	int64_t slack;
 
-	if (ask(name, &text) < 0)
+	if (ask(name, &clock) < 0)
 		return NULL;
-	after = (int64_t)clock_ns(CLOCK_REALTIME);
-	info = json_loads(text, 0, NULL);
-	guest = json_field_int(info, "time_ns", 0);
-	if (guest == 0)
+	json_decref(clock.said);
+	slack = AGREE_NS + (int64_t)clock.accuracy_ns;
+	if (clock.offset_ns >= -slack && clock.offset_ns <= slack)
 		return NULL;
-	/* It was read at some moment between the two. */
-	if (guest < before - AGREE_NS)
-		off = before - guest;
-	else if (guest > after + AGREE_NS)
-		off = guest - after;
-	else
-		return NULL;
-	help = text_format("it is %.0f s %s this host's; set it in the guest", (double)off / 1e9,
-		guest < before ? "behind" : "ahead of");
+	help = text_format("it is %.0f s %s this host's; postern time sync %s",
+		(double)(clock.offset_ns < 0 ? -clock.offset_ns : clock.offset_ns) / 1e9,
+		clock.offset_ns < 0 ? "behind" : "ahead of", name);
 	return help ? json_pack("{s:s, s:s}", "problem", "clock off", "help", help) : NULL;
 }

@@ -30,6 +30,9 @@
 	X(fs_status) \
 	X(fs_trim) \
 	X(fs_sync) \
+	X(time_show) \
+	X(time_sync) \
+	X(time_zone) \
 	X(shares_list) \
 	X(shares_add) \
 	X(shares_remove) \

@@ -75,6 +75,18 @@ def test_a_machine_is_paused_and_goes_on(host, launch):
     assert host.info("web")["state"] == "ready" and launch.events() == ["stop", "cont"]
 
 
+@pytest.mark.parametrize("off,said", [(-3600, "3600.0 s behind"), (7, "7.0 s ahead"), (0.5, "")])
+def test_a_clock_that_stood_still_is_set(host, launch, off, said):
+    launch(clock=off)
+    host.run("pause", "web")
+    out, _ = host.run("resume", "web")
+    assert (f"Its clock was {said}" in out) == bool(said)
+    assert launch.events() == ["stop", "cont"] + ["time.set"] * bool(said)
+    host.run("pause", "web")
+    host.run("resume", "web", "--no-clock")
+    assert launch.events()[-2:] == ["stop", "cont"]
+
+
 def test_qemu_keeps_no_snapshot(host, launch, tmp_path):
     launch()
     _, err = host.run("snapshot", "web", f"{tmp_path}/kept", code=ANSWERED)
@@ -154,7 +166,7 @@ def test_what_was_refused_is_not_what_is_requested(host, launch):
 def test_a_clock_that_is_off(host, launch, off, words):
     launch(clock=off)
     out, _ = host.run("list", "web")
-    assert f"1 problem detected:\n* clock off: it is {words}; set it in the guest\n" in out
+    assert f"1 problem detected:\n* clock off: it is {words}; postern time sync web\n" in out
     assert [problem["problem"] for problem in host.info("web")["problems"]] == ["clock off"]
 
 
