@@ -157,7 +157,7 @@ postern-watch_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/wat
 	agent/methods/mount_entry.c agent/methods/mount_text.c agent/methods/sample.c)
 postern-watch_LIBS = $(call pkg,mount) $(call agent_static,libnl-3.0 libprotobuf-c)
 postern-worker_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/worker agent/methods/worker) \
-	agent/methods/call.c agent/methods/grant_message.c agent/methods/mount_entry.c \
+	agent/methods/account.c agent/methods/call.c agent/methods/grant_message.c agent/methods/mount_entry.c \
 	agent/methods/mount_path.c agent/methods/mount_text.c agent/methods/remote.c agent/notify.c agent/zygote.c \
 	kmod-helpers/types.c)
 postern-worker_LIBS = $(call pkg,mount) $(call agent_static,libnl-3.0 libprotobuf-c) -ldl
@@ -170,7 +170,7 @@ postern-ctl_ARCHIVES := $(B)/libclient.a
 postern-ctl_LIBS = $(call pkg,libprotobuf-c jansson)
 
 postern-job_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/job agent/methods/job) \
-	agent/methods/call.c agent/methods/grant_message.c agent/methods/job_message.c agent/methods/mount_path.c \
+	agent/methods/account.c agent/methods/call.c agent/methods/grant_message.c agent/methods/job_message.c agent/methods/mount_path.c \
 	agent/methods/mount_text.c agent/methods/remote.c agent/notify.c agent/zygote.c)
 postern-job_LIBS = $(call agent_static,libprotobuf-c)
 

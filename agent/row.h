@@ -59,6 +59,9 @@ enum row_flags {
 	(CAP(SYS_ADMIN) | CAP(DAC_READ_SEARCH) | CAP(DAC_OVERRIDE) | CAP(CHOWN) | CAP(FOWNER) |    \
 		CAP(FSETID))
 
+/* To become a user, for what is his. */
+#define USER_CAPS (CAP(SETUID) | CAP(SETGID) | CAP(DAC_READ_SEARCH))
+
 enum profile {
 	PROFILE_SESSION,
 	PROFILE_WATCH,

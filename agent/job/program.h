@@ -8,7 +8,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-#include "agent/job/account.h"
+#include "agent/methods/account.h"
 
 #define PROGRAM_LIMITS_MAX 16
 

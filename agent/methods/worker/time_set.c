@@ -82,10 +82,10 @@ static int find_adjustment(
 	if (r < 0)
 		return call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, -r,
 			"the machine's own clock (/dev/rtc0) cannot be read");
-	/* Both are within what 64 bits hold of nanoseconds, their difference may not be. */
-	if (__builtin_sub_overflow(wanted, now, ret))
+	if (wanted < 0)
 		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, ERANGE,
-			"time_ns: that far is no clock ever set");
+			"time_ns: before 1970");
+	*ret = wanted - now;
 	return 0;
 }
 

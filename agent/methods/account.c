@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "agent/job/account.h"
+#include "agent/methods/account.h"
 
 #include <errno.h>
 #include <grp.h>
