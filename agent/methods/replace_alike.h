@@ -15,7 +15,8 @@ int alike_read(struct call *call, int dir, const char *name, size_t most, char *
 
 /*
  * Puts it there, old or new and never half. Owner, group, mode and SELinux label are those of the
- * file that was there; of a new one mode is, its owner is this process, and its label the one that
- * the policy has for the path. 0 or -errno.
+ * file that was there (who may not give it to that group leaves the group no right to it); of a new
+ * one mode is, its owner is this process, and its label the one that the policy has for the path. 0
+ * or -errno.
  */
 int alike_replace(int dir, const char *name, mode_t mode, const void *data, size_t len);
