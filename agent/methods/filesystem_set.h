@@ -48,13 +48,12 @@ void filesystem_set_clear(struct filesystem_set *set);
  * broker as touched in this way. 0, or -errno with call_fail(): UNAVAILABLE where somebody hangs on
  * it already. May hang.
  */
-int filesystem_open(struct call *call, struct filesystem_set *set, const struct filesystem *fs,
-	enum touch how, int *ret_fd);
+int filesystem_open(struct call *call, const struct filesystem *fs, enum touch how, int *ret_fd);
 
 /* Asks the file system for it, in the same way. 0 or -errno, of filesystem_open() with call_fail();
  * -EOPNOTSUPP: it cannot do that. */
-int filesystem_ioctl(struct call *call, struct filesystem_set *set, const struct filesystem *fs,
-	enum touch how, unsigned long command, void *arg);
+int filesystem_ioctl(struct call *call, const struct filesystem *fs, enum touch how,
+	unsigned long command, void *arg);
 
 /* As messages in the call's arena; NULL without memory. error: errno. */
 Postern__V1__Filesystem *filesystem_message(struct call *call, const struct filesystem *fs);

@@ -108,11 +108,11 @@ void filesystem_set_clear(struct filesystem_set *set)
 	*set = (struct filesystem_set){0};
 }
 
-int filesystem_ioctl(struct call *call, struct filesystem_set *set, const struct filesystem *fs,
-	enum touch how, unsigned long command, void *arg)
+int filesystem_ioctl(struct call *call, const struct filesystem *fs, enum touch how,
+	unsigned long command, void *arg)
 {
 	AUTO_CLOSE int fd = -EBADF;
-	int r = filesystem_open(call, set, fs, how, &fd);
+	int r = filesystem_open(call, fs, how, &fd);
 
 	if (r == 0 && ioctl(fd, command, arg) < 0)
 		r = errno == ENOTTY ? -EOPNOTSUPP : -errno;
@@ -120,8 +120,7 @@ int filesystem_ioctl(struct call *call, struct filesystem_set *set, const struct
 	return r;
 }
 
-int filesystem_open(struct call *call, struct filesystem_set *set, const struct filesystem *fs,
-	enum touch how, int *ret_fd)
+int filesystem_open(struct call *call, const struct filesystem *fs, enum touch how, int *ret_fd)
 {
 	AUTO_CLOSE int place = -EBADF;
 	int r;
@@ -129,7 +128,7 @@ int filesystem_open(struct call *call, struct filesystem_set *set, const struct 
 	if (worker_is_quarantined(call, fs->device, how))
 		return call_fail(call, POSTERN__V1__CODE__UNAVAILABLE, EHOSTDOWN,
 			"%s takes no writes, and somebody waits for it already", fs->target);
-	r = place_open_in(call, set->table, fs->target, PLACE_FOLDER, &place);
+	r = place_open(call, fs->target, PLACE_FOLDER, &place);
 	if (r < 0)
 		return r;
 	worker_touch(call, fs->device, how);

@@ -72,7 +72,7 @@ static int freeze_each(struct call *call, struct filesystem_set *set, bool named
 	if (!reply->frozen || !reply->skipped)
 		return -ENOMEM;
 	for (size_t i = 0; i < set->n; i++) {
-		int r = filesystem_ioctl(call, set, &set->list[i], TOUCH_WRITE, FIFREEZE, NULL);
+		int r = filesystem_ioctl(call, &set->list[i], TOUCH_WRITE, FIFREEZE, NULL);
 
 		if (r == -EOPNOTSUPP && !named)
 			reply->skipped[reply->n_skipped++] = messages[i];

@@ -33,7 +33,7 @@ static int make_room(struct call *call, struct thawing *thawing, size_t n)
 
 static int thaw_one(struct call *call, struct thawing *thawing, const struct filesystem *fs)
 {
-	int r = filesystem_ioctl(call, &thawing->mounted, fs, TOUCH_LOOK, FITHAW, NULL);
+	int r = filesystem_ioctl(call, fs, TOUCH_LOOK, FITHAW, NULL);
 
 	call->error = NULL;
 	return r;

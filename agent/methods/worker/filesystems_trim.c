@@ -49,8 +49,7 @@ int filesystems_trim(struct call *call, const Postern__V1__FilesystemsTrimReques
 	worker_changing(call);
 	for (size_t i = 0; i < set.n && r == 0; i++) {
 		struct fstrim_range range = {.len = UINT64_MAX, .minlen = request->minimum};
-		int trimmed = filesystem_ioctl(
-			call, &set, &set.list[i], TOUCH_WRITE, FITRIM, &range);
+		int trimmed = filesystem_ioctl(call, &set.list[i], TOUCH_WRITE, FITRIM, &range);
 
 		call->error = NULL;
 		/* A disk that knows no trimming is no problem of somebody who named none. */
@@ -77,7 +76,7 @@ int filesystems_sync(struct call *call, const Postern__V1__FilesystemsSyncReques
 	for (size_t i = 0; i < set.n && r == 0; i++) {
 		AUTO_CLOSE int fd = -EBADF;
 
-		r = filesystem_open(call, &set, &set.list[i], TOUCH_WRITE, &fd);
+		r = filesystem_open(call, &set.list[i], TOUCH_WRITE, &fd);
 		if (r == 0 && syncfs(fd) < 0)
 			r = call_fail_errno(call, -errno, "%s", set.list[i].target);
 		worker_touch_done(call);
