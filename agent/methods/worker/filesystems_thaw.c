@@ -31,7 +31,7 @@ static int make_room(struct call *call, struct thawing *thawing, size_t n)
 	return reply->thawed && reply->problems ? 0 : -ENOMEM;
 }
 
-static int thaw_one(struct call *call, struct thawing *thawing, const struct filesystem *fs)
+static int thaw_one(struct call *call, const struct filesystem *fs)
 {
 	int r = filesystem_ioctl(call, fs, TOUCH_LOOK, FITHAW, NULL);
 
@@ -68,7 +68,7 @@ static void thaw_recorded(struct call *call, struct thawing *thawing,
 		const struct filesystem *fs =
 			filesystem_set_find(&thawing->mounted, makedev(entry->major, entry->minor));
 
-		take(call, thawing, entry, true, fs ? thaw_one(call, thawing, fs) : -ENODEV);
+		take(call, thawing, entry, true, fs ? thaw_one(call, fs) : -ENODEV);
 	}
 }
 
@@ -88,7 +88,7 @@ static void thaw_rest(struct call *call, struct thawing *thawing,
 
 		if (!is_recorded(record, fs->device))
 			take(call, thawing, filesystem_message(call, fs), false,
-				thaw_one(call, thawing, fs));
+				thaw_one(call, fs));
 	}
 }
 
