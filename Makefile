@@ -145,7 +145,7 @@ pkg = $(shell pkg-config --libs $(1))
 # request, and what is linked in costs no look-up then, and no pages of its own.
 agent_static = $(if $(filter -static%,$(STATIC)),$(patsubst -l%,-l:lib%.a,$(call pkg,$(1))),$(call pkg,$(1)))
 
-agent_common := $(call objects,agent/inner.c agent/init_kind.c agent/row.c agent/sandbox/confine.c \
+agent_common := $(call objects,agent/inner.c agent/hook_event.c agent/init_kind.c agent/row.c agent/sandbox/confine.c \
 	agent/sandbox/families.c)
 
 posternd_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/broker agent/config agent/policy))

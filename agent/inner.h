@@ -32,8 +32,8 @@ enum inner_kind {
 	INNER_CALL,   /* id, method, deadline, arg: the caller's max_frame, aux: the id that the
 		       * answer bears; fds: reply, body unless empty */
 	INNER_CANCEL, /* id */
-	INNER_ASK, /* id, method: a row of BROKER; arg: number of the channel, job or lease; aux,
-		    * body and fd: as the row needs */
+	INNER_ASK,    /* id, method: a row of BROKER; arg: number of the channel, job or lease; aux,
+		       * body and fd: as the row needs */
 	INNER_WANT_EVENTS,
 	/* broker -> worker; struct worker_facts */
 	INNER_NEW,     /* no facts; fd: the pair's end for a process of its own, which is forked */
@@ -46,6 +46,7 @@ enum inner_kind {
 	INNER_SAVE,    /* fd: the load history, to be written to the state folder */
 	INNER_RESTORE, /* arg: number of the persistent share to be mounted again */
 	INNER_THAW,    /* arg: why, as the protocol's ThawReason; fd: as of INNER_RESTORE */
+	INNER_HOOKS,   /* arg: enum hook_event; deadline; fd: where struct hook_result goes */
 	INNER_KMOD,    /* no facts; fd: a connection to postern-kmod; arg: 0 or errno */
 	INNER_CHANNEL, /* no facts; id: number; fd: the channel's socket, as the caller opened it;
 			* none: the token was not used in time */
@@ -61,9 +62,10 @@ enum inner_kind {
 			 * aux: enum inner_touch */
 	INNER_CHANGING, /* what a row that changes something does begins now */
 	INNER_HUNG,     /* arg: device number; aux: pid of a child of the reader that hangs on it */
-	INNER_FREEZING, /* file systems may be frozen from here on; arg: ms until they thaw, 0: while
-			 * the request runs */
+	INNER_FREEZING, /* file systems may be frozen from here on; arg: ms until they thaw, 0:
+			 * while the request runs */
 	INNER_THAWED,   /* none is frozen any more */
+	INNER_WANT_HOOKS, /* arg, deadline, fd: as of INNER_HOOKS */
 	INNER_WANT_KMOD,  /* answered by INNER_KMOD */
 	INNER_NOTIFY,     /* arg: topic; fd: memfd with the packed notification for the watcher */
 	INNER_GRANTED,    /* arg: which of its grants the answer has that it is about to give, a bit
@@ -185,6 +187,7 @@ struct freeze_facts {
 struct worker_facts {
 	char run_dir[256];
 	char state_dir[256];
+	char hooks_dir[256];
 	struct grant grants[GRANTS_MAX]; /* for a row that GRANTS, to be used or not */
 	uint64_t job;                    /* for a row of NEW_JOB: its number */
 	struct freeze_facts freeze;

@@ -14,7 +14,8 @@
  * profile       which class of system calls it needs, of enum profile below
  * default_ms    time for an answer when the caller asks for none, and the most it can ask for
  * max_ms
- * flags         MUTATING, STREAMING, SAFE_FROZEN, WHEN_STUCK, GRANTS, GRANTS_MORE, or 0
+ * flags         MUTATING, STREAMING, SAFE_FROZEN, WHEN_STUCK, GRANTS, GRANTS_MORE, HOOKS,
+ *               or 0
  * settle        SETTLE(function) that finds out what became of a killed call, or NO_SETTLE
  * needs         function that says why the method cannot work here, or needs_nothing
  * summary       one line for a person
@@ -49,6 +50,7 @@ enum row_flags {
 	WHEN_STUCK = 1 << 3,  /* may help where processes hang: begun however many do */
 	GRANTS = 1 << 4,      /* its answer may grant channels */
 	GRANTS_MORE = 1 << 5, /* ... and while that one is open its process may grant more */
+	HOOKS = 1 << 6,       /* programs of the administrator are run around it */
 };
 
 #define CAP(name) (UINT64_C(1) << CAP_##name)

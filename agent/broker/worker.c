@@ -3,12 +3,14 @@
 
 #include "agent/broker/channel.h"
 #include "agent/broker/freeze.h"
+#include "agent/broker/hooks.h"
 #include "agent/broker/job.h"
 #include "agent/broker/kmod.h"
 #include "agent/broker/watcher.h"
+#include "proto/cleanup.h"
 
 bool worker_serve(struct child *worker, const struct inner_message *message, const void *body,
-	const int *fds, size_t n_fds)
+	int *fds, size_t n_fds)
 {
 	switch (message->kind) {
 	case INNER_TOUCH:
@@ -21,6 +23,10 @@ bool worker_serve(struct child *worker, const struct inner_message *message, con
 		return true;
 	case INNER_THAWED:
 		freeze_over(worker->broker);
+		return true;
+	case INNER_WANT_HOOKS:
+		if (n_fds == 1)
+			hooks_start(worker, message, take_fd(&fds[0]));
 		return true;
 	case INNER_WANT_KMOD:
 		kmod_connect(worker);

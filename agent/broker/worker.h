@@ -8,4 +8,4 @@
  * postern-kmod, an event (a descriptor, borrowed), its channels, its job. body is the message's.
  * False for anything else, which is its owner's to judge. */
 bool worker_serve(struct child *worker, const struct inner_message *message, const void *body,
-	const int *fds, size_t n_fds);
+	int *fds, size_t n_fds);

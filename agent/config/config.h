@@ -24,6 +24,7 @@ struct config {
 	char run_dir[256];     /* state of this boot, a tmpfs */
 	char state_dir[256];   /* state that outlives a boot */
 	char policy_dir[256];  /* *.policy, in lexical order */
+	char hooks_dir[256];   /* a folder of programs for each event (agent/hook_event.h) */
 	char libexec_dir[256]; /* the agent's other programs */
 	char user[64];         /* whom unprivileged roles run as */
 	uint32_t sample_interval_s; /* of the load sampler, 1 to 3600 */

@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 
 #include "agent/job/cgroup.h"
+#include "agent/job/hooks.h"
 #include "agent/job/job.h"
 #include "agent/methods/remote.h"
 #include "agent/sandbox/confine.h"
@@ -115,6 +116,14 @@ static int take_message(
 		job.quarantine = take_fd(&fds[1]);
 		r = vsh_open(&job.vsh, take_fd(&fds[0]), message->deadline);
 		break;
+	case INNER_HOOKS:
+		if (message->body_len != sizeof(job.facts) || n_fds != 1 || job.started ||
+			message->arg >= HOOK_EVENTS)
+			return -EBADMSG;
+		memcpy(&job.facts, body, sizeof(job.facts));
+		hooks_run(job.facts.hooks_dir, (enum hook_event)message->arg, message->deadline,
+			fds[0]);
+		return -ECHILD;
 	case INNER_CHANNEL:
 		port = port_of(message->id);
 		if (port && !port_is_open(port))

@@ -65,6 +65,15 @@ void worker_thawed(struct call *call)
 	tell(call, INNER_THAWED, 0, 0);
 }
 
+int worker_want_hooks(struct call *call, uint32_t event, uint64_t deadline, int socket)
+{
+	const struct worker *worker = call->program;
+	struct inner_message message = {
+		.kind = INNER_WANT_HOOKS, .arg = event, .deadline = deadline};
+
+	return inner_send(worker->broker, &message, NULL, &socket, 1);
+}
+
 void worker_hung(struct call *call, pid_t pid, dev_t device)
 {
 	struct worker *worker = call->program;

@@ -68,6 +68,10 @@ void worker_freezing(struct call *call, uint32_t lease_ms);
 /* ... and that none is any more. */
 void worker_thawed(struct call *call);
 
+/* Has the broker see to it that the hooks of an event (enum hook_event) are run; who does tells
+ * through the socket (borrowed). 0 or -errno. */
+int worker_want_hooks(struct call *call, uint32_t event, uint64_t deadline, int socket);
+
 /* Tells the broker that a child of ours hangs on a device while it looks, and treats the device as
  * quarantined for the rest of the request. pid 0: the child could be ended. */
 void worker_hung(struct call *call, pid_t pid, dev_t device);

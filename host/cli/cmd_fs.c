@@ -103,6 +103,8 @@ static int run_thaw(struct cli *cli)
 	if (i == 0)
 		show_line("Nothing was frozen");
 	r = show_problems(answer);
+	if (json_object_get(answer, "hook_problem"))
+		show_line("But %s", agent_text(answer, "hook_problem"));
 	json_decref(answer);
 	return r;
 }

@@ -25,6 +25,7 @@ class Agent:
             "run_dir": f"{self.dir}/run",
             "state_dir": f"{self.dir}/state",
             "policy_dir": f"{self.dir}/policy.d",
+            "hooks_dir": f"{self.dir}/hooks.d",
             "libexec_dir": os.path.abspath(build),
             "log_level": "debug",
         }

@@ -6,6 +6,7 @@
 #include "agent/methods/filesystem_set.h"
 #include "agent/methods/freeze.h"
 #include "agent/methods/freeze_record.h"
+#include "agent/methods/hooks.h"
 #include "agent/methods/prototypes.h"
 #include "agent/worker/worker.h"
 #include "proto/cleanup.h"
@@ -109,6 +110,18 @@ static int choose(struct call *call, const Postern__V1__FilesystemsFreezeRequest
 	return r < 0 ? r : check_own_folder(call, set);
 }
 
+/* What they have begun, those for the thaw undo, also where one of them failed. */
+static int run_hooks(struct call *call)
+{
+	struct hook_result result, undone;
+
+	(void)hooks_call(call, HOOK_FREEZE, &result);
+	if (result.end == HOOK_OK)
+		return 0;
+	(void)hooks_call(call, HOOK_THAW, &undone);
+	return hooks_fail(call, HOOK_FREEZE, &result, "; nothing was frozen");
+}
+
 /* All of them, or none. The error of the first that could not be is the one that counts. */
 static int freeze(struct call *call, struct filesystem_set *set, bool named, uint32_t lease_ms,
 	Postern__V1__FilesystemsFreezeReply *reply)
@@ -116,8 +129,11 @@ static int freeze(struct call *call, struct filesystem_set *set, bool named, uin
 	Postern__V1__FilesystemsThawReply thawed = POSTERN__V1__FILESYSTEMS_THAW_REPLY__INIT;
 	Postern__V1__FilesystemsStatusReply record = POSTERN__V1__FILESYSTEMS_STATUS_REPLY__INIT;
 	Postern__V1__Error *error;
-	int r = write_record(call, set, &record);
+	int r = run_hooks(call);
 
+	if (r < 0)
+		return r;
+	r = write_record(call, set, &record);
 	if (r < 0)
 		return call_fail_errno(call, r, "the record of what is frozen");
 	/* From here on the broker has all thawed, should this process not come to its end. */

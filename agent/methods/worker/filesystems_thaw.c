@@ -7,6 +7,7 @@
 #include "agent/methods/filesystem_set.h"
 #include "agent/methods/freeze.h"
 #include "agent/methods/freeze_record.h"
+#include "agent/methods/hooks.h"
 #include "agent/methods/prototypes.h"
 #include "agent/worker/worker.h"
 #include "proto/cleanup.h"
@@ -129,6 +130,19 @@ static int thaw_all(struct call *call, struct thawing *thawing, bool everything,
 	return thawing->left ? fail_left(call, thawing) : 0;
 }
 
+/* Writes go on already; what a program did not do is for people to know. */
+static void run_hooks(struct call *call, Postern__V1__FilesystemsThawReply *reply)
+{
+	struct hook_result result;
+
+	(void)hooks_call(call, HOOK_THAW, &result);
+	if (result.end == HOOK_OK)
+		return;
+	(void)hooks_fail(call, HOOK_THAW, &result, "");
+	reply->hook_problem = call->error ? call->error->message : NULL;
+	call->error = NULL;
+}
+
 int thaw(struct call *call, bool everything, Postern__V1__ThawReason reason,
 	Postern__V1__FilesystemsThawReply *reply)
 {
@@ -147,6 +161,8 @@ int thaw(struct call *call, bool everything, Postern__V1__ThawReason reason,
 	if (record)
 		tell_thawed(call, record, reason, thawing.problems);
 	worker_thawed(call);
+	if (record)
+		run_hooks(call, reply);
 	return 0;
 }
 
