@@ -65,6 +65,7 @@ enum inner_kind {
 	INNER_FREEZING, /* file systems may be frozen from here on; arg: ms until they thaw, 0:
 			 * while the request runs */
 	INNER_THAWED,   /* none is frozen any more */
+	INNER_GENERATION, /* arg: the guest's from now on */
 	INNER_WANT_HOOKS, /* arg, deadline, fd: as of INNER_HOOKS */
 	INNER_WANT_KMOD,  /* answered by INNER_KMOD */
 	INNER_NOTIFY,     /* arg: topic; fd: memfd with the packed notification for the watcher */
@@ -190,6 +191,7 @@ struct worker_facts {
 	char hooks_dir[256];
 	struct grant grants[GRANTS_MAX]; /* for a row that GRANTS, to be used or not */
 	uint64_t job;                    /* for a row of NEW_JOB: its number */
+	uint64_t renew_machine_id;       /* 1: in a guest that was restored */
 	struct freeze_facts freeze;
 };
 
@@ -248,6 +250,7 @@ struct footprint {
 	uint32_t connections;
 	uint32_t calls;
 	uint64_t log_dropped;
+	uint64_t generation; /* as it is now */
 	struct {
 		int32_t pid;
 		uint8_t role; /* enum role */

@@ -98,8 +98,7 @@ void ask_take(struct session *session, const struct inner_message *message, cons
 		ask_answer(session, message->id, method, -r, NULL, 0);
 		break;
 	case METHOD_filesystems_extend:
-		r = freeze_extend(
-			session->broker, &session->identity, message->arg, message->aux);
+		r = freeze_extend(session->broker, &session->identity, message->arg, message->aux);
 		ask_answer(session, message->id, method, -r, NULL, 0);
 		break;
 	default:

@@ -66,6 +66,7 @@ void footprint_take(const struct broker *broker, struct footprint *ret)
 	ret->connections = (uint32_t)(broker->sessions_n + broker->pending_n);
 	ret->calls = (uint32_t)broker->calls_n;
 	ret->log_dropped = log_dropped();
+	ret->generation = broker->facts.generation;
 	add(ret, getpid(), ROLE_BROKER, false);
 	LIST_EACH(&broker->children, node)
 	{

@@ -118,3 +118,14 @@ void generation_check(struct broker *broker)
 	log_info("the clocks jumped by %" PRId64 " s: a new generation", jump / 1000000000);
 	write_record(broker);
 }
+
+void generation_set(struct broker *broker, uint64_t generation)
+{
+	if (generation == 0)
+		return;
+	/* The clock may have been set just now: that is no reason for one more. */
+	broker->clock_offset_ns = clock_offset();
+	broker->facts.generation = generation;
+	log_info("the guest was restored: a new generation");
+	write_record(broker);
+}

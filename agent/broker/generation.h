@@ -11,5 +11,8 @@
 /* Fills in boot id and generation. 0, or -errno with a line in the log. */
 int generation_init(struct broker *broker);
 
+/* Another one, as system.restored has drawn it; 0 is none. */
+void generation_set(struct broker *broker, uint64_t generation);
+
 /* Looks at the clocks; called where a generation is about to be told. */
 void generation_check(struct broker *broker);

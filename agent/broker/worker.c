@@ -3,6 +3,7 @@
 
 #include "agent/broker/channel.h"
 #include "agent/broker/freeze.h"
+#include "agent/broker/generation.h"
 #include "agent/broker/hooks.h"
 #include "agent/broker/job.h"
 #include "agent/broker/kmod.h"
@@ -23,6 +24,10 @@ bool worker_serve(struct child *worker, const struct inner_message *message, con
 		return true;
 	case INNER_THAWED:
 		freeze_over(worker->broker);
+		return true;
+	case INNER_GENERATION:
+		if (worker->method == METHOD_system_restored)
+			generation_set(worker->broker, message->arg);
 		return true;
 	case INNER_WANT_HOOKS:
 		if (n_fds == 1)

@@ -37,6 +37,8 @@ static const struct key {
 	{"hooks_dir", PATH, AT(hooks_dir), 0, 0, "folder of EVENT/* programs"},
 	{"libexec_dir", PATH, AT(libexec_dir), 0, 0, "folder of the agent's other programs"},
 	{"user", TEXT, AT(user), 0, 0, "user that unprivileged parts run as"},
+	{"renew_machine_id", SWITCH, AT(renew_machine_id), 0, 0,
+		"a guest that was restored gets another machine id"},
 	{"sample_interval", NUMBER, AT(sample_interval_s), 1, 3600, "seconds between load samples"},
 	{"history", NUMBER, AT(history_s), 60, 604800, "seconds of load history kept"},
 	{"save_interval", NUMBER, AT(save_interval_s), 0, 86400,

@@ -65,6 +65,11 @@ void worker_thawed(struct call *call)
 	tell(call, INNER_THAWED, 0, 0);
 }
 
+void worker_generation(struct call *call, uint64_t generation)
+{
+	tell(call, INNER_GENERATION, generation, 0);
+}
+
 int worker_want_hooks(struct call *call, uint32_t event, uint64_t deadline, int socket)
 {
 	const struct worker *worker = call->program;

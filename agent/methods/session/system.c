@@ -187,7 +187,7 @@ int system_info(struct call *call, const Postern__V1__SystemInfoRequest *request
 	reply->has_boot_id = true;
 	reply->boot_id = call_bytes(call, session->facts.boot_id, sizeof(session->facts.boot_id));
 	reply->has_generation = true;
-	reply->generation = session->facts.generation;
+	reply->generation = ((const struct footprint *)told->body)->generation;
 	reply->has_uptime_ms = reply->has_time_ns = true;
 	reply->uptime_ms = clock_ns(CLOCK_BOOTTIME) / NSEC_PER_MSEC;
 	reply->time_ns = clock_ns(CLOCK_REALTIME);

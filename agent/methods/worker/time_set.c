@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/methods/clock_step.h"
 #include "agent/methods/prototypes.h"
 #include "agent/worker/worker.h"
 #include "proto/cleanup.h"
@@ -42,7 +43,7 @@ static int read_rtc(int64_t *ret_ns)
 	return 0;
 }
 
-static int set_rtc(void)
+int clock_set_hardware(void)
 {
 	AUTO_CLOSE int fd = open_rtc();
 	struct rtc_time next = {0};
@@ -83,14 +84,13 @@ static int find_adjustment(
 		return call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, -r,
 			"the machine's own clock (/dev/rtc0) cannot be read");
 	if (wanted < 0)
-		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, ERANGE,
-			"time_ns: before 1970");
+		return call_fail(
+			call, POSTERN__V1__CODE__INVALID_ARGUMENT, ERANGE, "time_ns: before 1970");
 	*ret = wanted - now;
 	return 0;
 }
 
-/* Adding to the clock as it is when the kernel does it: what this takes is not lost. */
-static int step(struct call *call, int64_t adjust)
+int clock_step(struct call *call, int64_t adjust)
 {
 	struct timespec next;
 	int64_t now = (int64_t)clock_ns(CLOCK_REALTIME), then;
@@ -144,11 +144,11 @@ int time_set(struct call *call, const Postern__V1__TimeSetRequest *request,
 	reply->before_ns = (int64_t)clock_ns(CLOCK_REALTIME);
 	r = find_adjustment(call, request, reply->before_ns, &adjust);
 	if (r == 0)
-		r = slews ? slew(call, adjust) : step(call, adjust);
+		r = slews ? slew(call, adjust) : clock_step(call, adjust);
 	if (r < 0)
 		return r;
 	reply->adjusted_ns = adjust;
-	r = wants_rtc ? set_rtc() : -ENOENT;
+	r = wants_rtc ? clock_set_hardware() : -ENOENT;
 	reply->hardware_set = r == 0;
 	if (r == 0 || !request->set_hardware)
 		return 0;
