@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "host/cli/command.h"
+#include "host/cli/guest_restored.h"
 #include "host/cli/progress.h"
 #include "host/cli/split.h"
 #include "host/cli/style.h"
@@ -248,6 +249,20 @@ static void show_console(const struct postern_vm *vm)
 	json_decref(record);
 }
 
+/* It runs either way; but what it thinks random others may know. */
+static void tell_restored(const char *vm)
+{
+	struct postern_error error = {0};
+	json_t *answer = NULL;
+
+	if (guest_restored(vm, &answer, &error) < 0) {
+		(void)fprintf(stderr, "postern: the guest does not know that it was restored: %s\n",
+			error.message);
+		postern_error_clear(&error);
+	}
+	json_decref(answer);
+}
+
 static int fail_launch(const struct cli *cli, struct postern_error *error)
 {
 	AUTO_FREE char *said = strdup(error->message);
@@ -293,6 +308,8 @@ static int run(struct cli *cli)
 		progress_end();
 		if (r < 0)
 			show_console(vm);
+		else if (launch.restore && !launch.detach)
+			tell_restored(postern_vm_name(vm));
 		r = r < 0 ? fail_launch(cli, &error) : report(cli, vm);
 	}
 	postern_vm_free(vm);

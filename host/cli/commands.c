@@ -11,6 +11,7 @@
 	X(pause) \
 	X(resume) \
 	X(snapshot) \
+	X(restored) \
 	X(info) \
 	X(ping) \
 	X(methods) \

@@ -2,11 +2,12 @@
 """system.restored, without what would change this machine's clock and machine id: those are tested in a guest."""
 
 import os
+import subprocess
 
 import pytest
 
 from agent import Agent
-from wire import Failed
+from wire import BUILD, Failed
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +61,13 @@ def test_hooks(agent, client):
         assert reply.generation and problem in reply.hook_problem and bool(reply.hook_problem) == bool(problem)
     with open(f"{agent.dir}/said") as file:
         assert file.read() == "restored\n"
+
+
+def test_for_a_person():
+    """Without the right to set the clock: that of this machine stays as it is."""
+    with Agent(policy="allow local:0 system.*\n") as agent, agent.client() as client:
+        before = client.call("system.info").generation
+        done = subprocess.run([os.path.join(BUILD, "postern"), "restored", f"local:{agent.socket}"],
+                              capture_output=True, text=True)
+        assert (done.stdout, done.returncode) == ("The guest is of another generation now\n", 0), done
+        assert client.call("system.info").generation != before

@@ -353,6 +353,7 @@ def test_a_machine_is_saved_and_goes_on(host, launch, vmm, tmp_path):
     # The new machine's own socket, under its own name.
     assert os.path.exists(host.file("again", "vsock.sock"))
     assert "the guest goes on" in launch.console("again")
+    assert "system.restored" in launch.events(), "the guest is told"
     if vmm == "firecracker":
         assert launch.requests()[1] == ("PUT", "/snapshot/load", {
             "snapshot_path": f"{folder}/state", "resume_vm": True,
