@@ -29,7 +29,8 @@ static void tell_footprint(struct session *session, const struct inner_message *
 	struct footprint footprint;
 
 	footprint_take(session->broker, &footprint);
-	ask_answer(session, message->id, METHOD_system_info, 0, &footprint, sizeof(footprint));
+	ask_answer(session, message->id, (enum method)message->method, 0, &footprint,
+		sizeof(footprint));
 }
 
 static void tell_channels(struct session *session, const struct inner_message *message)
@@ -75,6 +76,7 @@ void ask_take(struct session *session, const struct inner_message *message, cons
 	child_hear_all(session->broker);
 	switch (method) {
 	case METHOD_system_info:
+	case METHOD_metrics_get:
 		tell_footprint(session, message);
 		break;
 	case METHOD_channels_list:

@@ -126,7 +126,8 @@ static size_t choose_fds(const struct session *session, int socket, int fds[], u
 		else if (i == SESSION_FD_HISTORY)
 			wanted = method[METHOD_system_load_historical].allowed;
 		else
-			wanted = method[METHOD_system_load_current].allowed;
+			wanted = method[METHOD_system_load_current].allowed ||
+				 method[METHOD_metrics_get].allowed;
 		if (!wanted || fd < 0)
 			continue;
 		fds[n++] = fd;

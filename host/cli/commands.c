@@ -40,6 +40,7 @@
 	X(disks_add) \
 	X(disks_remove) \
 	X(load) \
+	X(metrics) \
 	X(modules_list) \
 	X(modules_info) \
 	X(modules_load) \

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What is about the guest as a whole: its file systems frozen with the root among them, its clock, zone, names and
+users; and what qemu-ga, in the same guest, says of all that."""
+
+import json
+import subprocess
+import time
+
+import pytest
+
+import debian
+import qga
+from machine import Host, Machine, wait_until
+from wire import Failed
+
+POLICY = "allow host *\n"
+
+
+def add_to(tree):
+    debian.write(f"{tree}/etc/postern/policy.d/60-all.policy", POLICY)
+    with open(f"{tree}/etc/postern/postern.conf", "a") as file:
+        file.write("renew_machine_id = yes\n")
+    debian.write(f"{tree}/etc/systemd/system/qga.service", qga.UNIT)
+    debian.chroot(tree, "systemctl", "enable", "qga.service")
+    debian.chroot(tree, "useradd", "-m", "-s", "/bin/sh", "guest")
+    debian.write(f"{tree}/etc/machine-id", "00112233445566778899aabbccddeeff\n")
+
+
+@pytest.fixture(scope="module")
+def vm():
+    host = Host()
+    path = f"{host.dir}/disk.img"
+    debian.make_image(path, add_to)
+    host.run("launch", "whole", "--cid", "3", "--detach", *debian.launch_options(path), timeout=400)
+    machine = Machine(host, "whole")
+    host.until(lambda: host.info("whole")["state"] == "ready", 300)
+    yield machine
+    host.close()
+
+
+@pytest.fixture
+def client(vm):
+    with vm.client(timeout=60) as connected:
+        yield connected
+
+
+@pytest.fixture
+def peer(vm):
+    with qga.QemuGa(vm.vsock) as connected:
+        yield connected
+
+
+def postern(vm, *words, **kwargs):
+    return subprocess.run([vm.host.postern, *words], env=vm.host.env, capture_output=True, text=True, timeout=120,
+                          **kwargs)
+
+
+def refused(client, method, **fields):
+    with pytest.raises(Failed) as failed:
+        client.call(method, **fields)
+    return failed.value
+
+
+def targets(filesystems):
+    return [one.target for one in filesystems]
+
+
+# ---- Frozen, with the root among it ----
+
+def test_all_of_it_is_frozen_and_thawed_over_another_connection(vm, client):
+    client.call("filesystems.freeze", lease_ms=60000)
+    with vm.client(timeout=60) as other:
+        status = other.call("filesystems.status")
+        assert targets(status.frozen) == [b"/"] and 50000 < status.left_ms < 60000
+        assert other.call("mounts.list", usage=True).mounts
+        assert other.call("logs.read", lines=1).HasField("channel")
+        assert "frozen" in refused(other, "exec.start", argv=[b"true"]).message
+        assert "frozen" in refused(other, "users.set_password", user=b"guest", hash=b"!").message
+        assert targets(other.call("filesystems.thaw").thawed) == [b"/"]
+    vm.shell("touch /written && sync", timeout=20)
+
+
+def test_a_lease_ends_with_the_root_frozen(vm, client):
+    client.call("filesystems.freeze", lease_ms=500)
+    vm.shell("touch /written && sync", timeout=20)
+    assert not client.call("filesystems.status").HasField("lease")
+
+
+def test_an_agent_that_is_killed_thaws_when_it_is_there_again(vm):
+    with vm.client(timeout=60) as client:
+        client.call("filesystems.freeze", lease_ms=600000)
+        vm.shell("kill -9 $(pidof posternd)")
+    vm.shell("touch /written && sync", timeout=60)
+    wait_until(lambda: vm.boot_id(), timeout=60)
+
+
+def test_a_backup_by_the_command_line(vm):
+    done = postern(vm, "fs", "freeze", "whole", "--", "sh", "-c", "echo copying")
+    assert done.returncode == 0 and "copying" in done.stdout and "Frozen for at most 60 s: /\n" in done.stdout, done
+
+
+def test_what_qemu_ga_froze(client, peer, vm):
+    assert peer.call("guest-fsfreeze-freeze") == 1
+    other = refused(client, "filesystems.freeze", lease_ms=1000)
+    assert other.code == "FAILED_PRECONDITION" and "by somebody else" in other.message
+    assert targets(client.call("filesystems.thaw", everything=True).thawed) == [b"/"]
+    vm.shell("touch /written && sync", timeout=20)
+    peer.call("guest-fsfreeze-thaw")
+
+
+def test_trim(client, peer):
+    ours, = client.call("filesystems.trim").trimmed
+    theirs, = peer.call("guest-fstrim")["paths"]
+    assert ours.filesystem.target == b"/" and theirs["path"] == "/" and ours.bytes > 100 << 20
+    assert not theirs.get("error") and theirs["trimmed"] <= ours.bytes
+
+
+# ---- Time ----
+
+def guest_time(client):
+    return client.call("time.get").time_ns / 1e9
+
+
+def test_both_tell_the_same_time(client, peer):
+    assert abs(guest_time(client) - peer.call("guest-get-time") / 1e9) < 1
+
+
+def test_a_step_and_back(client, vm):
+    generation = client.call("system.info").generation
+    before = guest_time(client)
+    reply = client.call("time.set", adjust_ns=3600 * 10**9)
+    assert reply.hardware_set and 3590 < guest_time(client) - before < 3660
+    assert abs(int(vm.shell("cat /sys/class/rtc/rtc0/since_epoch")) - guest_time(client)) < 3
+    done = json.loads(postern(vm, "time", "sync", "whole", "--json").stdout)
+    assert 3500e9 < done["before"]["offset_ns"] < 3700e9 and abs(done["after"]["offset_ns"]) < 2e9
+    assert abs(guest_time(client) - time.time()) < 3
+    with vm.client(timeout=60) as new:  # a jump of the clocks is another generation
+        assert new.hello_reply.generation != generation
+
+
+def test_a_slew(client):
+    reply = client.call("time.set", adjust_ns=500_000_000, mode=2)
+    assert reply.adjusted_ns == 500_000_000 and not reply.hardware_set
+    assert 0 < client.call("time.get").slew_left_ns <= 500_000_000
+    client.call("time.set", adjust_ns=0, mode=2)
+    assert client.call("time.get").slew_left_ns == 0
+
+
+def test_from_the_machines_own_clock(client):
+    client.call("time.set", adjust_ns=-100 * 10**9, set_hardware=False)
+    client.call("time.set", from_hardware=True)
+    assert abs(guest_time(client) - time.time()) < 4
+
+
+def test_what_the_kernel_takes_not(client):
+    assert refused(client, "time.set", time_ns=1).code == "INVALID_ARGUMENT"
+    assert abs(guest_time(client) - time.time()) < 5
+
+
+def test_zones(client, peer, vm):
+    for zone, abbreviation in ((b"Europe/Berlin", ("CET", "CEST")), (b"America/St_Johns", ("NST", "NDT")),
+                               (b"Etc/UTC", ("UTC",))):
+        reply = client.call("time.set_zone", zone=zone)
+        assert reply.zone.zone == zone and reply.zone.abbreviation in abbreviation
+        assert client.call("time.zone") == reply.zone
+        theirs = peer.call("guest-get-timezone")
+        assert theirs["offset"] == reply.zone.offset_s and theirs.get("zone", "UTC") == reply.zone.abbreviation
+    assert vm.shell("readlink /etc/localtime").strip() == "../usr/share/zoneinfo/Etc/UTC"
+    assert refused(client, "time.set_zone", zone=b"Mars/Base").code == "NOT_FOUND"
+    assert "UTC+00:00" in postern(vm, "time", "zone", "whole").stdout
+
+
+# ---- Names ----
+
+def test_host_name(client, peer, vm):
+    before = client.call("identity.get").host_name
+    assert client.call("identity.set_host_name", host_name=b"postern-one.test").before == before
+    assert peer.call("guest-get-host-name")["host-name"] == "postern-one.test"
+    assert vm.shell("cat /etc/hostname").strip() == "postern-one.test"
+    client.call("identity.set_host_name", host_name=b"for-now", transient=True)
+    told = client.call("identity.get")
+    assert (told.host_name, told.static_host_name) == (b"for-now", b"postern-one.test")
+    assert client.call("system.info").host_name == b"for-now"
+
+
+def test_system(client, peer):
+    info, theirs = client.call("system.info"), peer.call("guest-get-osinfo")
+    assert theirs["id"] == info.os.id.decode() and theirs["version-id"] == info.os.version_id.decode()
+    assert theirs["pretty-name"] == info.os.pretty_name.decode()
+    assert theirs["kernel-release"] == info.kernel.release.decode() and theirs["machine"] == info.kernel.machine.decode()
+    assert theirs["kernel-version"] == info.kernel.version.decode()
+    assert client.call("identity.get").firmware.vendor == b"QEMU"
+
+
+def test_restored(client, vm):
+    before = client.call("identity.get").machine_id
+    assert before == b"00112233445566778899aabbccddeeff"
+    generation = client.call("system.info").generation
+    done = json.loads(postern(vm, "restored", "whole", "--json").stdout)
+    assert done["machine_id"] == client.call("identity.get").machine_id.decode() != before.decode()
+    assert client.call("system.info").generation == int(done["generation"]) != generation
+    assert vm.shell("stat -c %a:%u /etc/machine-id").strip() in ("444:0", "644:0")
+    assert "adjusted_ns" in done
+
+
+# ---- Users ----
+
+def test_a_password_with_which_one_can_log_in(client, vm):
+    client.call("users.set_password", user=b"guest", password="pässword: x".encode())
+    check = "perl -e 'my @e = getpwnam(\"guest\"); exit(crypt(\"%s\", $e[1]) ne $e[1])'"
+    vm.shell(check % "pässword: x")
+    vm.shell(check % "other", status=1)
+    assert vm.shell("stat -c %a:%U:%G /etc/shadow").strip() == "640:root:shadow"
+
+
+def test_keys_of_both(client, peer):
+    one, two = "ssh-ed25519 AAAAone one", "ssh-ed25519 AAAAtwo two"
+    client.call("users.add_keys", user=b"guest", keys=[one.encode()])
+    assert peer.call("guest-ssh-get-authorized-keys", username="guest") == {"keys": [one]}
+    peer.call("guest-ssh-add-authorized-keys", username="guest", keys=[two])
+    assert list(client.call("users.get_keys", user=b"guest").keys) == [one.encode(), two.encode()]
+    client.call("users.remove_keys", user=b"guest", keys=[one.encode()])
+    assert peer.call("guest-ssh-get-authorized-keys", username="guest") == {"keys": [two]}
+
+
+def test_logins_of_both(client, peer, vm):
+    """Nobody is, but for an entry of our making: what is compared is how it is told."""
+    theirs = {user["user"] for user in peer.call("guest-get-users")}
+    assert theirs == {login.user.decode() for login in client.call("users.list").logins}
