@@ -47,14 +47,18 @@ enum inner_kind {
 	INNER_RESTORE, /* arg: number of the persistent share to be mounted again */
 	INNER_THAW,    /* arg: why, as the protocol's ThawReason; fd: as of INNER_RESTORE */
 	INNER_HOOKS,   /* arg: enum hook_event; deadline; fd: where struct hook_result goes */
-	INNER_KMOD,    /* no facts; fd: a connection to postern-kmod; arg: 0 or errno */
+	INNER_GUARD, /* no facts; fd: where those come from whose file systems it is to thaw, should
+		      * the broker die: the same kind, up to 16 descriptors each, arg 1: the last;
+		      * answered there once */
+	INNER_KMOD,  /* no facts; fd: a connection to postern-kmod; arg: 0 or errno */
 	INNER_CHANNEL, /* no facts; id: number; fd: the channel's socket, as the caller opened it;
 			* none: the token was not used in time */
 	INNER_CUT,     /* no facts; id: number of an open channel that must be closed */
 	INNER_GRANT,   /* struct grant in place of the facts, its number 0: there is none; id: as of
 			* INNER_WANT_GRANT */
 	INNER_LEFT,    /* no facts; the connection that started the job is gone */
-	INNER_FORGET,  /* no facts; the job has ended, and nobody will attach to it */
+	INNER_FORGET,  /* no facts; the job has ended, and nobody will attach to it; what is guarded
+			* is  thawed */
 	/* worker -> broker */
 	INNER_DONE,     /* all of the answer is written; arg, of INNER_RESTORE: enum restored, of a
 			 * row that GRANTS: 1 when it serves a channel; aux: as in INNER_RUN */
@@ -67,6 +71,7 @@ enum inner_kind {
 	INNER_THAWED,   /* none is frozen any more */
 	INNER_GENERATION, /* arg: the guest's from now on */
 	INNER_WANT_HOOKS, /* arg, deadline, fd: as of INNER_HOOKS */
+	INNER_WANT_GUARD, /* fd: as of INNER_GUARD */
 	INNER_WANT_KMOD,  /* answered by INNER_KMOD */
 	INNER_NOTIFY,     /* arg: topic; fd: memfd with the packed notification for the watcher */
 	INNER_GRANTED,    /* arg: which of its grants the answer has that it is about to give, a bit

@@ -91,6 +91,7 @@ struct freeze {
 	struct loop_timer timer;
 	unsigned int why; /* it is being thawed, enum thaw_why; 0: nobody has begun to */
 	struct chore thawer;
+	struct child *guard; /* thaws should we die; NULL: there is none */
 };
 
 struct broker {

@@ -30,6 +30,7 @@ static void call_free(struct call *call)
 {
 	struct broker *broker = call->broker;
 
+	freeze_call_over(call);
 	loop_timer_del(&call->timer);
 	list_remove(&call->node);
 	if (call->session)

@@ -6,9 +6,12 @@
 #include <unistd.h>
 
 #include "agent/broker/call.h"
+#include "agent/broker/child.h"
 #include "agent/broker/chore.h"
 #include "agent/broker/session.h"
+#include "agent/broker/spare.h"
 #include "agent/broker/stop.h"
+#include "agent/broker/zygote.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 #include "proto/log.h"
@@ -67,8 +70,51 @@ void freeze_told(struct call *call, uint64_t lease_ms)
 	set_timer(broker, lease_ms);
 }
 
+static void on_guard_exit(struct child *child)
+{
+	struct broker *broker = child->broker;
+	bool guards = broker->freeze.guard == child;
+
+	child_drop(child);
+	spare_trim(broker);
+	if (!guards)
+		return;
+	broker->freeze.guard = NULL;
+	/* Nobody stays frozen unguarded. */
+	freeze_thaw(broker, THAW_FREEZE_FAILED);
+}
+
+void freeze_guard(struct child *worker, int socket)
+{
+	struct broker *broker = worker->broker;
+	struct inner_message message = {.kind = INNER_GUARD};
+	AUTO_CLOSE int theirs = socket;
+	struct child *child = NULL;
+
+	if (worker->method != METHOD_filesystems_freeze || broker->freeze.guard)
+		return;
+	if (zygote_fork(broker, ROLE_JOB, &child) < 0) {
+		log_warning("nobody thaws should the agent die while file systems are frozen");
+		return;
+	}
+	child->on_exit = on_guard_exit;
+	child->on_message = child_unasked;
+	broker->freeze.guard = child;
+	(void)child_send(child, &message, NULL, &theirs, 1);
+}
+
+static void dismiss_guard(struct broker *broker)
+{
+	struct inner_message message = {.kind = INNER_FORGET};
+	struct child *guard = take_ptr(broker->freeze.guard);
+
+	if (guard)
+		(void)child_send(guard, &message, NULL, NULL, 0);
+}
+
 void freeze_over(struct broker *broker)
 {
+	dismiss_guard(broker);
 	broker->freeze.lease = 0;
 	broker->freeze.session = NULL;
 	broker->freeze.why = 0;
@@ -105,6 +151,12 @@ void freeze_worker_gone(const struct call *call)
 {
 	if (call->broker->freeze.lease == call->number)
 		freeze_thaw(call->broker, THAW_FREEZE_FAILED);
+}
+
+void freeze_call_over(const struct call *call)
+{
+	if (call->method == METHOD_filesystems_freeze && call->broker->freeze.lease == 0)
+		dismiss_guard(call->broker);
 }
 
 void freeze_session_gone(struct session *session)

@@ -17,6 +17,10 @@ void freeze_start(struct broker *broker);
 /* INNER_FREEZING of the call's worker: lease_ms 0 begins the lease, else it runs from now on. */
 void freeze_told(struct call *call, uint64_t lease_ms);
 
+/* INNER_WANT_GUARD of the worker that is about to freeze: a process for jobs takes what comes
+ * through the socket (owned from here on). Where there is none, it is closed. */
+void freeze_guard(struct child *worker, int socket);
+
 /* INNER_THAWED of whoever thawed. */
 void freeze_over(struct broker *broker);
 
@@ -31,6 +35,9 @@ void freeze_thaw(struct broker *broker, enum thaw_why why);
 
 /* The worker of a call is gone without a whole answer: if it froze, all thaws. */
 void freeze_worker_gone(const struct call *call);
+
+/* The call is over: one that froze nothing needs no guard. */
+void freeze_call_over(const struct call *call);
 
 /* The connection is gone: so is its lease. */
 void freeze_session_gone(struct session *session);

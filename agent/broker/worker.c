@@ -29,6 +29,10 @@ bool worker_serve(struct child *worker, const struct inner_message *message, con
 		if (worker->method == METHOD_system_restored)
 			generation_set(worker->broker, message->arg);
 		return true;
+	case INNER_WANT_GUARD:
+		if (n_fds == 1)
+			freeze_guard(worker, take_fd(&fds[0]));
+		return true;
 	case INNER_WANT_HOOKS:
 		if (n_fds == 1)
 			hooks_start(worker, message, take_fd(&fds[0]));

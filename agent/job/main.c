@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 
 #include "agent/job/cgroup.h"
+#include "agent/job/guard.h"
 #include "agent/job/hooks.h"
 #include "agent/job/job.h"
 #include "agent/methods/remote.h"
@@ -124,6 +125,11 @@ static int take_message(
 		hooks_run(job.facts.hooks_dir, (enum hook_event)message->arg, message->deadline,
 			fds[0]);
 		return -ECHILD;
+	case INNER_GUARD:
+		if (n_fds != 1 || job.started)
+			return -EBADMSG;
+		r = guard_run(fds[0]);
+		return r < 0 ? r : -ECHILD;
 	case INNER_CHANNEL:
 		port = port_of(message->id);
 		if (port && !port_is_open(port))

@@ -9,8 +9,9 @@
 #include "agent/methods/call.h"
 #include "agent/worker/worker.h"
 #include "messages.h"
+#include "proto/limits.h"
 
-#define FILESYSTEMS_MAX 256
+#define FILESYSTEMS_MAX FREEZE_MOST
 
 struct filesystem {
 	dev_t device;

@@ -70,6 +70,14 @@ void worker_generation(struct call *call, uint64_t generation)
 	tell(call, INNER_GENERATION, generation, 0);
 }
 
+int worker_want_guard(struct call *call, int socket)
+{
+	const struct worker *worker = call->program;
+	struct inner_message message = {.kind = INNER_WANT_GUARD};
+
+	return inner_send(worker->broker, &message, NULL, &socket, 1);
+}
+
 int worker_want_hooks(struct call *call, uint32_t event, uint64_t deadline, int socket)
 {
 	const struct worker *worker = call->program;

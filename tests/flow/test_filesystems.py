@@ -13,6 +13,7 @@ import pytest
 
 from agent import DEFAULT_POLICY, Agent
 from disk import FITHAW, disk
+from machine import wait_until
 from wire import Failed
 
 pytestmark = pytest.mark.xdist_group("mounts")
@@ -211,11 +212,49 @@ def test_an_agent_that_dies_is_made_up_for(ext4, tmp_path):
             freeze(client, ext4, lease_ms=60000)
             agent.process.send_signal(signal.SIGKILL)
             agent.process.wait()
+        assert Writer(ext4).done(5), "by the guard"
+        assert os.path.exists(f"{agent.dir}/run/frozen")
+        agent.start()
+        wait_until(lambda: not os.path.exists(f"{agent.dir}/run/frozen"))
+        with agent.client() as client:
+            assert not client.call("filesystems.status").HasField("lease")
+
+
+def guards(agent):
+    """Those of its processes that hold the file system open."""
+    return [pid for pid, name in agent.children().items() if name == "postern-job"
+            and any(os.readlink(f"/proc/{pid}/fd/{fd}").endswith("/disk") for fd in os.listdir(f"/proc/{pid}/fd"))]
+
+
+def test_a_guard_that_dies_leaves_nothing_frozen(ext4, tmp_path):
+    with own_agent(tmp_path) as agent, agent.client() as client:
+        freeze(client, ext4, lease_ms=60000)
+        guard, = guards(agent)
+        os.kill(guard, signal.SIGKILL)
+        assert Writer(ext4).done(5)
+        assert not guards(agent)
+        freeze(client, ext4, lease_ms=60000)
+        assert len(guards(agent)) == 1
+        client.call("filesystems.thaw")
+        wait_until(lambda: not guards(agent))
+        # One of what cannot be frozen has none that stays.
+        with tmpfs(tmp_path) as other:
+            failure(client, "filesystems.freeze", targets=[ext4.encode(), other.encode()])
+        wait_until(lambda: not guards(agent))
+
+
+def test_both_die(ext4, tmp_path):
+    with own_agent(tmp_path) as agent:
+        with agent.client() as client:
+            freeze(client, ext4, lease_ms=60000)
+            guard, = guards(agent)
+            os.kill(agent.process.pid, signal.SIGSTOP)
+            os.kill(guard, signal.SIGKILL)
+            agent.process.kill()
+            agent.process.wait()
         assert is_frozen(ext4)
         agent.start()
         assert Writer(ext4).done(5)
-        with agent.client() as client:
-            assert not client.call("filesystems.status").HasField("lease")
 
 
 def test_the_agents_own_folder_is_never_frozen(ext4):

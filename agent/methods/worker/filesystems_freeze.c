@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <linux/fs.h>
+#include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "agent/methods/filesystem_set.h"
@@ -10,6 +12,7 @@
 #include "agent/methods/prototypes.h"
 #include "agent/worker/worker.h"
 #include "proto/cleanup.h"
+#include "proto/clock.h"
 #include "proto/limits.h"
 
 #define LEASE_MS  10000
@@ -110,6 +113,60 @@ static int choose(struct call *call, const Postern__V1__FilesystemsFreezeRequest
 	return r < 0 ? r : check_own_folder(call, set);
 }
 
+/* Descriptors of their roots, opened while that is possible, go to whoever thaws should the agent
+ * die. 0 or -errno of the socket. */
+static int tell_guard(struct call *call, const struct filesystem_set *set, int socket)
+{
+	struct inner_message message = {.kind = INNER_GUARD};
+	int fds[INNER_FDS_MAX], r = 0;
+	size_t n = 0;
+
+	for (size_t i = 0; i < set->n && r == 0; i++) {
+		r = filesystem_open(call, &set->list[i], TOUCH_LOOK, &fds[n]);
+		if (r < 0)
+			break;
+		n++;
+		message.arg = i + 1 == set->n;
+		if (n < INNER_FDS_MAX && message.arg == 0)
+			continue;
+		r = inner_send(socket, &message, NULL, fds, n);
+		for (; n > 0; n--)
+			(void)fd_close(fds[n - 1]);
+	}
+	for (; n > 0; n--)
+		(void)fd_close(fds[n - 1]);
+	worker_touch_done(call);
+	return r;
+}
+
+/* Without one a freeze is as safe as the agent lives. 0, or -errno with call_fail() of a file
+ * system that cannot be opened. */
+static int find_guard(struct call *call, const struct filesystem_set *set)
+{
+	AUTO_CLOSE int ours = -EBADF;
+	AUTO_CLOSE int theirs = -EBADF;
+	struct inner_message message;
+	struct pollfd wait = {.events = POLLIN};
+	int pair[2], fds[INNER_FDS_MAX], r;
+	size_t n_fds;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return 0;
+	ours = pair[0];
+	theirs = pair[1];
+	r = worker_want_guard(call, theirs);
+	theirs = fd_close(theirs);
+	if (r == 0)
+		r = tell_guard(call, set, ours);
+	if (r < 0)
+		return call->error ? r : 0;
+	wait.fd = ours;
+	if (poll(&wait, 1, ms_until(call->deadline)) > 0 &&
+		inner_receive(ours, &message, NULL, 0, fds, &n_fds) > 0)
+		inner_close_fds(fds);
+	return 0;
+}
+
 /* What they have begun, those for the thaw undo, also where one of them failed. */
 static int run_hooks(struct call *call)
 {
@@ -131,6 +188,9 @@ static int freeze(struct call *call, struct filesystem_set *set, bool named, uin
 	Postern__V1__Error *error;
 	int r = run_hooks(call);
 
+	if (r < 0)
+		return r;
+	r = find_guard(call, set);
 	if (r < 0)
 		return r;
 	r = write_record(call, set, &record);
