@@ -159,7 +159,17 @@ def test_what_somebody_else_froze(client, ext4):
     subprocess.run(["fsfreeze", "--freeze", ext4], check=True)
     refused = failure(client, "filesystems.freeze", targets=[ext4.encode()])
     assert refused.code == "FAILED_PRECONDITION" and "by somebody else" in refused.message
+    assert is_frozen(ext4), "it is theirs"
     assert not client.call("filesystems.thaw").thawed, "not ours"
+    assert is_frozen(ext4)
+
+
+def test_what_was_frozen_before_that_is_thawed(client, ext4, tmp_path):
+    (tmp_path / "more").mkdir()
+    with disk(tmp_path / "more") as other:
+        subprocess.run(["fsfreeze", "--freeze", other], check=True)
+        failure(client, "filesystems.freeze", targets=[ext4.encode(), other.encode()])
+        assert Writer(ext4).done(2) and is_frozen(other)
 
 
 def test_a_place_that_is_no_file_system(client, ext4):

@@ -92,6 +92,8 @@ def test_an_agent_that_is_killed_thaws_when_it_is_there_again(vm):
         vm.shell("kill -9 $(pidof posternd)")
     vm.shell("touch /written && sync", timeout=60)
     wait_until(lambda: vm.boot_id(), timeout=60)
+    with vm.client(timeout=60) as client:
+        wait_until(lambda: not client.call("filesystems.status").HasField("lease"))
 
 
 def test_a_backup_by_the_command_line(vm):

@@ -34,7 +34,8 @@ static int check_own_folder(struct call *call, const struct filesystem_set *set)
 	return 0;
 }
 
-/* What will be tried, in the record before the first is: a thaw of one too many does no harm. */
+/* What will be tried, in the record before the first is: of one that was not, a thaw does no harm.
+ */
 static int write_record(
 	struct call *call, struct filesystem_set *set, Postern__V1__FilesystemsStatusReply *record)
 {
@@ -67,9 +68,11 @@ static int fail_freeze(struct call *call, const struct filesystem *fs, int r)
 	return call_fail_errno(call, r, "%s", fs->target);
 }
 
-/* One after another; those that cannot be are left out where none of them was named. */
+/* One after another; those that cannot be are left out where none of them was named. *ret_tried:
+ * those before the one that failed, which are ours to thaw. */
 static int freeze_each(struct call *call, struct filesystem_set *set, bool named,
-	Postern__V1__Filesystem **messages, Postern__V1__FilesystemsFreezeReply *reply)
+	Postern__V1__Filesystem **messages, Postern__V1__FilesystemsFreezeReply *reply,
+	size_t *ret_tried)
 {
 	reply->frozen = arena_alloc(call->arena, (set->n + 1) * sizeof(*reply->frozen));
 	reply->skipped = arena_alloc(call->arena, (set->n + 1) * sizeof(*reply->skipped));
@@ -78,6 +81,7 @@ static int freeze_each(struct call *call, struct filesystem_set *set, bool named
 	for (size_t i = 0; i < set->n; i++) {
 		int r = filesystem_ioctl(call, &set->list[i], TOUCH_WRITE, FIFREEZE, NULL);
 
+		*ret_tried = i;
 		if (r == -EOPNOTSUPP && !named)
 			reply->skipped[reply->n_skipped++] = messages[i];
 		else if (r < 0)
@@ -186,6 +190,7 @@ static int freeze(struct call *call, struct filesystem_set *set, bool named, uin
 	Postern__V1__FilesystemsThawReply thawed = POSTERN__V1__FILESYSTEMS_THAW_REPLY__INIT;
 	Postern__V1__FilesystemsStatusReply record = POSTERN__V1__FILESYSTEMS_STATUS_REPLY__INIT;
 	Postern__V1__Error *error;
+	size_t tried = 0;
 	int r = run_hooks(call);
 
 	if (r < 0)
@@ -202,7 +207,7 @@ static int freeze(struct call *call, struct filesystem_set *set, bool named, uin
 	reply->has_lease = reply->has_lease_ms = true;
 	reply->lease = record.lease;
 	reply->lease_ms = lease_ms;
-	r = freeze_each(call, set, named, record.frozen, reply);
+	r = freeze_each(call, set, named, record.frozen, reply, &tried);
 	if (r == 0) {
 		tell_frozen(call, reply);
 		worker_freezing(call, lease_ms);
@@ -210,6 +215,9 @@ static int freeze(struct call *call, struct filesystem_set *set, bool named, uin
 	}
 	error = call->error;
 	call->error = NULL;
+	/* Somebody else may have frozen the one that failed. */
+	record.n_frozen = tried;
+	(void)freeze_record_write(call, &record);
 	if (thaw(call, false, POSTERN__V1__THAW_REASON__THAW_FREEZE_FAILED, &thawed) == 0)
 		call->outcome = POSTERN__V1__OUTCOME__NOT_DONE;
 	call->error = error;
