@@ -9,8 +9,6 @@ enum hook_event {
 	HOOK_FREEZE,   /* before file systems are frozen */
 	HOOK_THAW,     /* after they are thawed, or were not frozen after all */
 	HOOK_SHUTDOWN, /* before the guest is brought down */
-	HOOK_SUSPEND,  /* before it is suspended */
-	HOOK_RESUME,   /* after that, or when it was not suspended after all */
 	HOOK_RESTORED, /* after the guest went on from a snapshot */
 	HOOK_EVENTS
 };

@@ -194,6 +194,7 @@ struct worker_facts {
 	char run_dir[256];
 	char state_dir[256];
 	char hooks_dir[256];
+	char sysctl_allow[512]; /* patterns with spaces between */
 	struct grant grants[GRANTS_MAX]; /* for a row that GRANTS, to be used or not */
 	uint64_t job;                    /* for a row of NEW_JOB: its number */
 	uint64_t renew_machine_id;       /* 1: in a guest that was restored */

@@ -148,6 +148,8 @@ static int set_up(void)
 	memcpy(broker.worker_facts.run_dir, broker.config.run_dir, sizeof(broker.config.run_dir));
 	memcpy(broker.worker_facts.state_dir, broker.config.state_dir,
 		sizeof(broker.config.state_dir));
+	memcpy(broker.worker_facts.sysctl_allow, broker.config.sysctl_allow,
+		sizeof(broker.config.sysctl_allow));
 	broker.worker_facts.renew_machine_id = broker.config.renew_machine_id;
 	memcpy(broker.worker_facts.hooks_dir, broker.config.hooks_dir,
 		sizeof(broker.config.hooks_dir));

@@ -11,14 +11,14 @@
 #include "proto/line.h"
 #include "proto/places.h"
 
-enum kind { TEXT, PATH, SOCKET, NUMBER, SWITCH, LEVEL };
+enum kind { TEXT, WORDS, PATH, SOCKET, NUMBER, SWITCH, LEVEL };
 
 /* The one list of keys. */
 static const struct key {
 	const char *name;
 	enum kind kind;
 	size_t offset;
-	size_t size;          /* TEXT, PATH, SOCKET: of the buffer */
+	size_t size;          /* TEXT, WORDS, PATH, SOCKET: of the buffer */
 	uint32_t least, most; /* NUMBER */
 	const char *meaning;
 } keys[] = {
@@ -37,6 +37,8 @@ static const struct key {
 	{"hooks_dir", PATH, AT(hooks_dir), 0, 0, "folder of EVENT/* programs"},
 	{"libexec_dir", PATH, AT(libexec_dir), 0, 0, "folder of the agent's other programs"},
 	{"user", TEXT, AT(user), 0, 0, "user that unprivileged parts run as"},
+	{"sysctl_allow", WORDS, AT(sysctl_allow), 0, 0,
+		"settings of the kernel that may be set, patterns; empty: none"},
 	{"renew_machine_id", SWITCH, AT(renew_machine_id), 0, 0,
 		"a guest that was restored gets another machine id"},
 	{"sample_interval", NUMBER, AT(sample_interval_s), 1, 3600, "seconds between load samples"},
@@ -107,7 +109,8 @@ static int set_text(const struct key *key, const char *value, char *ret, char *p
 		(void)snprintf(problem, size, "%s: must not be empty", key->name);
 		return -EINVAL;
 	}
-	if (key->kind != TEXT && value[0] != '/' && (key->kind == PATH || value[0] != '\0')) {
+	if (key->kind != TEXT && key->kind != WORDS && value[0] != '/' &&
+		(key->kind == PATH || value[0] != '\0')) {
 		(void)snprintf(problem, size, "%s: expected an absolute path", key->name);
 		return -EINVAL;
 	}
@@ -135,6 +138,7 @@ int config_set(
 			(void)snprintf(problem, size, "%s: expected %s", name, key->meaning);
 			return -EINVAL;
 		case TEXT:
+		case WORDS:
 		case PATH:
 		case SOCKET:
 			return set_text(key, value, at, problem, size);
@@ -225,7 +229,7 @@ void config_print(const struct config *config)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		const void *at = (const char *)config + keys[i].offset;
-		char value[256];
+		char value[512];
 
 		switch (keys[i].kind) {
 		case NUMBER:
@@ -240,6 +244,7 @@ void config_print(const struct config *config)
 				log_level_name(*(const enum log_level *)at));
 			break;
 		case TEXT:
+		case WORDS:
 		case PATH:
 		case SOCKET:
 			(void)snprintf(value, sizeof(value), "%s", (const char *)at);

@@ -27,6 +27,7 @@ struct config {
 	char hooks_dir[256];   /* a folder of programs for each event (agent/hook_event.h) */
 	char libexec_dir[256]; /* the agent's other programs */
 	char user[64];         /* whom unprivileged roles run as */
+	char sysctl_allow[512]; /* patterns with spaces between; empty: none */
 	bool renew_machine_id; /* in a guest that was restored */
 	uint32_t sample_interval_s; /* of the load sampler, 1 to 3600 */
 	uint32_t history_s;         /* how far back the load history goes, up to a week */

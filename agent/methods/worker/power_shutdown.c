@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "agent/methods/hooks.h"
 #include "agent/methods/process1.h"
 #include "agent/methods/prototypes.h"
 #include "proto/cleanup.h"
@@ -26,6 +27,7 @@ int power_shutdown(struct call *call, const Postern__V1__PowerShutdownRequest *r
 	Postern__V1__ShutdownMode mode = request->mode;
 	enum init_kind kind = init_kind();
 	int r = process1_prepare(kind);
+	struct hook_result hooks;
 
 	if (mode == POSTERN__V1__SHUTDOWN_MODE__SHUTDOWN_MODE_UNSPECIFIED)
 		mode = POSTERN__V1__SHUTDOWN_MODE__POWER_OFF;
@@ -35,6 +37,9 @@ int power_shutdown(struct call *call, const Postern__V1__PowerShutdownRequest *r
 	if (r < 0)
 		return call_fail(call, POSTERN__V1__CODE__UNAVAILABLE, -r, "%s cannot be asked: %s",
 			init_kind_name(kind), strerror(-r));
+	(void)hooks_call(call, HOOK_SHUTDOWN, &hooks);
+	if (hooks.end != HOOK_OK)
+		return hooks_fail(call, HOOK_SHUTDOWN, &hooks, "; the guest stays up");
 	reply->has_mode = true;
 	reply->mode = mode;
 	reply->by = (char *)init_kind_name(kind);
