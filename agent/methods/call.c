@@ -14,6 +14,7 @@
 #include "proto/verify.h"
 
 #define MESSAGE_MAX 1024
+#define PART_BYTES  (192u << 10)
 
 Postern__V1__Code code_of_errno(int sys_errno)
 {
@@ -273,6 +274,11 @@ static int emit(struct call *call, const ProtobufCMessage *reply, bool more)
 int call_more(struct call *call, const ProtobufCMessage *reply)
 {
 	return emit(call, reply, true);
+}
+
+size_t call_part_size(const struct call *call)
+{
+	return PART_BYTES < call->max_frame / 2 ? PART_BYTES : call->max_frame / 2;
 }
 
 int dispatch_error(struct call *call, int negative_errno)

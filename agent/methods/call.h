@@ -63,6 +63,10 @@ int call_fail_errno(struct call *call, int negative_errno, const char *format, .
 /* Sends a part of a streaming method's answer; the handler's own reply is the last one. */
 int call_more(struct call *call, const ProtobufCMessage *reply);
 
+/* How many bytes of a streaming method's answer go into one part, so that the caller's frames hold
+ * it. */
+size_t call_part_size(const struct call *call);
+
 /* The canonical code for an errno (positive). */
 Postern__V1__Code code_of_errno(int sys_errno);
 

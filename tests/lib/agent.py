@@ -16,7 +16,9 @@ DEFAULT_POLICY = open(os.path.join(ROOT, "packaging/policy/50-default.policy")).
 
 
 class Agent:
-    def __init__(self, policy=DEFAULT_POLICY, build=BUILD, **settings):
+    def __init__(self, policy=DEFAULT_POLICY, build=BUILD, within=(), **settings):
+        """within: a command that starts another one in its own place, as unshare does."""
+        self.within = within
         self.dir = tempfile.mkdtemp(prefix="postern-test-")
         os.chmod(self.dir, 0o755)
         self.settings = {
@@ -49,7 +51,7 @@ class Agent:
         self.write_config()
         self.log = open(f"{self.dir}/log", "ab")
         self.process = subprocess.Popen(
-            [os.path.join(self.build, "posternd"), "--config", f"{self.dir}/postern.conf"],
+            [*self.within, os.path.join(self.build, "posternd"), "--config", f"{self.dir}/postern.conf"],
             stdout=self.log, stderr=stderr or self.log, stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + 20
         while wait and not self.listens():

@@ -9,8 +9,7 @@
 #include "agent/methods/prototypes.h"
 #include "agent/worker/worker.h"
 
-#define PART_BYTES  (192u << 10) /* of one response, so that any caller's frames hold it */
-#define ADDED_BYTES 128          /* its tag, and what state and usage add at most */
+#define ADDED_BYTES 128 /* its tag, and what state and usage add at most */
 
 static bool equals(const ProtobufCBinaryData *bytes, const void *data, size_t len)
 {
@@ -72,8 +71,7 @@ static int collect(struct call *call, const Postern__V1__MountsListRequest *requ
 static int send_parts(struct call *call, Postern__V1__MountEntry **entries, const size_t *lens,
 	size_t n, Postern__V1__MountsListReply *reply)
 {
-	size_t bytes = 0,
-	       limit = PART_BYTES < call->max_frame / 2 ? PART_BYTES : call->max_frame / 2;
+	size_t bytes = 0, limit = call_part_size(call);
 
 	reply->mounts = entries;
 	for (size_t i = 0; i < n; i++) {
