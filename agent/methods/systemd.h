@@ -23,6 +23,9 @@ int systemd_start_for_good(const char *name);
 int systemd_start(const char *name);
 int systemd_stop(const char *name);
 
+/* Queues the restart of a unit, unless it does not run; does not wait for it. */
+int systemd_restart(const char *name);
+
 struct mount_unit {
 	const char *name; /* "mnt-data.mount" */
 	const char *what;

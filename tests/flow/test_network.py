@@ -238,3 +238,97 @@ def test_who_is_asked_for_names(client):
     told = client.call("network.dns")
     assert list(told.servers) == [line[1] for line in lines if line[0] == "nameserver"]
     assert told.owner in (1, 2, 3) and told.file.startswith(b"/")
+
+
+# ---- Changes ----
+
+def test_links_are_switched(client, space):
+    told = client.call("network.set_link", interface=b"left", up=False).interface
+    assert not told.up and "UP" not in space.json("link show left")[0]["flags"]
+    told = client.call("network.set_link", interface=b"left", up=True, mtu=1300).interface
+    assert told.up and told.mtu == 1300 and space.json("link show left")[0]["mtu"] == 1300
+    assert client.call("network.set_link", interface=b"left", mtu=1280).interface.up, "as it was"
+
+
+def refused(client, method, code, **fields):
+    """Refused, and nothing done."""
+    failed = failure(client, method, **fields)
+    assert (failed.code, failed.error.outcome) == (code, 1), failed
+    return failed
+
+
+@pytest.mark.parametrize("code,fields", [
+    ("INVALID_ARGUMENT", {}), ("NOT_FOUND", {"up": True, "interface": b"nowhere"}),
+    ("INVALID_ARGUMENT", {"mtu": 1}), ("INVALID_ARGUMENT", {"mtu": 1 << 31})])
+def test_links_that_cannot_be(client, space, code, fields):
+    refused(client, "network.set_link", code, **{"interface": b"left", **fields})
+    assert space.json("link show left")[0]["mtu"] == 1400
+
+
+@pytest.mark.parametrize("address,prefix", [("198.51.100.7", 25), ("2001:db8:5::7", 96)])
+def test_addresses_come_and_go(client, space, address, prefix):
+    def of(told):
+        return [(a.address, a.prefix) for a in told.interface.addresses]
+
+    def there():
+        return [(a["local"], a["prefixlen"]) for a in space.json("addr show left")[0]["addr_info"]]
+
+    fields = {"interface": b"left", "address": address}
+    assert (address, prefix) in of(client.call("network.set_address", prefix=prefix, **fields))
+    assert (address, prefix) in there()
+    refused(client, "network.set_address", "ALREADY_EXISTS", prefix=prefix, **fields)
+    refused(client, "network.set_address", "NOT_FOUND", prefix=prefix - 1, remove=True, **fields)
+    assert (address, prefix) not in of(client.call("network.set_address", remove=True, **fields))
+    assert (address, prefix) not in there()
+    refused(client, "network.set_address", "NOT_FOUND", remove=True, **fields)
+    client.call("network.set_address", **fields)
+    assert (address, 128 if ":" in address else 32) in there()
+
+
+@pytest.mark.parametrize("fields", [{}, {"address": "300.1.1.1"}, {"address": "192.0.2.1/24"}, {"address": "::g"},
+                                    {"address": "192.0.2.7", "prefix": 33}, {"address": "::1", "prefix": 129}])
+def test_addresses_that_are_none(client, space, fields):
+    refused(client, "network.set_address", "INVALID_ARGUMENT", interface=b"left", **fields)
+
+
+def routes(client):
+    return {shown(route): route for route in client.call("network.routes").routes}
+
+
+def test_routes_come_and_go(client, space):
+    client.call("network.set_route", gateway="192.0.2.9")
+    default = routes(client)["default"]
+    assert (default.gateway, default.protocol, default.interface) == ("192.0.2.9", "static", b"left")
+    refused(client, "network.set_route", "ALREADY_EXISTS", gateway="192.0.2.8")
+    client.call("network.set_route", gateway="192.0.2.8", replace=True)
+    assert routes(client)["default"].gateway == "192.0.2.8"
+    fields = {"destination": "198.51.100.0", "prefix": 24}
+    client.call("network.set_route", interface=b"left", metric=9, source="192.0.2.1", **fields)
+    told = routes(client)["198.51.100.0/24"]
+    assert (told.metric, told.source, told.scope, told.gateway) == (9, "192.0.2.1", "link", "")
+    assert "198.51.100.0/24 dev left" in space.ip("route show")
+    client.call("network.set_route", remove=True, **fields)
+    assert "198.51.100.0/24" not in routes(client)
+    refused(client, "network.set_route", "NOT_FOUND", remove=True, **fields)
+    client.call("network.set_route", gateway="192.0.2.8", remove=True)
+    assert "default" not in routes(client)
+    client.call("network.set_route", destination="2001:db8:9::", prefix=48, gateway="2001:db8::9")
+    assert "2001:db8:9::/48 via 2001:db8::9" in space.ip("-6 route show")
+    client.call("network.set_route", destination="198.51.100.9", interface=b"left", table=70000)
+    assert "198.51.100.9" in space.ip("route show table 70000")
+
+
+@pytest.mark.parametrize("fields,words", [
+    ({}, "expected destination"), ({"destination": "x"}, "destination: expected"),
+    ({"destination": "192.0.2.0", "prefix": 33}, "32 bits at most"),
+    ({"destination": "2001:db8::", "gateway": "192.0.2.9"}, "not all of IPv4"),
+    ({"destination": "198.51.100.1", "prefix": 24, "gateway": "192.0.2.9"}, "Invalid"),
+    ({"gateway": "192.0.2.9", "source": "2001:db8::1"}, "not all of IPv4")])
+def test_routes_that_are_none(client, space, fields, words):
+    assert words in refused(client, "network.set_route", "INVALID_ARGUMENT", **fields).message
+
+
+def test_the_kernels_own_words(client, space):
+    failed = failure(client, "network.set_route", destination="198.51.100.0", prefix=24, gateway="203.0.113.7")
+    assert failed.error.sys_errno == 101 and "Nexthop has invalid gateway" in failed.message
+    assert failed.error.outcome == 1

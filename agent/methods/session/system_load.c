@@ -116,13 +116,13 @@ static int read_stat(struct call *call, int fd, Postern__V1__SystemLoadCurrentRe
 
 static int read_meminfo(struct call *call, int fd, Postern__V1__SystemLoadCurrentReply *reply)
 {
-	Postern__V1__Memory *memory = arena_alloc(call->arena, sizeof(*memory));
+	Postern__V1__MemoryUse *memory = arena_alloc(call->arena, sizeof(*memory));
 	Postern__V1__Swap *swap = arena_alloc(call->arena, sizeof(*swap));
 	char *rest = NULL, *text = read_text(call, fd);
 
 	if (!memory || !swap)
 		return -ENOMEM;
-	postern__v1__memory__init(memory);
+	postern__v1__memory_use__init(memory);
 	postern__v1__swap__init(swap);
 	const struct {
 		const char *name;

@@ -120,6 +120,11 @@ int systemd_stop(const char *name)
 	return queue("StopUnit", name, "replace");
 }
 
+int systemd_restart(const char *name)
+{
+	return queue("TryRestartUnit", name, "replace");
+}
+
 int systemd_start_for_good(const char *name)
 {
 	/* Not the manager's own PowerOff and the like: these stop no service, they kill all. */

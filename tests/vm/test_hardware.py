@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Processors, memory and the network of a guest, looked at and changed: what the agent says is compared with what
+the guest's own files say."""
+
+import os
+import shutil
+
+import pytest
+
+from machine import POSTERN
+from wire import Failed
+
+MIB = 1 << 20
+CPU = "/sys/devices/system/cpu"
+BLOCKS = "/sys/devices/system/memory"
+
+
+@pytest.fixture(scope="module")
+def vm(host):
+    policy = os.path.join(host.dir, "hardware.policy")
+    with open(policy, "w") as file:
+        file.write("allow host cpus.* memory.* network.*\n")
+    machine = host.launch("guest", "--cpus", "3", "--virtio-mem", "256M",
+                          "--add", f"{policy}:/etc/postern/policy.d/60-hardware.policy",
+                          "--add", f"{shutil.which('busybox')}:/bin/sh")
+    yield machine
+    assert host.info("guest")["status"] == "running", machine.console()
+    machine.stop()
+
+
+def failure(client, method, **fields):
+    with pytest.raises(Failed) as failed:
+        client.call(method, **fields)
+    return failed.value
+
+
+# ---- Processors ----
+
+def online(vm):
+    return vm.witness("read", f"{CPU}/online").strip()
+
+
+def test_processors(vm, client):
+    told = client.call("cpus.list").cpus
+    assert [cpu.id for cpu in told] == [0, 1, 2] and all(cpu.online for cpu in told)
+    assert [cpu.can_offline for cpu in told] == [vm.host.json("call", "guest", "cpus.list")["cpus"][0]["can_offline"],
+                                                 True, True]
+    assert len({(cpu.package, cpu.core) for cpu in told}) == 3
+
+
+def test_processors_out_of_use_and_back(vm, client):
+    told = client.call("cpus.set", offline=[1, 2])
+    assert online(vm) == "0" and not told.problems
+    assert [(cpu.online, cpu.can_offline) for cpu in told.cpus][1:] == [(False, True)] * 2
+    assert not told.cpus[0].can_offline, "the last one"
+    told = client.call("cpus.set", online=[1], offline=[2])
+    assert online(vm) == "0-1" and [cpu.online for cpu in told.cpus] == [True, True, False]
+    client.call("cpus.set", online=[2])
+    assert online(vm) == "0-2"
+    assert not client.call("cpus.set", online=[0, 2]).problems, "as they are already"
+
+
+@pytest.mark.parametrize("fields,code", [({}, "INVALID_ARGUMENT"), ({"offline": [0, 1, 2]}, "FAILED_PRECONDITION"),
+                                         ({"offline": [3]}, "NOT_FOUND"), ({"online": [1], "offline": [1]},
+                                                                           "INVALID_ARGUMENT"),
+                                         ({"offline": [1, 1]}, "INVALID_ARGUMENT"),
+                                         ({"offline": [1, 99]}, "NOT_FOUND")])
+def test_processors_that_stay(vm, client, fields, code):
+    refused = failure(client, "cpus.set", **fields)
+    assert refused.code == code and refused.error.outcome == 1
+    assert online(vm) == "0-2"
+
+
+# ---- Memory ----
+
+def guest_blocks(vm):
+    found = vm.shell(f"cd {BLOCKS}; for b in memory[0-9]*; do read s < $b/state; echo $b $s; done").split()
+    return dict(zip((int(name[6:]) for name in found[::2]), found[1::2]))
+
+
+def plug(vm, size):
+    vm.host.run("mem", "request-plugged", "guest", size)
+    vm.host.until(lambda: vm.host.json("mem", "stats", "guest")["plugged_size"] == int(size[:-1]) * MIB)
+
+
+def test_blocks_of_memory(vm, client):
+    told = client.call("memory.blocks")
+    assert told.block_size == int(vm.witness("read", f"{BLOCKS}/block_size_bytes"), 16) == 128 * MIB
+    assert {b.id: "online" if b.online else "offline" for b in told.blocks} == guest_blocks(vm)
+    assert [b.id for b in told.blocks] == sorted(b.id for b in told.blocks)
+    assert told.blocks[0].address == 0 and told.blocks[0].node == 0 and told.blocks[1].address == 128 * MIB
+
+
+def test_a_plugged_block_out_of_use_and_back(vm, client):
+    before = {b.id for b in client.call("memory.blocks").blocks}
+    plug(vm, "128M")
+    try:
+        new, = [b for b in client.call("memory.blocks").blocks if b.id not in before]
+        assert new.online and new.removable and list(new.zones) == ["Movable"]
+        told = client.call("memory.set_blocks", offline=[new.id])
+        assert not told.problems and not told.blocks[0].online and guest_blocks(vm)[new.id] == "offline"
+        told = client.call("memory.set_blocks", online=[new.id], movable=True)
+        assert not told.problems and list(told.blocks[0].zones) == ["Movable"]
+        assert guest_blocks(vm)[new.id] == "online"
+    finally:
+        plug(vm, "0M")
+
+
+def test_a_block_that_cannot_be_moved(vm, client):
+    """The kernel itself is in the first one."""
+    told = client.call("memory.set_blocks", offline=[0])
+    assert [(p.id, p.sys_errno, bool(p.message)) for p in told.problems] == [(0, p.sys_errno, True)
+                                                                             for p in told.problems]
+    assert told.problems[0].sys_errno in (16, 22) and told.blocks[0].online
+    assert guest_blocks(vm)[0] == "online"
+
+
+@pytest.mark.parametrize("fields,code", [({}, "INVALID_ARGUMENT"), ({"offline": [999]}, "NOT_FOUND"),
+                                         ({"online": [0, 0]}, "INVALID_ARGUMENT")])
+def test_no_such_blocks(vm, client, fields, code):
+    refused = failure(client, "memory.set_blocks", **fields)
+    assert refused.code == code and refused.error.outcome == 1
+
+
+def test_a_kernel_that_finds_memory_by_itself(vm, client):
+    with pytest.raises(OSError):
+        vm.witness("exists", f"{BLOCKS}/probe")
+    refused = failure(client, "memory.probe", address=1 << 32)
+    assert refused.code == "UNIMPLEMENTED" and "by itself" in refused.message
+
+
+def test_caches_are_dropped(vm, client):
+    """A disk that was read is in memory as often as it is one."""
+    vm.shell("dd if=/dev/zero of=/x bs=1M count=32")
+    device = vm.witness("loop", "/x").strip()
+    try:
+        vm.shell(f"cat {device} > /dev/null")
+        told = client.call("memory.reclaim", drop_caches=True, compact=True)
+    finally:
+        vm.witness("unloop", device)
+        vm.shell("rm /x")
+    assert told.after.free - told.before.free > 24 * MIB and told.before.total == told.after.total
+    assert told.before.available > 0 and told.after.largest_free >= 4096
+    assert int(vm.shell("grep drop_pagecache /proc/vmstat").split()[1]) == 1
+
+
+def test_so_much_and_no_more(vm, client):
+    refused = failure(client, "memory.reclaim", bytes=MIB)
+    print(refused, vm.shell("ls /sys/fs/cgroup /proc/mounts; cat /proc/mounts"))
+    assert failure(client, "memory.reclaim").code == "INVALID_ARGUMENT"
