@@ -158,6 +158,8 @@ enum watch_fd {
 	WATCH_FD_PSI_CPU,
 	WATCH_FD_PSI_MEMORY,
 	WATCH_FD_PSI_IO,
+	WATCH_FD_MEMORY_SOME, /* /proc/pressure/memory, to be told of pressure */
+	WATCH_FD_MEMORY_FULL, /* the same once more: each is for one threshold */
 	WATCH_FD_HISTORY, /* read and write */
 	WATCH_FD_RATES,   /* read and write */
 	WATCH_FD_COUNT,

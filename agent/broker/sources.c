@@ -45,6 +45,14 @@ static void open_kernel_files(struct sources *s)
 	}
 }
 
+/* The watcher sets what it wants to be told of; older kernels let only CAP_SYS_RESOURCE open them.
+ */
+static void open_triggers(struct sources *s)
+{
+	for (int i = WATCH_FD_MEMORY_SOME; i <= WATCH_FD_MEMORY_FULL; i++)
+		s->watch[i] = open("/proc/pressure/memory", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+}
+
 static bool history_fits(int fd, const struct history_head *want)
 {
 	struct history_head head;
@@ -148,6 +156,7 @@ int sources_open(struct broker *broker)
 	for (int i = 0; i < WATCH_FD_COUNT; i++)
 		s->watch[i] = -EBADF;
 	open_kernel_files(s);
+	open_triggers(s);
 	r = open_history(broker);
 	if (r < 0) {
 		log_error("the load history: %s", strerror(-r));

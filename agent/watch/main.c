@@ -48,13 +48,24 @@ static void emit(uint64_t topic, int fd)
 		ring_add(&watch, (enum topic)topic, payload, (size_t)n, NULL);
 }
 
+/* What nobody may be told of is not watched. What was begun goes on, so that whoever comes back
+ * with a cursor has missed nothing. */
+static void add_subscriber(uint64_t allowed, int fd)
+{
+	if (allowed & TOPIC_BIT(network_changed))
+		network_start(&watch);
+	if (allowed & TOPIC_BIT(memory_pressure))
+		pressure_start(&watch);
+	subscriber_add(&watch, fd, allowed);
+}
+
 static int take_message(
 	const struct inner_message *message, void *body, int fds[INNER_FDS_MAX], size_t n_fds)
 {
 	if (message->kind == INNER_WATCH)
 		return start(message, body, fds, n_fds);
 	if (message->kind == INNER_SUBSCRIBER && n_fds == 1)
-		subscriber_add(&watch, take_fd(&fds[0]), message->arg);
+		add_subscriber(message->arg, take_fd(&fds[0]));
 	else if (message->kind == INNER_EMIT && n_fds == 1)
 		emit(message->arg, fds[0]);
 	return 0;

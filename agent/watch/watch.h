@@ -41,6 +41,8 @@ struct ring {
 		*events; /* EVENT_RING_ENTRIES, by seq modulo; allocated with the first event */
 };
 
+#define NETWORK_LINKS_MAX 32 /* that are named in one event */
+
 struct nl_sock;
 struct snapshot;
 
@@ -59,6 +61,15 @@ struct watch {
 
 	struct nl_sock *uevents;
 	struct loop_io uevents_io;
+
+	struct nl_sock *network; /* NULL: nobody may be told yet */
+	struct loop_io network_io;
+	struct loop_timer network_settle; /* armed while something changed is not told yet */
+	Postern__V1__NotifyNetworkChanged changed; /* ... and this is it */
+	uint32_t changed_links[NETWORK_LINKS_MAX];
+	bool changed_any; /* it is not known of which links, or they are too many */
+
+	struct loop_io pressure_io[2]; /* some, full */
 
 	struct loop_timer sampler;
 	uint64_t history_due_ns; /* CLOCK_MONOTONIC: the next sample that goes into the history */
@@ -118,6 +129,17 @@ ProtobufCBinaryData uevents_text(char *text, protobuf_c_boolean *ret_has);
 
 /* Takes one KEY=VALUE of a uevent (both kept as they are, '=' becomes NUL). */
 void uevents_take_pair(char *pair, Postern__V1__Device *device, const char **action);
+
+/* ---- network.c ---- */
+
+/* Begins to tell changes of the network, if it was not begun yet; a guest without rtnetlink goes
+ * without. */
+void network_start(struct watch *watch);
+
+/* ---- pressure.c ---- */
+
+/* The same for pressure on memory. */
+void pressure_start(struct watch *watch);
 
 /* ---- devices.c ---- */
 

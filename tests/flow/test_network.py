@@ -3,7 +3,9 @@
 changed. What is said is compared with what ip(8) says of the same namespace."""
 
 import json
+import os
 import subprocess
+import time
 
 import pytest
 
@@ -54,6 +56,7 @@ def space(agent):
         yield here
     finally:
         here.ip("link del left")
+        here.ip("route flush type blackhole")
 
 
 def failure(client, method, **fields):
@@ -332,3 +335,66 @@ def test_the_kernels_own_words(client, space):
     failed = failure(client, "network.set_route", destination="198.51.100.0", prefix=24, gateway="203.0.113.7")
     assert failed.error.sys_errno == 101 and "Nexthop has invalid gateway" in failed.message
     assert failed.error.outcome == 1
+
+
+# ---- Notifications ----
+
+def watch_processes(agent):
+    return [pid for pid, name in agent.children().items() if name == "postern-watch"]
+
+
+def changed(client):
+    return client.notification("notify.network.changed")[1]
+
+
+def test_what_changes_is_told(agent, client, space):
+    with agent.client() as follower:
+        follower.call("notifications.subscribe", topics=["notify.network.*"])
+        index = interface(client, "left").index
+        space.ip("addr add 198.51.100.1/24 dev left")
+        told = changed(follower)
+        assert told.addresses and told.routes and not told.links and list(told.interfaces) == [index]
+        space.ip("route add 203.0.113.0/24 dev left")
+        told = changed(follower)
+        assert (told.links, told.addresses, told.routes, list(told.interfaces)) == (False, False, True, [])
+        client.call("network.set_link", interface=b"left", mtu=1300)
+        told = changed(follower)
+        assert told.links and list(told.interfaces) == [index]
+
+
+def test_what_comes_together_is_told_together(agent, space):
+    with agent.client() as follower:
+        follower.call("notifications.subscribe", topics=["notify.network.*"])
+        space.run("ip", "-b", "-", input="".join(f"link add a{i} type veth peer name b{i}\n" for i in range(40)))
+        told = [changed(follower)]
+        space.run("ip", "-b", "-", input="".join(f"link del a{i}\n" for i in range(40)))
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            try:
+                told.append(client_notification(follower))
+            except TimeoutError:
+                break
+        assert all(event.links for event in told)
+        assert len(told) < 20, "one for each would be 160"
+        assert any(not list(event.interfaces) for event in told), "more than are named"
+
+
+def client_notification(client):
+    return client.notification("notify.network.changed", timeout=0.5)[1]
+
+
+def test_nothing_is_watched_that_nobody_may_be_told():
+    """And where nothing changes, the watcher does not wake."""
+    def sockets(agent):
+        watcher, = watch_processes(agent)
+        with open("/proc/net/netlink") as file:
+            lines = [line.split() for line in file]
+        own = {os.readlink(f"/proc/{watcher}/fd/{fd}") for fd in os.listdir(f"/proc/{watcher}/fd")}
+        return sum(f"socket:[{line[-1]}]" in own and line[1] == "0" for line in lines[1:])
+
+    for policy, wanted in (("allow local:0 notify.mounts.* notifications.*\n", 0),
+                           ("allow local:0 notify.network.* notify.mounts.* notifications.*\n", 1)):
+        with Agent(policy=policy) as agent, agent.client() as client:
+            assert sockets(agent) == 0
+            client.call("notifications.subscribe", topics=["notify.mounts.*"])
+            assert sockets(agent) == wanted

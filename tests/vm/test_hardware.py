@@ -129,22 +129,79 @@ def test_a_kernel_that_finds_memory_by_itself(vm, client):
     assert refused.code == "UNIMPLEMENTED" and "by itself" in refused.message
 
 
-def test_caches_are_dropped(vm, client):
-    """A disk that was read is in memory as often as it is one."""
-    vm.shell("dd if=/dev/zero of=/x bs=1M count=32")
-    device = vm.witness("loop", "/x").strip()
-    try:
-        vm.shell(f"cat {device} > /dev/null")
-        told = client.call("memory.reclaim", drop_caches=True, compact=True)
-    finally:
-        vm.witness("unloop", device)
-        vm.shell("rm /x")
-    assert told.after.free - told.before.free > 24 * MIB and told.before.total == told.after.total
-    assert told.before.available > 0 and told.after.largest_free >= 4096
-    assert int(vm.shell("grep drop_pagecache /proc/vmstat").split()[1]) == 1
+@pytest.fixture
+def disk(vm, tmp_path):
+    """A disk that was read, and is in memory therefore."""
+    image = tmp_path / "image"
+    image.write_bytes(b"")
+    os.truncate(image, 64 * MIB)
+    id = vm.host.json("disks", "add", "guest", str(image), "--read-only")["id"]
+    vm.host.until(lambda: vm.shell("ls /sys/block").count("vd") == 1)
+    vm.shell("cat /dev/vd* > /dev/null")
+    yield
+    vm.host.run("disks", "remove", "guest", id)
 
 
-def test_so_much_and_no_more(vm, client):
-    refused = failure(client, "memory.reclaim", bytes=MIB)
-    print(refused, vm.shell("ls /sys/fs/cgroup /proc/mounts; cat /proc/mounts"))
+def dropped(vm):
+    return int(vm.shell("grep drop_pagecache /proc/vmstat").split()[1])
+
+
+def test_so_much_and_no_more_then_all(vm, client, disk):
+    before = dropped(vm)
+    told = client.call("memory.reclaim", bytes=16 * MIB)
+    assert 8 * MIB < told.after.free - told.before.free < 40 * MIB and dropped(vm) == before
+    assert told.before.total == told.after.total > told.before.available > 0
+    told = client.call("memory.reclaim", drop_caches=True, compact=True)
+    assert told.after.free - told.before.free > 20 * MIB and dropped(vm) == before + 1
+    assert told.after.largest_free >= 4096 and told.after.cached > 0 and told.after.reclaimable > 0
+
+
+def test_nothing_to_reclaim(vm, client):
     assert failure(client, "memory.reclaim").code == "INVALID_ARGUMENT"
+
+
+def test_pressure_is_told(vm):
+    """A program that is slowed down for want of memory, while all others sleep: whoever wants to is told. The
+    descriptors are the broker's, so the watcher without rights is."""
+    with vm.client() as client:
+        client.call("notifications.subscribe", topics=["notify.memory.*"])
+        vm.shell("cd /sys/fs/cgroup && echo +memory > cgroup.subtree_control && mkdir tight && "
+                 "echo 2M > tight/memory.high && "
+                 "(echo 0 > tight/cgroup.procs; dd if=/dev/zero of=/tight bs=64k count=512) > /dev/null 2>&1 &")
+        levels = set()
+        while levels != {1, 2}:
+            _, told = client.notification("notify.memory.pressure")
+            levels.add(told.level)
+            assert told.available > 0 and told.HasField("some_percent") and told.HasField("full_percent")
+        vm.shell("cd /sys/fs/cgroup; echo max > tight/memory.high; while ! rmdir tight; do :; done 2> /dev/null; "
+                 "rm -f /tight")
+
+
+# ---- The network ----
+
+def test_name_servers(vm, client):
+    """/etc/resolv.conf, whole, with what else it says."""
+    assert client.call("network.dns").owner == 1
+    vm.witness("write", "/etc/resolv.conf", "#_mine")
+    vm.shell("printf 'domain old\nnameserver 192.0.2.1\noptions rotate\n' >> /etc/resolv.conf")
+    told = client.call("network.set_dns", servers=["192.0.2.53", "2001:db8::53"], search=["example.org", "lan"])
+    assert (list(told.before.servers), list(told.before.search)) == (["192.0.2.1"], ["old"])
+    assert (list(told.dns.servers), list(told.dns.search)) == (["192.0.2.53", "2001:db8::53"], ["example.org", "lan"])
+    lines = ["nameserver 192.0.2.53", "nameserver 2001:db8::53", "search example.org lan", "#_mine", "options rotate"]
+    assert vm.witness("read", "/etc/resolv.conf").splitlines() == lines
+    for fields in ({"servers": ["x"]}, {"servers": ["192.0.2.1\nx"]}, {"search": ["a b"]}, {"search": [""]},
+                   {"search": ["a\nnameserver 1.1.1.1"]}):
+        assert failure(client, "network.set_dns", **fields).code == "INVALID_ARGUMENT"
+    assert vm.witness("read", "/etc/resolv.conf").splitlines() == lines
+    told = client.call("network.set_dns")
+    assert not told.dns.servers and vm.witness("read", "/etc/resolv.conf").splitlines() == ["#_mine", "options rotate"]
+
+
+def test_name_servers_that_another_program_sets(vm, client):
+    vm.shell("rm /etc/resolv.conf; ln -s /run/other.conf /etc/resolv.conf; echo nameserver 192.0.2.7 > /run/other.conf")
+    told = client.call("network.dns")
+    assert (told.owner, told.file, list(told.servers)) == (3, b"/run/other.conf", ["192.0.2.7"])
+    refused = failure(client, "network.set_dns", servers=["192.0.2.53"])
+    assert refused.code == "FAILED_PRECONDITION" and "/run/other.conf" in refused.message
+    assert vm.witness("read", "/run/other.conf") == "nameserver 192.0.2.7\n" and refused.error.outcome == 1
+    vm.shell("rm /etc/resolv.conf /run/other.conf")
