@@ -34,6 +34,15 @@
 	X(time_show) \
 	X(time_sync) \
 	X(time_zone) \
+	X(net_list) \
+	X(net_routes) \
+	X(net_neighbours) \
+	X(net_link) \
+	X(net_address) \
+	X(net_route) \
+	X(net_dns) \
+	X(cpus_list) \
+	X(cpus_set) \
 	X(shares_list) \
 	X(shares_add) \
 	X(shares_remove) \
@@ -58,7 +67,10 @@
 	X(balloon) \
 	X(balloon_stats) \
 	X(mem_request_plugged) \
-	X(mem_stats)
+	X(mem_stats) \
+	X(mem_blocks) \
+	X(mem_set_blocks) \
+	X(mem_reclaim)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct command cmd_##name;
