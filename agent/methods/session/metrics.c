@@ -86,7 +86,7 @@ static void add_cpus(struct text *text, const Postern__V1__SystemLoadCurrentRepl
 
 static void add_memory(struct text *text, const Postern__V1__SystemLoadCurrentReply *load)
 {
-	const Postern__V1__Memory *memory = load->memory;
+	const Postern__V1__MemoryUse *memory = load->memory;
 	const struct {
 		const char *kind;
 		uint64_t bytes;
