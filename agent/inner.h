@@ -160,8 +160,8 @@ enum watch_fd {
 	WATCH_FD_PSI_IO,
 	WATCH_FD_MEMORY_SOME, /* /proc/pressure/memory, to be told of pressure */
 	WATCH_FD_MEMORY_FULL, /* the same once more: each is for one threshold */
-	WATCH_FD_HISTORY, /* read and write */
-	WATCH_FD_RATES,   /* read and write */
+	WATCH_FD_HISTORY,     /* read and write */
+	WATCH_FD_RATES,       /* read and write */
 	WATCH_FD_COUNT,
 };
 
@@ -196,7 +196,7 @@ struct worker_facts {
 	char run_dir[256];
 	char state_dir[256];
 	char hooks_dir[256];
-	char sysctl_allow[512]; /* patterns with spaces between */
+	char sysctl_allow[512];          /* patterns with spaces between */
 	struct grant grants[GRANTS_MAX]; /* for a row that GRANTS, to be used or not */
 	uint64_t job;                    /* for a row of NEW_JOB: its number */
 	uint64_t renew_machine_id;       /* 1: in a guest that was restored */
