@@ -160,7 +160,7 @@ postern-worker_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/wo
 	agent/methods/account.c agent/methods/call.c agent/methods/grant_message.c agent/methods/mount_entry.c \
 	agent/methods/mount_path.c agent/methods/mount_text.c agent/methods/remote.c agent/notify.c agent/zygote.c \
 	kmod-helpers/types.c)
-postern-worker_LIBS = $(call pkg,mount) $(call agent_static,libnl-3.0 libprotobuf-c) -ldl
+postern-worker_LIBS = $(call pkg,mount) $(call agent_static,libnl-3.0 libprotobuf-c libmd) -ldl
 
 postern-kmod_OBJECTS := $(call objects,$(call sources,kmod-helpers))
 postern-kmod_LIBS = $(call pkg,libkmod)

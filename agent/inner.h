@@ -196,7 +196,10 @@ struct worker_facts {
 	char run_dir[256];
 	char state_dir[256];
 	char hooks_dir[256];
-	char sysctl_allow[512];          /* patterns with spaces between */
+	char sysctl_allow[512]; /* patterns with spaces between */
+	char files_roots[1024]; /* settings of these names */
+	char disks_folders[1024];
+	char disks_repository[256];
 	struct grant grants[GRANTS_MAX]; /* for a row that GRANTS, to be used or not */
 	uint64_t job;                    /* for a row of NEW_JOB: its number */
 	uint64_t renew_machine_id;       /* 1: in a guest that was restored */

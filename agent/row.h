@@ -64,6 +64,10 @@ enum row_flags {
 /* To become a user, for what is his. */
 #define USER_CAPS (CAP(SETUID) | CAP(SETGID) | CAP(DAC_READ_SEARCH))
 
+/* To change any file; and to say whose it is. */
+#define WRITE_CAPS (CAP(DAC_OVERRIDE) | CAP(DAC_READ_SEARCH) | CAP(FOWNER))
+#define OWNER_CAPS (WRITE_CAPS | CAP(CHOWN) | CAP(FSETID))
+
 enum profile {
 	PROFILE_SESSION,
 	PROFILE_WATCH,

@@ -153,6 +153,12 @@ static int set_up(void)
 	broker.worker_facts.renew_machine_id = broker.config.renew_machine_id;
 	memcpy(broker.worker_facts.hooks_dir, broker.config.hooks_dir,
 		sizeof(broker.config.hooks_dir));
+	memcpy(broker.worker_facts.files_roots, broker.config.files_roots,
+		sizeof(broker.config.files_roots));
+	memcpy(broker.worker_facts.disks_folders, broker.config.disks_folders,
+		sizeof(broker.config.disks_folders));
+	memcpy(broker.worker_facts.disks_repository, broker.config.disks_repository,
+		sizeof(broker.config.disks_repository));
 	(void)snprintf(broker.facts.agent_version, sizeof(broker.facts.agent_version), "%s",
 		POSTERN_VERSION);
 	(void)snprintf(

@@ -11,14 +11,15 @@
 #include "proto/line.h"
 #include "proto/places.h"
 
-enum kind { TEXT, WORDS, PATH, SOCKET, NUMBER, SWITCH, LEVEL };
+/* PLACE: a path, or empty. FOLDERS: any number of them, with colons between. */
+enum kind { TEXT, WORDS, PATH, PLACE, FOLDERS, NUMBER, SWITCH, LEVEL };
 
 /* The one list of keys. */
 static const struct key {
 	const char *name;
 	enum kind kind;
 	size_t offset;
-	size_t size;          /* TEXT, WORDS, PATH, SOCKET: of the buffer */
+	size_t size;          /* TEXT to FOLDERS: of the buffer */
 	uint32_t least, most; /* NUMBER */
 	const char *meaning;
 } keys[] = {
@@ -27,10 +28,10 @@ static const struct key {
 	{"vsock_port", NUMBER, AT(vsock_port), 1, UINT32_MAX - 1, "the port there"},
 	{"ready_port", NUMBER, AT(ready_port), 0, UINT32_MAX - 1,
 		"port of the host that is told when the agent is ready; 0: none"},
-	{"socket", SOCKET, AT(socket), 0, 0, "socket for programs of the guest; empty: none"},
+	{"socket", PLACE, AT(socket), 0, 0, "socket for programs of the guest; empty: none"},
 	{"vsh_port", NUMBER, AT(vsh_port), 0, UINT32_MAX - 1,
 		"port for clients of vsh, theirs is 9001; 0: none"},
-	{"vsh_socket", SOCKET, AT(vsh_socket), 0, 0, "socket for them; empty: none"},
+	{"vsh_socket", PLACE, AT(vsh_socket), 0, 0, "socket for them; empty: none"},
 	{"run_dir", PATH, AT(run_dir), 0, 0, "state of this boot (a tmpfs)"},
 	{"state_dir", PATH, AT(state_dir), 0, 0, "state that outlives a boot"},
 	{"policy_dir", PATH, AT(policy_dir), 0, 0, "folder of *.policy files"},
@@ -41,6 +42,12 @@ static const struct key {
 		"settings of the kernel that may be set, patterns; empty: none"},
 	{"renew_machine_id", SWITCH, AT(renew_machine_id), 0, 0,
 		"a guest that was restored gets another machine id"},
+	{"files_roots", FOLDERS, AT(files_roots), 0, 0,
+		"folders that files.* may be called for, with colons between; empty: none"},
+	{"disks_folders", FOLDERS, AT(disks_folders), 0, 0,
+		"below which a disk is mounted that disks.* may use files of; empty: none"},
+	{"disks_repository", PLACE, AT(disks_repository), 0, 0,
+		"folder that disks.* know as __repository__; empty: none"},
 	{"sample_interval", NUMBER, AT(sample_interval_s), 1, 3600, "seconds between load samples"},
 	{"history", NUMBER, AT(history_s), 60, 604800, "seconds of load history kept"},
 	{"save_interval", NUMBER, AT(save_interval_s), 0, 86400,
@@ -61,6 +68,7 @@ void config_init(struct config *config)
 		.policy_dir = "/etc/postern/policy.d",
 		.hooks_dir = "/etc/postern/hooks.d",
 		.user = "_postern",
+		.disks_folders = "/media:/run/media:/mnt",
 		.sample_interval_s = 10,
 		.history_s = 86400,
 		.save_interval_s = 600,
@@ -98,6 +106,27 @@ static int set_switch(
 	return -EINVAL;
 }
 
+/* Each is absolute and says where it is by itself. */
+static bool are_folders(const char *value)
+{
+	while (*value) {
+		if (*value != '/')
+			return false;
+		while (*value && *value != ':') {
+			size_t len;
+
+			value += strspn(value, "/");
+			len = strcspn(value, "/:");
+			if ((len == 1 || len == 2) && strncmp(value, "..", len) == 0)
+				return false;
+			value += len;
+		}
+		if (*value == ':' && *++value == '\0')
+			return false;
+	}
+	return true;
+}
+
 static int set_text(const struct key *key, const char *value, char *ret, char *problem, size_t size)
 {
 	if (strlen(value) >= key->size) {
@@ -112,6 +141,12 @@ static int set_text(const struct key *key, const char *value, char *ret, char *p
 	if (key->kind != TEXT && key->kind != WORDS && value[0] != '/' &&
 		(key->kind == PATH || value[0] != '\0')) {
 		(void)snprintf(problem, size, "%s: expected an absolute path", key->name);
+		return -EINVAL;
+	}
+	if (key->kind == FOLDERS && !are_folders(value)) {
+		(void)snprintf(problem, size,
+			"%s: expected absolute paths without \".\" and \"..\", with colons between",
+			key->name);
 		return -EINVAL;
 	}
 	(void)snprintf(ret, key->size, "%s", value);
@@ -140,7 +175,8 @@ int config_set(
 		case TEXT:
 		case WORDS:
 		case PATH:
-		case SOCKET:
+		case PLACE:
+		case FOLDERS:
 			return set_text(key, value, at, problem, size);
 		}
 	}
@@ -246,7 +282,8 @@ void config_print(const struct config *config)
 		case TEXT:
 		case WORDS:
 		case PATH:
-		case SOCKET:
+		case PLACE:
+		case FOLDERS:
 			(void)snprintf(value, sizeof(value), "%s", (const char *)at);
 			break;
 		}

@@ -42,3 +42,11 @@ int place_check(struct call *call, const char *path, enum touch how);
 /* Opens the folder above the path in the same way; *ret_name is the last part (borrowed from path).
  */
 int place_open_parent(struct call *call, const char *path, int *ret_fd, const char **ret_name);
+
+/*
+ * The same for what is done to the path itself next: where that is on a file system of its own,
+ * this one is looked at too, and stays named to the broker as touched in this way until
+ * worker_touch_done(). flags: PLACE_CREATE or 0; *ret_name is "." for "/".
+ */
+int place_open_entry(struct call *call, const char *path, unsigned int flags, enum touch how,
+	int *ret_fd, const char **ret_name);

@@ -4,28 +4,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "proto/cleanup.h"
 #include "proto/copy/copy.h"
+#include "proto/openat2.h"
 
-/* openat2() since Linux 5.6; the C library has no wrapper. */
-static int open_path(int dir, const char *path, uint64_t flags, uint64_t resolve)
-{
-	struct open_how how = {.flags = O_PATH | O_CLOEXEC | flags, .resolve = resolve};
-	long fd = syscall(SYS_openat2, dir, path, &how, sizeof(how));
-
-	return fd < 0 ? -errno : (int)fd;
-}
-
-/* From a place to the file itself: the same one, whatever its name leads to by now. Other kinds are
- * not opened: a device or a FIFO acts on that. */
-static int open_really(int place, int *ret_fd)
+int open_place(int place, int flags, int *ret_fd)
 {
 	struct stat st;
 	char path[64];
@@ -38,7 +26,7 @@ static int open_really(int place, int *ret_fd)
 	if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
 		return -ENOTSUP;
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", place);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0)
 		return -errno;
 	*ret_fd = fd;
@@ -47,17 +35,17 @@ static int open_really(int place, int *ret_fd)
 
 int open_entry(int dir, const char *name, int *ret_fd)
 {
-	AUTO_CLOSE int place = open_path(dir, name, O_NOFOLLOW, RESOLVE_NO_MAGICLINKS);
+	AUTO_CLOSE int place = path_open(dir, name, O_PATH | O_NOFOLLOW, 0, RESOLVE_NO_MAGICLINKS);
 
-	return place < 0 ? place : open_really(place, ret_fd);
+	return place < 0 ? place : open_place(place, O_RDONLY, ret_fd);
 }
 
 int copy_open_source(int dir, const char *path, uint64_t resolve, bool recursive, int *ret_fd)
 {
-	AUTO_CLOSE int place = open_path(dir, path, 0, resolve);
+	AUTO_CLOSE int place = path_open(dir, path, O_PATH, 0, resolve);
 	AUTO_CLOSE int fd = -EBADF;
 	struct stat st;
-	int r = place < 0 ? place : open_really(place, &fd);
+	int r = place < 0 ? place : open_place(place, O_RDONLY, &fd);
 
 	if (r < 0)
 		return r;
@@ -159,7 +147,7 @@ int copy_open_target(
 	const char *path, uint64_t resolve, bool into_folder, int *ret_dir, const char **ret_name)
 {
 	char parent[PATH_MAX];
-	int fd = open_path(AT_FDCWD, path, O_DIRECTORY, resolve), r;
+	int fd = path_open(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0, resolve), r;
 
 	*ret_name = NULL;
 	if (fd >= 0 || into_folder || (fd != -ENOENT && fd != -ENOTDIR)) {
@@ -169,7 +157,7 @@ int copy_open_target(
 	r = split(path, parent, ret_name);
 	if (r < 0)
 		return r == -EISDIR ? -ENOENT : r;
-	fd = open_path(AT_FDCWD, parent, O_DIRECTORY, resolve);
+	fd = path_open(AT_FDCWD, parent, O_PATH | O_DIRECTORY, 0, resolve);
 	*ret_dir = fd;
 	return fd < 0 ? fd : 0;
 }

@@ -9,6 +9,11 @@
  * was not opened; or -errno. */
 int open_entry(int dir, const char *name, int *ret_fd);
 
+/* From a place (borrowed, O_PATH) to the file or folder itself: the same one, whatever its name
+ * leads to by now. flags: O_RDONLY, O_WRONLY and the like; it neither waits nor becomes a terminal.
+ * 0, or as open_entry(): a device or a FIFO would act on being opened. */
+int open_place(int place, int flags, int *ret_fd);
+
 /* Counts the files from an opened file or folder on, and their sizes. What cannot be read counts
  * nothing. */
 void open_count(int fd, unsigned int depth, uint64_t *files, uint64_t *bytes);

@@ -4,14 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/openat2.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "agent/worker/worker.h"
 #include "proto/cleanup.h"
+#include "proto/openat2.h"
 
 bool place_is_protected(const char *path)
 {
@@ -24,15 +23,10 @@ bool place_is_protected(const char *path)
 	return false;
 }
 
-/* openat2() since Linux 5.6; the C library has no wrapper. */
 static int open_strict(int dir, const char *path, unsigned int flags)
 {
-	struct open_how how = {
-		.flags = O_PATH | O_CLOEXEC | (flags & PLACE_FOLDER ? O_DIRECTORY : 0),
-		.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
-	long fd = syscall(SYS_openat2, dir, path, &how, sizeof(how));
-
-	return fd < 0 ? -errno : (int)fd;
+	return path_open(dir, path, O_PATH | (flags & PLACE_FOLDER ? O_DIRECTORY : 0), 0,
+		RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
 }
 
 static int fail_open(struct call *call, int r, const char *path)
@@ -187,7 +181,8 @@ int place_open(struct call *call, const char *path, unsigned int flags, int *ret
 	return r;
 }
 
-int place_open_parent(struct call *call, const char *path, int *ret_fd, const char **ret_name)
+static int open_parent_in(struct call *call, struct libmnt_table *table, const char *path,
+	unsigned int flags, int *ret_fd, const char **ret_name)
 {
 	const char *slash = strrchr(path, '/');
 	char *parent = slash == path ? arena_strdup(call->arena, "/")
@@ -195,6 +190,40 @@ int place_open_parent(struct call *call, const char *path, int *ret_fd, const ch
 
 	if (!parent)
 		return -ENOMEM;
-	*ret_name = slash + 1;
-	return place_open(call, parent, PLACE_FOLDER, ret_fd);
+	*ret_name = slash[1] ? slash + 1 : ".";
+	return place_open_in(call, table, parent, flags | PLACE_FOLDER, ret_fd);
+}
+
+int place_open_parent(struct call *call, const char *path, int *ret_fd, const char **ret_name)
+{
+	struct libmnt_table *table = NULL;
+	int r = mount_table_own(&table);
+
+	if (r < 0)
+		return call_fail_errno(call, r, "the mount table");
+	r = open_parent_in(call, table, path, 0, ret_fd, ret_name);
+	mnt_unref_table(table);
+	return r;
+}
+
+int place_open_entry(struct call *call, const char *path, unsigned int flags, enum touch how,
+	int *ret_fd, const char **ret_name)
+{
+	struct crossing crossings[CROSSINGS_MAX];
+	struct libmnt_table *table = NULL;
+	size_t n = 0;
+	int r = mount_table_own(&table);
+
+	if (r == 0)
+		r = mount_path_crossings(table, path, crossings, &n);
+	if (r < 0)
+		r = call_fail_errno(call, r, "%s", path);
+	else
+		r = check_responds(call, path, crossings, n, how);
+	if (r == 0)
+		r = open_parent_in(call, table, path, flags, ret_fd, ret_name);
+	mnt_unref_table(table);
+	if (r == 0 && n > 0)
+		worker_touch(call, crossings[n - 1].device, how);
+	return r;
 }

@@ -3,15 +3,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include "agent/methods/library.h"
 #include "proto/cleanup.h"
+#include "proto/copy/open.h"
 #include "proto/write.h"
 
 #define LABEL     "security.selinux"
@@ -102,14 +105,26 @@ static int make_alike(int old, int fd)
 	return copy_label(old, fd);
 }
 
+int alike_fresh_name(const char *prefix, char ret[ALIKE_NAME_SIZE])
+{
+	uint64_t number;
+
+	if (getrandom(&number, sizeof(number), 0) != sizeof(number))
+		return -errno;
+	(void)snprintf(ret, ALIKE_NAME_SIZE, "%.64s%016" PRIx64, prefix, number);
+	return 0;
+}
+
 /* Under its other name; gone again where it fails. */
 static int write_fresh(
 	int dir, const char *name, const char *fresh, mode_t mode, const void *data, size_t len)
 {
-	AUTO_CLOSE int old = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	AUTO_CLOSE int fd = -EBADF;
-	int r;
+	AUTO_CLOSE int old = -EBADF, fd = -EBADF;
+	int r = open_entry(dir, name, &old);
 
+	/* A link goes, and where it leads stays as it is. */
+	if (r < 0 && r != -ENOENT && r != -ELOOP)
+		return r;
 	fd = openat(dir, fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
@@ -130,14 +145,12 @@ static int write_fresh(
 
 int alike_replace(int dir, const char *name, mode_t mode, const void *data, size_t len)
 {
-	char fresh[NAME_MAX + 1];
-	int r;
+	char fresh[ALIKE_NAME_SIZE];
+	int r = alike_fresh_name(ALIKE_PREFIX, fresh);
 
-	if (snprintf(fresh, sizeof(fresh), ".%s.new", name) >= (int)sizeof(fresh))
-		return -ENAMETOOLONG;
-	(void)unlinkat(dir, fresh, 0);
-	r = write_fresh(dir, name, fresh, mode, data, len);
-	if (r < 0)
+	if (r == 0)
+		r = write_fresh(dir, name, fresh, mode, data, len);
+	if (r < 0 && r != -EEXIST)
 		(void)unlinkat(dir, fresh, 0);
 	return r;
 }
