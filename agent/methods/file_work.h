@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "agent/methods/call.h"
+#include "agent/methods/digest.h"
 #include "agent/methods/file_place.h"
 
 #define FILE_MODE_DEFAULT   0644
@@ -44,3 +45,26 @@ int file_replace(struct call *call, const struct file_place *place, mode_t mode,
  * -errno through call_fail(). */
 int file_remove(
 	struct call *call, const struct file_place *place, bool recursive, uint64_t *ret_removed);
+
+/* renameat2(2) without RENAME_NOREPLACE where replace; where the file system does not know that
+ * flag (exFAT), the new name is looked at first. 0 or -errno: -EEXIST. */
+int file_rename(int dir, const char *name, int target_dir, const char *target, bool replace);
+
+/* A copy of a file that is being made, or one of bytes. */
+struct file_copying {
+	const struct digest_algorithm *algorithm;
+	bool replace;           /* a file that is there goes */
+	bool verify;            /* read it once more from its disk */
+	char *footprint;        /* set: of what was written; in the call's arena */
+	char *source_footprint; /* set: the same, of what was read */
+	uint64_t size;          /* set */
+};
+
+/* The algorithm of a request's name, or the default; NULL with call_fail(). */
+const struct digest_algorithm *file_algorithm(struct call *call, const char *name);
+
+/* Copies from an opened file (borrowed; -EBADF: what data has) to a place, where the copy is whole
+ * or not there. Mode is that of the source, without set-id bits. 0 or -errno through call_fail(),
+ * with the outcome. */
+int file_copy(struct call *call, int from, const ProtobufCBinaryData *data,
+	const struct file_place *to, struct file_copying *copying);

@@ -12,6 +12,22 @@
 #define ENTRY_ARENA_MAX (256u << 10)
 #define RETRY_NS        (250 * NSEC_PER_MSEC)
 
+/* What is mounted of a disk, under the name that disks.list_disks has for it. */
+static void tell_disk(struct watch *watch, struct libmnt_fs *fs, bool mounted)
+{
+	Postern__V1__NotifyDisksState told = POSTERN__V1__NOTIFY_DISKS_STATE__INIT;
+	const char *source = mnt_fs_get_source(fs), *target = mnt_fs_get_target(fs);
+
+	if (!source || !target || strncmp(source, "/dev/", 5) != 0)
+		return;
+	told.has_state = true;
+	told.disk = uevents_text((char *)source + 5, &told.has_disk);
+	told.mounted_at = uevents_text((char *)target, &told.has_mounted_at);
+	told.state = mounted ? POSTERN__V1__DISK_STATE__DISK_MOUNTED
+			     : POSTERN__V1__DISK_STATE__DISK_UNMOUNTED;
+	ring_add_message(watch, TOPIC_disks_state, &told.base, NULL);
+}
+
 static void tell(struct watch *watch, struct libmnt_fs *fs, bool mounted)
 {
 	Postern__V1__NotifyMountsMount mount = POSTERN__V1__NOTIFY_MOUNTS_MOUNT__INIT;
@@ -25,8 +41,10 @@ static void tell(struct watch *watch, struct libmnt_fs *fs, bool mounted)
 	else if (mount.mount)
 		ring_add_message(watch, TOPIC_mounts_unmount, &unmount.base, NULL);
 	else
-		ring_add_gap(watch, TOPIC_BIT(mounts_mount) | TOPIC_BIT(mounts_unmount));
+		ring_add_gap(watch, TOPIC_BIT(mounts_mount) | TOPIC_BIT(mounts_unmount) |
+					    TOPIC_BIT(disks_state));
 	arena_done(&arena);
+	tell_disk(watch, fs, mounted);
 }
 
 static bool same_text(const char *a, const char *b)

@@ -58,16 +58,35 @@ void uevents_take_pair(char *pair, Postern__V1__Device *device, const char **act
 	}
 }
 
+/* A disk of a whole, under the name that disks.list_disks has for it. */
+static void tell_disk(struct watch *watch, const Postern__V1__Device *device, bool there)
+{
+	Postern__V1__NotifyDisksState told = POSTERN__V1__NOTIFY_DISKS_STATE__INIT;
+
+	if (!device->has_node || !device->has_type ||
+		strcmp((char *)device->subsystem.data, "block") != 0 ||
+		strcmp((char *)device->type.data, "disk") != 0)
+		return;
+	told.has_disk = told.has_state = true;
+	told.disk = device->node;
+	told.state = there ? POSTERN__V1__DISK_STATE__DISK_CONNECTED
+			   : POSTERN__V1__DISK_STATE__DISK_DISCONNECTED;
+	ring_add_message(watch, TOPIC_disks_state, &told.base, NULL);
+}
+
 static void tell(struct watch *watch, Postern__V1__Device *device, const char *action)
 {
 	Postern__V1__NotifyDevicesAdded added = POSTERN__V1__NOTIFY_DEVICES_ADDED__INIT;
 	Postern__V1__NotifyDevicesRemoved removed = POSTERN__V1__NOTIFY_DEVICES_REMOVED__INIT;
 
 	added.device = removed.device = device;
-	if (strcmp(action, "add") == 0)
+	if (strcmp(action, "add") == 0) {
 		ring_add_message(watch, TOPIC_devices_added, &added.base, NULL);
-	else if (strcmp(action, "remove") == 0)
+		tell_disk(watch, device, true);
+	} else if (strcmp(action, "remove") == 0) {
 		ring_add_message(watch, TOPIC_devices_removed, &removed.base, NULL);
+		tell_disk(watch, device, false);
+	}
 }
 
 static void take_event(struct watch *watch, char *message, size_t len)
@@ -98,7 +117,8 @@ static void on_uevent(struct loop_io *io, uint32_t events)
 		take_event(watch, (char *)message, (size_t)n);
 	else if (n == -NLE_NOMEM)
 		/* The kernel dropped some (ENOBUFS). */
-		ring_add_gap(watch, TOPIC_BIT(devices_added) | TOPIC_BIT(devices_removed));
+		ring_add_gap(watch, TOPIC_BIT(devices_added) | TOPIC_BIT(devices_removed) |
+					    TOPIC_BIT(disks_state));
 	free(message);
 }
 

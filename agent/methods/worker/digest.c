@@ -5,10 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <md5.h>
-#include <rmd160.h>
-#include <sha1.h>
-#include <sha2.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,31 +14,17 @@
 #define BUFFER_SIZE (128u << 10)
 #define BYTES_MAX   SHA512_DIGEST_LENGTH
 
-union context {
-	MD5_CTX md5;
-	RMD160_CTX rmd160;
-	SHA1_CTX sha1;
-	SHA2_CTX sha2;
-};
-
-struct digest_algorithm {
-	const char *name;
-	size_t len;
-	void (*init)(union context *context);
-	void (*update)(union context *context, const uint8_t *bytes, size_t len);
-	void (*final)(uint8_t *digest, union context *context);
-};
-
 #define ALGORITHM(function, member)                                                                \
-	static void init_##function(union context *context)                                        \
+	static void init_##function(union digest_context *context)                                 \
 	{                                                                                          \
 		function##Init(&context->member);                                                  \
 	}                                                                                          \
-	static void update_##function(union context *context, const uint8_t *bytes, size_t len)    \
+	static void update_##function(                                                             \
+		union digest_context *context, const uint8_t *bytes, size_t len)                   \
 	{                                                                                          \
 		function##Update(&context->member, bytes, len);                                    \
 	}                                                                                          \
-	static void final_##function(uint8_t *digest, union context *context)                      \
+	static void final_##function(uint8_t *digest, union digest_context *context)               \
 	{                                                                                          \
 		function##Final(digest, &context->member);                                         \
 	}
@@ -82,27 +64,44 @@ const char *digest_names(void)
 	return NAMES;
 }
 
+void digest_begin(struct digest *digest, const struct digest_algorithm *algorithm)
+{
+	digest->algorithm = algorithm;
+	algorithm->init(&digest->context);
+}
+
+void digest_add(struct digest *digest, const void *bytes, size_t len)
+{
+	digest->algorithm->update(&digest->context, bytes, len);
+}
+
+void digest_end(struct digest *digest, char ret_text[DIGEST_TEXT_MAX])
+{
+	uint8_t bytes[BYTES_MAX];
+
+	digest->algorithm->final(bytes, &digest->context);
+	for (size_t i = 0; i < digest->algorithm->len; i++)
+		(void)snprintf(ret_text + 2 * i, 3, "%02x", bytes[i]);
+}
+
 int digest_file(const struct digest_algorithm *algorithm, int fd, char ret_text[DIGEST_TEXT_MAX],
 	uint64_t *ret_size)
 {
 	AUTO_FREE uint8_t *buffer = malloc(BUFFER_SIZE);
-	uint8_t digest[BYTES_MAX];
-	union context context;
+	struct digest digest;
 	ssize_t n;
 
 	if (!buffer)
 		return -ENOMEM;
 	*ret_size = 0;
 	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-	algorithm->init(&context);
+	digest_begin(&digest, algorithm);
 	while ((n = read(fd, buffer, BUFFER_SIZE)) > 0) {
-		algorithm->update(&context, buffer, (size_t)n);
+		digest_add(&digest, buffer, (size_t)n);
 		*ret_size += (uint64_t)n;
 	}
 	if (n < 0)
 		return -errno;
-	algorithm->final(digest, &context);
-	for (size_t i = 0; i < algorithm->len; i++)
-		(void)snprintf(ret_text + 2 * i, 3, "%02x", digest[i]);
+	digest_end(&digest, ret_text);
 	return 0;
 }

@@ -36,6 +36,19 @@ int file_replace(struct call *call, const struct file_place *place, mode_t mode,
 	return r < 0 ? file_fail_undone(call, place, r) : 0;
 }
 
+int file_rename(int dir, const char *name, int target_dir, const char *target, bool replace)
+{
+	if (renameat2(dir, name, target_dir, target, replace ? 0 : RENAME_NOREPLACE) == 0)
+		return 0;
+	if (replace || errno != EINVAL)
+		return -errno;
+	if (faccessat(target_dir, target, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return -EEXIST;
+	if (errno != ENOENT)
+		return -errno;
+	return renameat(dir, name, target_dir, target) < 0 ? -errno : 0;
+}
+
 /* ---- a folder with all in it ---- */
 
 static int remove_entries(int fd, unsigned int depth, uint64_t *removed);

@@ -73,24 +73,33 @@ int file_read(struct call *call, const struct file_place *place, struct file_rea
 	return r < 0 && !call->error ? file_fail(call, place, r) : r;
 }
 
+const struct digest_algorithm *file_algorithm(struct call *call, const char *name)
+{
+	const struct digest_algorithm *algorithm = digest_find(name ? name : DIGEST_DEFAULT);
+
+	if (!algorithm)
+		(void)call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
+			"algorithm: expected one of %s", digest_names());
+	return algorithm;
+}
+
 int file_footprint(struct call *call, const struct file_place *place, const char *name,
 	char **ret_footprint, const char **ret_name, uint64_t *ret_size)
 {
-	const struct digest_algorithm *algorithm = digest_find(name ? name : DIGEST_DEFAULT);
+	const struct digest_algorithm *algorithm = file_algorithm(call, name);
 	AUTO_CLOSE int fd = -EBADF;
 	char text[DIGEST_TEXT_MAX];
 	int r;
 
 	if (!algorithm)
-		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
-			"algorithm: expected one of %s", digest_names());
+		return -EINVAL;
 	r = file_open_regular(call, place, O_RDONLY, &fd);
 	if (r < 0)
 		return r;
 	r = digest_file(algorithm, fd, text, ret_size);
 	if (r < 0)
 		return file_fail(call, place, r);
-	*ret_name = name ? name : DIGEST_DEFAULT;
+	*ret_name = algorithm->name;
 	*ret_footprint = arena_strdup(call->arena, text);
 	return *ret_footprint ? 0 : -ENOMEM;
 }

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -141,10 +140,7 @@ int files_rename(struct call *call, const Postern__V1__FilesRenameRequest *reque
 	if (r < 0)
 		return r;
 	worker_changing(call);
-	r = renameat2(place.dir, place.name, target.dir, target.name,
-		    request->replace ? 0 : RENAME_NOREPLACE) < 0
-		    ? -errno
-		    : 0;
+	r = file_rename(place.dir, place.name, target.dir, target.name, request->replace);
 	worker_touch_done(call);
 	if (r == 0)
 		return 0;

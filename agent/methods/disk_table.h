@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The guest's disks, by /sys/class/block, the mount table, and what udev knows of them. Nothing is
+ * asked of a disk itself, and no right is needed. */
+#pragma once
+
+#include <libmount/libmount.h>
+#include <stddef.h>
+
+#include "agent/methods/call.h"
+#include "messages.h"
+
+#define DISKS_MAX 1024
+
+/* All disks and partitions, by name, in the call's arena. mounts: borrowed. 0 or -errno through
+ * call_fail(). */
+int disk_table_read(
+	struct call *call, struct libmnt_table *mounts, Postern__V1__Disk ***ret, size_t *ret_n);
+
+/* What a line of a file of sysfs says (dir borrowed), in the call's arena, without blanks around
+ * it. NULL: there is none, or it is empty. */
+char *disk_attribute(struct call *call, int dir, const char *name);
+
+/* What sysfs says of where a disk is: its bus, its place on it, serial number, names. link: the
+ * target of its link in /sys/class/block; dir: that folder (borrowed). 0 or -ENOMEM. */
+int disk_describe_bus(struct call *call, int dir, const char *link, Postern__V1__Disk *disk);
