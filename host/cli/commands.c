@@ -46,8 +46,17 @@
 	X(shares_list) \
 	X(shares_add) \
 	X(shares_remove) \
+	X(disks_list) \
 	X(disks_add) \
 	X(disks_remove) \
+	X(files_list) \
+	X(files_stat) \
+	X(files_cat) \
+	X(files_sum) \
+	X(files_put) \
+	X(files_mkdir) \
+	X(files_mv) \
+	X(files_rm) \
 	X(load) \
 	X(metrics) \
 	X(modules_list) \
