@@ -2,37 +2,26 @@
 /* Digests by name. */
 #pragma once
 
-#include <sys/types.h>
-
-#include <md5.h>
-#include <rmd160.h>
-#include <sha1.h>
-#include <sha2.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define DIGEST_DEFAULT  "sha256"
 #define DIGEST_TEXT_MAX 129 /* of the longest one, with a NUL byte */
 
-union digest_context {
-	MD5_CTX md5;
-	RMD160_CTX rmd160;
-	SHA1_CTX sha1;
-	SHA2_CTX sha2;
+/* Of libmd and, in the same shape, of libcrypto. */
+struct digest_functions {
+	int (*init)(void *context);
+	int (*update)(void *context, const void *bytes, size_t len);
+	int (*final)(unsigned char *digest, void *context);
 };
 
-struct digest_algorithm {
-	const char *name;
-	size_t len; /* bytes */
-	void (*init)(union digest_context *context);
-	void (*update)(union digest_context *context, const uint8_t *bytes, size_t len);
-	void (*final)(uint8_t *digest, union digest_context *context);
-};
+struct digest_algorithm;
 
 /* One that is being made. */
 struct digest {
 	const struct digest_algorithm *algorithm;
-	union digest_context context;
+	struct digest_functions functions;
+	uint64_t context[64]; /* room for that of any of them */
 };
 
 /* NULL: there is none of this name. */
@@ -41,7 +30,11 @@ const struct digest_algorithm *digest_find(const char *name);
 /* All names, with commas between. */
 const char *digest_names(void);
 
-void digest_begin(struct digest *digest, const struct digest_algorithm *algorithm);
+const char *digest_name(const struct digest_algorithm *algorithm);
+
+/* size: about how many bytes will come; for many of them it is worth looking for a faster library.
+ */
+void digest_begin(struct digest *digest, const struct digest_algorithm *algorithm, uint64_t size);
 void digest_add(struct digest *digest, const void *bytes, size_t len);
 
 /* Lower-case hexadecimal digits. */

@@ -124,7 +124,7 @@ static void tell_new_file(struct call *call, const ProtobufCBinaryData *disk,
 	told.size = copying->size;
 	told.source_footprint = copied ? copying->source_footprint : NULL;
 	told.footprint = copying->footprint;
-	told.algorithm = (char *)copying->algorithm->name;
+	told.algorithm = (char *)digest_name(copying->algorithm);
 	worker_notify(call, TOPIC_disks_new_file, &told.base);
 }
 
@@ -159,7 +159,7 @@ int disks_copy_file(struct call *call, const Postern__V1__DisksCopyFileRequest *
 		return tell(call, r, &request->target_disk, target_path);
 	tell_new_file(call, &request->target_disk, &to, &copying, true);
 	reply->footprint = copying.footprint;
-	reply->algorithm = (char *)copying.algorithm->name;
+	reply->algorithm = (char *)digest_name(copying.algorithm);
 	reply->has_size = true;
 	reply->size = copying.size;
 	return 0;
@@ -184,7 +184,7 @@ int disks_create_file(struct call *call, const Postern__V1__DisksCreateFileReque
 	worker_touch_done(call);
 	tell_new_file(call, &request->disk, &place, &copying, false);
 	reply->footprint = copying.footprint;
-	reply->algorithm = (char *)copying.algorithm->name;
+	reply->algorithm = (char *)digest_name(copying.algorithm);
 	return 0;
 }
 

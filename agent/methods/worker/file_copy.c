@@ -50,14 +50,13 @@ static int fill(struct call *call, int from, const ProtobufCBinaryData *data, in
 {
 	char text[DIGEST_TEXT_MAX];
 	struct digest digest;
-	struct stat st = {.st_mode = FILE_MODE_DEFAULT};
-	int r = 0;
+	struct stat st = {.st_mode = FILE_MODE_DEFAULT, .st_size = data ? (off_t)data->len : 0};
+	int r = from >= 0 && fstat(from, &st) < 0 ? -errno : 0;
 
-	digest_begin(&digest, copying->algorithm);
+	digest_begin(&digest, copying->algorithm, (uint64_t)st.st_size);
 	if (from >= 0) {
-		r = copy_bytes(from, fd, &digest, &copying->size, ret_read);
-		if (r == 0 && fstat(from, &st) < 0)
-			r = -errno;
+		if (r == 0)
+			r = copy_bytes(from, fd, &digest, &copying->size, ret_read);
 	} else {
 		digest_add(&digest, data->data, data->len);
 		copying->size = data->len;

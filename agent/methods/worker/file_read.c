@@ -99,7 +99,7 @@ int file_footprint(struct call *call, const struct file_place *place, const char
 	r = digest_file(algorithm, fd, text, ret_size);
 	if (r < 0)
 		return file_fail(call, place, r);
-	*ret_name = algorithm->name;
+	*ret_name = digest_name(algorithm);
 	*ret_footprint = arena_strdup(call->arena, text);
 	return *ret_footprint ? 0 : -ENOMEM;
 }
