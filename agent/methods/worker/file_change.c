@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "agent/methods/file_work.h"
-#include "agent/methods/mount_entry.h"
+#include "agent/methods/mount_path.h"
 #include "agent/methods/replace_alike.h"
 #include "proto/copy/open.h"
 #include "proto/openat2.h"
@@ -105,22 +105,22 @@ static int remove_entries(int fd, unsigned int depth, uint64_t *removed)
 /* Before anything is removed; what comes meanwhile is kept by the way folders are opened. */
 static int check_nothing_mounted(struct call *call, const struct file_place *place)
 {
-	struct libmnt_iter *iter = mnt_new_iter(MNT_ITER_FORWARD);
 	size_t len = strlen(place->path);
-	struct libmnt_table *table = NULL;
-	struct libmnt_fs *fs;
-	int r = iter ? mount_table_own(&table) : -ENOMEM;
+	struct mount_map map;
+	int r = mount_map_own(&map);
 
-	while (r == 0 && mnt_table_next_fs(table, iter, &fs) == 0) {
-		const char *target = mnt_fs_get_target(fs);
+	if (r < 0)
+		return call_fail_errno(call, r, "the mount table");
+	for (size_t i = 0; r == 0 && i < map.n; i++) {
+		const char *target = map.points[i].target;
 
-		if (target && strncmp(target, place->path, len) == 0 &&
-			(target[len] == '/' || target[len] == '\0'))
+		if (map.points[i].len >= len && memcmp(target, place->path, len) == 0 &&
+			(map.points[i].len == len || target[len] == '/'))
 			r = call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, EBUSY,
-				"%s: a file system is mounted at %s", place->path, target);
+				"%s: a file system is mounted at %.*s", place->path,
+				(int)map.points[i].len, target);
 	}
-	mnt_unref_table(table);
-	mnt_free_iter(iter);
+	mount_map_done(&map);
 	return r;
 }
 

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "agent/methods/file_entry.h"
-#include "agent/methods/mount_entry.h"
+#include "agent/methods/mount_path.h"
 #include "proto/copy/open.h"
 
 #define PART_BYTES   (192u << 10) /* of one response, so that any caller's frames hold it */
@@ -136,30 +136,28 @@ static int add_problem(struct lister *lister, size_t len, int error)
 /* The file systems that are mounted below, topmost first where several are at one place. */
 static int find_mounts(struct lister *lister, const char *path)
 {
-	struct libmnt_iter *iter = mnt_new_iter(MNT_ITER_BACKWARD);
 	size_t len = strcmp(path, "/") == 0 ? 0 : strlen(path);
-	struct libmnt_table *table = NULL;
-	struct libmnt_fs *fs;
-	int r = iter ? mount_table_own(&table) : -ENOMEM;
+	struct mount_map map;
+	int r = mount_map_own(&map);
 
 	lister->mounts = arena_alloc(lister->call->arena, MOUNTS_MAX * sizeof(*lister->mounts));
 	if (!lister->mounts)
 		r = -ENOMEM;
-	while (r == 0 && lister->n_mounts < MOUNTS_MAX &&
-		mnt_table_next_fs(table, iter, &fs) == 0) {
-		const char *target = mnt_fs_get_target(fs);
+	for (size_t i = map.n; r == 0 && i-- > 0 && lister->n_mounts < MOUNTS_MAX;) {
+		const struct mount_point *point = &map.points[i];
+		struct mount_below *below = &lister->mounts[lister->n_mounts];
 
-		if (!target || strncmp(target, path, len) != 0 || target[len] != '/' ||
-			target[len + 1] == '\0')
+		if (point->len <= len + 1 || memcmp(point->target, path, len) != 0 ||
+			point->target[len] != '/')
 			continue;
-		lister->mounts[lister->n_mounts].path =
-			arena_strdup(lister->call->arena, target + len + 1);
-		lister->mounts[lister->n_mounts].device = mnt_fs_get_devno(fs);
-		if (!lister->mounts[lister->n_mounts++].path)
+		below->path = arena_copy(
+			lister->call->arena, point->target + len + 1, point->len - len - 1);
+		below->device = point->device;
+		lister->n_mounts++;
+		if (!below->path)
 			r = -ENOMEM;
 	}
-	mnt_unref_table(table);
-	mnt_free_iter(iter);
+	mount_map_done(&map);
 	return r;
 }
 

@@ -181,7 +181,7 @@ int place_open(struct call *call, const char *path, unsigned int flags, int *ret
 	return r;
 }
 
-static int open_parent_in(struct call *call, struct libmnt_table *table, const char *path,
+static int open_parent_in(struct call *call, const struct mount_map *map, const char *path,
 	unsigned int flags, int *ret_fd, const char **ret_name)
 {
 	const char *slash = strrchr(path, '/');
@@ -191,18 +191,17 @@ static int open_parent_in(struct call *call, struct libmnt_table *table, const c
 	if (!parent)
 		return -ENOMEM;
 	*ret_name = slash[1] ? slash + 1 : ".";
-	return place_open_in(call, table, parent, flags | PLACE_FOLDER, ret_fd);
+	return place_open_in(call, map, parent, flags | PLACE_FOLDER, ret_fd);
 }
 
 int place_open_parent(struct call *call, const char *path, int *ret_fd, const char **ret_name)
 {
-	struct libmnt_table *table = NULL;
-	int r = mount_table_own(&table);
+	struct mount_map map;
+	int r = mount_map_own(&map);
 
-	if (r < 0)
-		return call_fail_errno(call, r, "the mount table");
-	r = open_parent_in(call, table, path, 0, ret_fd, ret_name);
-	mnt_unref_table(table);
+	r = r < 0 ? call_fail_errno(call, r, "the mount table")
+		  : open_parent_in(call, &map, path, 0, ret_fd, ret_name);
+	mount_map_done(&map);
 	return r;
 }
 
@@ -210,19 +209,19 @@ int place_open_entry(struct call *call, const char *path, unsigned int flags, en
 	int *ret_fd, const char **ret_name)
 {
 	struct crossing crossings[CROSSINGS_MAX];
-	struct libmnt_table *table = NULL;
+	struct mount_map map;
 	size_t n = 0;
-	int r = mount_table_own(&table);
+	int r = mount_map_own(&map);
 
 	if (r == 0)
-		r = mount_path_crossings(table, path, crossings, &n);
+		r = mount_path_crossings(&map, path, crossings, &n);
 	if (r < 0)
 		r = call_fail_errno(call, r, "%s", path);
 	else
 		r = check_responds(call, path, crossings, n, how);
 	if (r == 0)
-		r = open_parent_in(call, table, path, flags, ret_fd, ret_name);
-	mnt_unref_table(table);
+		r = open_parent_in(call, &map, path, flags, ret_fd, ret_name);
+	mount_map_done(&map);
 	if (r == 0 && n > 0)
 		worker_touch(call, crossings[n - 1].device, how);
 	return r;
