@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What the watcher tells when it could not look, and whom. */
 /* needs: agent/watch/mounts.c agent/watch/ring.c agent/watch/subscribers.c */
-/* needs: agent/methods/mount_entry.c agent/methods/mount_text.c */
+/* needs: agent/methods/mount_entry.c agent/methods/mount_text.c agent/watch/uevents.c */
 /* libs: mount */
 /* flags: -Wl,--wrap=mount_table_read,--wrap=calloc */
 #include "tests/unit/unit.h"
