@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -15,7 +16,7 @@
 #include "proto/clock.h"
 
 /* What a person wants to know of a mount, a share, a device. */
-static void show_subject(const json_t *payload)
+static void show_subject(const char *topic, const json_t *payload)
 {
 	const json_t *mount = json_object_get(payload, "mount"),
 		     *share = json_object_get(payload, "share");
@@ -41,8 +42,13 @@ static void show_subject(const json_t *payload)
 			json_number_value(json_object_get(sample, "cpu_percent")),
 			human_bytes(
 				json_number_value(json_object_get(sample, "memory_available"))));
-	} else {
+	} else if (strcmp(topic, "notify.gap") == 0) {
 		show_words("%" JSON_INTEGER_FORMAT " missed", json_field_int(payload, "missed", 0));
+	} else {
+		/* What has no words of its own is told as it is. */
+		AUTO_FREE char *text = json_dumps(payload, JSON_COMPACT | JSON_ENSURE_ASCII);
+
+		show_words("%s", text ? text : "");
 	}
 }
 
@@ -107,7 +113,7 @@ void event_show(const struct cli *cli, const struct postern_notification *n)
 		return;
 	}
 	show_head(n->topic, n->time_ns);
-	show_subject(payload);
+	show_subject(n->topic, payload);
 	show_end(n->snapshot);
 }
 

@@ -3,10 +3,12 @@
 
 import os
 import subprocess
+import time
 
 import pytest
 
 from agent import Agent
+from machine import wait_until
 from wire import BUILD, Failed
 
 
@@ -71,3 +73,15 @@ def test_for_a_person():
                               capture_output=True, text=True)
         assert (done.stdout, done.returncode) == ("The guest is of another generation now\n", 0), done
         assert client.call("system.info").generation != before
+
+
+def test_events_are_shown_with_what_they_say(agent, client):
+    with subprocess.Popen([os.path.join(BUILD, "postern"), "events", f"local:{agent.socket}", "-n", "1",
+                           "notify.system.*"], stdout=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: client.call("system.info").agent.connections >= 2)
+        generation = None
+        while process.poll() is None:
+            generation = client.call("system.restored", entropy=os.urandom(32)).generation or generation
+            time.sleep(0.2)
+        line = process.stdout.read()
+    assert "notify.system.restored" in line and '"generation":' in line and "missed" not in line
