@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from machine import ANSWERED, DENIED, wait_until
+from machine import ANSWERED, is_denied, wait_until
 from wire import pb
 
 
@@ -31,7 +31,7 @@ def test_methods(postern):
     methods = postern("methods", as_json=True)["methods"]
     assert set(rows) == {method["name"] for method in methods} and len(rows) > 15
     for method in methods:
-        denied = method["name"].startswith(DENIED)
+        denied = is_denied(method["name"])
         assert method["availability"] == ("DENIED" if denied else "AVAILABLE"), method
         assert rows[method["name"]][1] == ("denied" if denied else "available")
 
