@@ -54,9 +54,9 @@
 #define CHANNELS_EACH_MAX    96           /* of one identity */
 #define RIDES_MAX            8            /* channels inside the frames of a connection */
 #define RIDE_WINDOW          (256u << 10) /* bytes of one that are held for who does not read */
-#define FREEZE_MOST          256    /* file systems */
-#define FREEZE_LEAST_MS      100    /* lease of frozen file systems */
-#define FREEZE_MOST_MS       900000 /* ... so long, then they thaw */
+#define FREEZE_MOST          256          /* file systems */
+#define FREEZE_LEAST_MS      100          /* lease of frozen file systems */
+#define FREEZE_MOST_MS       900000       /* ... so long, then they thaw */
 #define STUCK_MANY           16 /* processes that do not end: only what may help them is begun */
 #define STUCK_MAX            64 /* ... that are listed: also what was under way by then */
 #define EVENT_RING_ENTRIES   4096

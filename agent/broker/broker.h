@@ -86,8 +86,9 @@ struct chore {
 struct freeze {
 	uint64_t lease; /* number of the call that froze; 0: nothing is */
 	struct identity identity;
-	struct session *session; /* that the lease is bound to; NULL: it is gone, or thawing began */
-	uint64_t until_ns;       /* CLOCK_MONOTONIC; 0: it is being frozen, or thawed */
+	struct session
+		*session;  /* that the lease is bound to; NULL: it is gone, or thawing began */
+	uint64_t until_ns; /* CLOCK_MONOTONIC; 0: it is being frozen, or thawed */
 	struct loop_timer timer;
 	unsigned int why; /* it is being thawed, enum thaw_why; 0: nobody has begun to */
 	struct chore thawer;

@@ -24,8 +24,7 @@ static int ask(struct call *call, struct inner_message *message, const void *bod
 	return CALL_DEFERRED;
 }
 
-int session_ask(
-	struct call *call, uint64_t number, uint64_t value, const struct told **ret_told)
+int session_ask(struct call *call, uint64_t number, uint64_t value, const struct told **ret_told)
 {
 	struct inner_message message = {.arg = number, .aux = value};
 

@@ -169,11 +169,11 @@ void request_resume_pipes(struct session *session);
 
 /*
  * For a handler of a row of BROKER. The first time it asks, about a channel, job or lease of this
- * number (0: none), with a value where the row has one, and returns CALL_DEFERRED or -errno, which the handler returns. When the answer is
- * there the handler runs again, without its parameters, and this returns 0 with *ret_told.
+ * number (0: none), with a value where the row has one, and returns CALL_DEFERRED or -errno, which
+ * the handler returns. When the answer is there the handler runs again, without its parameters, and
+ * this returns 0 with *ret_told.
  */
-int session_ask(
-	struct call *call, uint64_t number, uint64_t value, const struct told **ret_told);
+int session_ask(struct call *call, uint64_t number, uint64_t value, const struct told **ret_told);
 
 /* The same of channels.open: fd, borrowed, is the socket of a caller who presents the token. */
 int session_present(

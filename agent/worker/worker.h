@@ -71,8 +71,8 @@ void worker_thawed(struct call *call);
 /* The guest is of this generation from now on. */
 void worker_generation(struct call *call, uint64_t generation);
 
-/* Has the broker find somebody who thaws what is told through the socket (borrowed), should the agent
- * die. 0 or -errno. */
+/* Has the broker find somebody who thaws what is told through the socket (borrowed), should the
+ * agent die. 0 or -errno. */
 int worker_want_guard(struct call *call, int socket);
 
 /* Has the broker see to it that the hooks of an event (enum hook_event) are run; who does tells
