@@ -98,7 +98,7 @@ static void run_one(const char *folder, const char *name, enum hook_event event,
 {
 	AUTO_CLOSE int pidfd = -EBADF;
 	char path[PATH_MAX];
-	pid_t pid;
+	pid_t pid = -1;
 	int r;
 
 	(void)snprintf(path, sizeof(path), "%s/%s", folder, name);

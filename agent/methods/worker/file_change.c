@@ -89,7 +89,7 @@ static int remove_entries(int fd, unsigned int depth, uint64_t *removed)
 	AUTO(dir_closep) DIR *dir = dir_open(fd);
 	int r = dir ? 0 : -errno;
 
-	while (r == 0) {
+	while (dir && r == 0) {
 		struct dirent *entry;
 
 		errno = 0;

@@ -57,7 +57,7 @@ static int fill(struct call *call, int from, const ProtobufCBinaryData *data, in
 	if (from >= 0) {
 		if (r == 0)
 			r = copy_bytes(from, fd, &digest, &copying->size, ret_read);
-	} else {
+	} else if (data) {
 		digest_add(&digest, data->data, data->len);
 		copying->size = data->len;
 		r = write_all(fd, data->data, data->len);

@@ -218,7 +218,7 @@ static int list_folder(
 
 	if (dir)
 		*fd = -EBADF;
-	while (r == 0) {
+	while (dir && r == 0) {
 		struct dirent *entry;
 		size_t len;
 

@@ -65,9 +65,11 @@ int files_temporary(struct call *call, const Postern__V1__FilesTemporaryRequest 
 	if (r == 0)
 		r = temporary_in(call, &place, prefix, mode, &path);
 	worker_touch_done(call);
+	if (r < 0)
+		return r;
 	reply->has_path = true;
 	reply->path = call_text(call, path);
-	return r;
+	return 0;
 }
 
 /* Where it is a folder already, that will do for who wants it with its parents. */

@@ -159,7 +159,8 @@ static int find_guard(struct call *call, const struct filesystem_set *set)
 	ours = pair[0];
 	theirs = pair[1];
 	r = worker_want_guard(call, theirs);
-	theirs = fd_close(theirs);
+	/* Else nobody would hear of its end. */
+	fd_closep(&theirs);
 	if (r == 0)
 		r = tell_guard(call, set, ours);
 	if (r < 0)

@@ -60,7 +60,8 @@ int hooks_call(struct call *call, enum hook_event event, struct hook_result *ret
 	ours = pair[0];
 	theirs = pair[1];
 	r = worker_want_hooks(call, event, deadline, theirs);
-	theirs = fd_close(theirs);
+	/* Else nobody would hear of its end. */
+	fd_closep(&theirs);
 	if (r == 0)
 		r = take_result(ours, deadline, ret);
 	if (r < 0)

@@ -150,7 +150,7 @@ int memory_set_blocks(struct call *call, const Postern__V1__MemorySetBlocksReque
 	Postern__V1__MemorySetBlocksReply *reply)
 {
 	size_t n, named = request->n_online + request->n_offline;
-	uint64_t size;
+	uint64_t size = 0;
 	uint32_t *ids;
 	int r = find_all(call, &ids, &n, &size);
 

@@ -129,7 +129,7 @@ unsigned int netlink_index(struct netlink *netlink, const char *name)
 
 	if (strlen(name) >= sizeof(request.ifr_name))
 		return 0;
-	(void)strcpy(request.ifr_name, name);
+	memcpy(request.ifr_name, name, strlen(name));
 	return ioctl(nl_socket_get_fd(netlink->socket), SIOCGIFINDEX, &request) < 0
 		       ? 0
 		       : (unsigned int)request.ifr_ifindex;

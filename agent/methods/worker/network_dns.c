@@ -30,7 +30,7 @@ static Postern__V1__DnsOwner owner_of(char target[PATH_MAX])
 	char link[PATH_MAX];
 
 	if (!realpath(FILE_PATH, target))
-		(void)strcpy(target, FILE_PATH);
+		memcpy(target, FILE_PATH, sizeof(FILE_PATH));
 	if (readlink(FILE_PATH, link, sizeof(link)) < 0)
 		return POSTERN__V1__DNS_OWNER__DNS_FILE;
 	if (strncmp(target, RESOLVED, strlen(RESOLVED)) == 0 ||

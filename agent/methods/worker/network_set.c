@@ -57,7 +57,7 @@ int network_set_link(struct call *call, const Postern__V1__NetworkSetLinkRequest
 	struct ifinfomsg link = {.ifi_family = AF_UNSPEC};
 	AUTO_NETLINK struct netlink netlink = {0};
 	AUTO_MESSAGE struct nl_msg *message = NULL;
-	unsigned int index;
+	unsigned int index = 0;
 	int r = network_open(call, &netlink);
 
 	if (r == 0)
@@ -139,7 +139,7 @@ int network_set_address(struct call *call, const Postern__V1__NetworkSetAddressR
 	Postern__V1__NetworkSetAddressReply *reply)
 {
 	AUTO_NETLINK struct netlink netlink = {0};
-	unsigned int index;
+	unsigned int index = 0;
 	int r = network_open(call, &netlink);
 
 	if (r == 0)

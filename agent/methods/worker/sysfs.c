@@ -68,7 +68,8 @@ int sysfs_numbers(
 	return 0;
 }
 
-static int read_text(char *text, size_t size, const char *format, va_list args)
+static int __attribute__((format(printf, 3, 0)))
+read_text(char *text, size_t size, const char *format, va_list args)
 {
 	AUTO_CLOSE int fd = -EBADF;
 	char path[PATH_MAX];
