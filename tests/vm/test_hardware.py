@@ -7,7 +7,6 @@ import shutil
 
 import pytest
 
-from machine import POSTERN
 from wire import Failed
 
 MIB = 1 << 20
