@@ -384,7 +384,7 @@ def client_notification(client):
 
 
 def test_nothing_is_watched_that_nobody_may_be_told():
-    """And where nothing changes, the watcher does not wake."""
+    """Its socket opens with the first who may hear of it."""
     def sockets(agent):
         watcher, = watch_processes(agent)
         with open("/proc/net/netlink") as file:
