@@ -229,3 +229,16 @@ def test_logins_of_both(client, peer, vm):
     """Nobody is, but for an entry of our making: what is compared is how it is told."""
     theirs = {user["user"] for user in peer.call("guest-get-users")}
     assert theirs == {login.user.decode() for login in client.call("users.list").logins}
+
+
+# ---- Hooks before the end ----
+
+def test_a_hook_keeps_the_guest_up(vm, client):
+    vm.shell("mkdir -p /etc/postern/hooks.d/shutdown; cd /etc/postern/hooks.d/shutdown; "
+             "printf '#!/bin/sh\\necho $1 >/hooked\\nexit 1\\n' >a; chmod 755 a")
+    refusal = refused(client, "power.shutdown")
+    assert refusal.code == "FAILED_PRECONDITION" and refusal.error.outcome == 1
+    assert "shutdown/a" in refusal.message and "the guest stays up" in refusal.message
+    assert vm.shell("cat /hooked; rm /etc/postern/hooks.d/shutdown/a").strip() == "shutdown"
+    time.sleep(1)
+    assert client.call("system.ping", payload=b"x").payload == b"x"
