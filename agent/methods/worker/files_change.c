@@ -104,7 +104,7 @@ int files_mkdir(struct call *call, const Postern__V1__FilesMkdirRequest *request
 	if (r == 0)
 		r = file_place_open(call, request->has_path, &request->path,
 			request->parents ? FILE_PARENTS : 0, TOUCH_WRITE, &place);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	worker_changing(call);
 	r = make_folder(call, &place, mode, request->parents);
