@@ -8,6 +8,8 @@ static const struct {
 	[HOOK_FREEZE] = {"freeze", false},
 	[HOOK_THAW] = {"thaw", true},
 	[HOOK_SHUTDOWN] = {"shutdown", false},
+	[HOOK_SUSPEND] = {"suspend", false},
+	[HOOK_RESUME] = {"resume", true},
 	[HOOK_RESTORED] = {"restored", true},
 };
 

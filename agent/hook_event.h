@@ -9,6 +9,8 @@ enum hook_event {
 	HOOK_FREEZE,   /* before file systems are frozen */
 	HOOK_THAW,     /* after they are thawed, or were not frozen after all */
 	HOOK_SHUTDOWN, /* before the guest is brought down */
+	HOOK_SUSPEND,  /* before it is sent to sleep */
+	HOOK_RESUME,   /* after it woke, or did not sleep after all */
 	HOOK_RESTORED, /* after the guest went on from a snapshot */
 	HOOK_EVENTS
 };

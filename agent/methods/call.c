@@ -334,6 +334,6 @@ int dispatch(struct call *call, const uint8_t *params, size_t len)
 		return dispatch_error(call, r);
 	}
 	if (call->after)
-		call->after(call->after_arg);
+		call->after(call, call->after_arg);
 	return r;
 }

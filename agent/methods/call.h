@@ -39,7 +39,7 @@ struct call {
 	int (*prepare)(struct call *call);
 
 	/* Set by a handler whose act must come after its answer; NULL mostly. */
-	void (*after)(int arg);
+	void (*after)(struct call *call, int arg);
 	int after_arg;
 
 	/* What call_fail() left. */

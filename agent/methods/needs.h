@@ -12,6 +12,7 @@
 Postern__V1__Availability needs_nothing(char *reason, size_t size);
 Postern__V1__Availability needs_vsock_diag(char *reason, size_t size);
 Postern__V1__Availability needs_known_init(char *reason, size_t size);
+Postern__V1__Availability needs_sleep(char *reason, size_t size);
 Postern__V1__Availability needs_modules(char *reason, size_t size);
 Postern__V1__Availability needs_log(char *reason, size_t size);
 Postern__V1__Availability needs_vsock(char *reason, size_t size);

@@ -73,7 +73,7 @@ static int run_resume(struct cli *cli)
 const struct command cmd_resume = {
 	.name = "resume",
 	.arguments = "VM",
-	.summary = "Let a paused guest go on",
+	.summary = "Let a paused guest go on, or wake one that sleeps",
 	.details = "Its clock stood still, too, under most VMMs: where it is more than a second "
 		   "off by then, it\n"
 		   "is set by this host's.",

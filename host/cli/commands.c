@@ -10,6 +10,7 @@
 	X(forget) \
 	X(pause) \
 	X(resume) \
+	X(suspend) \
 	X(snapshot) \
 	X(restored) \
 	X(info) \

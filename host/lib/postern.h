@@ -149,7 +149,8 @@ enum postern_vm_status {
 	POSTERN_VM_FAILED,      /* ended, and nobody had asked for it */
 	POSTERN_VM_TERMINATED,  /* its supervisor is gone without a word */
 	POSTERN_VM_UNAVAILABLE, /* its supervisor does not answer */
-	POSTERN_VM_PAUSED
+	POSTERN_VM_PAUSED,
+	POSTERN_VM_ASLEEP /* by its own will; postern_resume() wakes it */
 };
 
 /* For people: "Running", "VMM Unexpectedly Terminated", ... Static. */
@@ -242,7 +243,7 @@ int postern_stop(const char *name, const struct postern_stop *stop, char ret_how
  * most. 0; -ENOENT where no such machine runs, or another -errno, with *error. */
 int postern_pause(const char *name, struct postern_error *error);
 
-/* Lets a paused machine go on; as postern_pause(). */
+/* Lets a paused machine go on, or wakes one whose guest sleeps; as postern_pause(). */
 int postern_resume(const char *name, struct postern_error *error);
 
 /*
@@ -383,7 +384,7 @@ void postern_listener_close(struct postern_listener *listener);
 /*
  * What happens to a machine itself. Subscriptions to what happens in the guest are subscribe.h's.
  *
- *   vm.state    {"state": "starting" | "booting" | "ready" | "paused" | "stopping" | "ended"}
+ *   vm.state    {"state": "starting" | "booting" | "ready" | "paused" | "asleep" | "stopping" | "ended"}
  *   vm.reset    {}: the guest boots again
  *   vm.share    {"tag", "what"}: added, removed, dead, mounted, not mounted
  *   vm.memory   {"plugged_bytes"}: so much memory is plugged now; QEMU's machines only

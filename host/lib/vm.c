@@ -31,6 +31,7 @@ static const struct {
 	[POSTERN_VM_TERMINATED] = {"VMM Unexpectedly Terminated", "terminated"},
 	[POSTERN_VM_UNAVAILABLE] = {"Unavailable", "unavailable"},
 	[POSTERN_VM_PAUSED] = {"Paused", "paused"},
+	[POSTERN_VM_ASLEEP] = {"Asleep", "asleep"},
 };
 
 const char *postern_vm_status_name(enum postern_vm_status status)
@@ -58,6 +59,8 @@ static enum postern_vm_status live_status(const json_t *details)
 		return POSTERN_VM_RUNNING;
 	if (strcmp(state, "paused") == 0)
 		return POSTERN_VM_PAUSED;
+	if (strcmp(state, "asleep") == 0)
+		return POSTERN_VM_ASLEEP;
 	if (strcmp(state, "stopping") == 0 || strcmp(state, "ended") == 0)
 		return POSTERN_VM_STOPPING;
 	/* A guest that is kept without an agent runs all the same; its problem says what it lacks.

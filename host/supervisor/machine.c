@@ -134,8 +134,15 @@ void machine_vmm_event(void *ctx, enum vmm_event event, const char *text)
 			json_pack("{s:s, s:I}", "name", "memory", "plugged_bytes",
 				(json_int_t)machine->plugged_bytes));
 		break;
+	case VMM_ASLEEP:
+	case VMM_AWAKE:
+		machine->asleep = event == VMM_ASLEEP;
+		if (machine->state <= MACHINE_READY)
+			machine_enter(machine, machine->state);
+		break;
 	case VMM_RESET:
 		machine->guest_reason[0] = '\0';
+		machine->asleep = false;
 		boot_again(machine);
 		break;
 	case VMM_SILENT:

@@ -75,13 +75,17 @@ static void on_resumed(void *ctx, const struct postern_error *error)
 		request_return(take_request(machine), NULL);
 }
 
-/* True where the machine runs, and nobody else is just pausing or saving it. */
-static bool may_begin(struct machine *machine, struct request *request)
+/* True where the machine runs, and nobody else is just pausing or saving it; one that sleeps can only
+ * be woken. */
+static bool may_begin(struct machine *machine, struct request *request, bool wake)
 {
 	struct postern_error error = {0};
 
 	if (!machine->vmm || machine->state == MACHINE_STARTING || machine->state > MACHINE_READY)
 		(void)fail(&error, POSTERN_ABSENT, ENOTCONN, "the VM is not running");
+	else if (machine->asleep && !wake)
+		(void)fail(&error, POSTERN_ANSWERED, EBUSY,
+			"the guest sleeps: postern resume wakes it");
 	else if (machine->pausing)
 		(void)fail(&error, POSTERN_ANSWERED, EBUSY,
 			"the VM is just being paused, resumed or saved");
@@ -96,7 +100,7 @@ void pause_command(void *ctx, struct request *request, const json_t *arguments)
 	struct machine *machine = ctx;
 
 	(void)arguments;
-	if (!may_begin(machine, request))
+	if (!may_begin(machine, request, false))
 		return;
 	machine->pausing = request;
 	if (machine->paused)
@@ -110,10 +114,10 @@ void resume_command(void *ctx, struct request *request, const json_t *arguments)
 	struct machine *machine = ctx;
 
 	(void)arguments;
-	if (!may_begin(machine, request))
+	if (!may_begin(machine, request, true))
 		return;
 	machine->pausing = request;
-	if (machine->paused)
+	if (machine->paused || machine->asleep)
 		machine->driver->resume(machine->vmm, on_resumed, machine);
 	else
 		on_resumed(machine, NULL);
@@ -229,7 +233,7 @@ void snapshot_command(void *ctx, struct request *request, const json_t *argument
 	const char *dir = json_field_string(arguments, "dir", "");
 	struct postern_error error = {0};
 
-	if (!may_begin(machine, request))
+	if (!may_begin(machine, request, false))
 		return;
 	if (check(machine, dir, &error) < 0) {
 		request_fail(request, &error, NULL);

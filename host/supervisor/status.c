@@ -22,6 +22,8 @@ const char *machine_state_name(const struct machine *machine)
 
 	if (machine->paused && machine->state <= MACHINE_READY)
 		return "paused";
+	if (machine->asleep && machine->state <= MACHINE_READY)
+		return "asleep";
 	return names[machine->state];
 }
 

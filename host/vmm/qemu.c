@@ -64,6 +64,18 @@ static void on_deadline(struct loop_timer *timer)
 	dispatch(container_of(timer, struct vmm, deadline));
 }
 
+static void tell_sleep(struct vmm *vmm, bool asleep)
+{
+	vmm->asleep = asleep;
+	vmm->on_event(vmm->ctx, asleep ? VMM_ASLEEP : VMM_AWAKE, "");
+}
+
+static void tell_reset(struct vmm *vmm, const char *reason)
+{
+	vmm->asleep = false;
+	vmm->on_event(vmm->ctx, VMM_RESET, reason);
+}
+
 static void on_event(void *ctx, const char *name, const json_t *data)
 {
 	struct vmm *vmm = ctx;
@@ -73,7 +85,9 @@ static void on_event(void *ctx, const char *name, const json_t *data)
 	else if (strcmp(name, "SHUTDOWN") == 0)
 		vmm->on_event(vmm->ctx, VMM_POWERED_DOWN, json_field_string(data, "reason", ""));
 	else if (strcmp(name, "RESET") == 0)
-		vmm->on_event(vmm->ctx, VMM_RESET, json_field_string(data, "reason", ""));
+		tell_reset(vmm, json_field_string(data, "reason", ""));
+	else if (strcmp(name, "SUSPEND") == 0 || strcmp(name, "WAKEUP") == 0)
+		tell_sleep(vmm, name[0] == 'S');
 	else if (strcmp(name, "MEMORY_DEVICE_SIZE_CHANGE") == 0)
 		qemu_memory_changed(vmm, data);
 	else if (strcmp(name, "GUEST_PANICKED") == 0)
@@ -157,7 +171,8 @@ static void do_pause(struct vmm *vmm, vmm_done_fn fn, void *ctx)
 
 static void resume(struct vmm *vmm, vmm_done_fn fn, void *ctx)
 {
-	qemu_simple(vmm, "cont", NULL, fn, ctx);
+	/* A guest that sleeps is not stopped, and what it sleeps with is not to be gone on with. */
+	qemu_simple(vmm, vmm->asleep ? "system_wakeup" : "cont", NULL, fn, ctx);
 }
 
 static void on_balloon(void *ctx, const struct postern_error *error)

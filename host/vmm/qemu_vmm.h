@@ -35,6 +35,7 @@ struct vmm {
 	vmm_event_fn on_event;
 	void *ctx;
 	bool started;
+	bool asleep; /* the guest, in S3 */
 	struct {
 		uint64_t pages;     /* asked for */
 		uint64_t requested; /* taken up last; BALLOON_UNKNOWN: the answer was late */

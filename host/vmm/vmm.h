@@ -33,6 +33,8 @@ enum vmm_event {
 	VMM_POWERED_DOWN, /* the guest asked for its end */
 	VMM_RESET,
 	VMM_PANICKED,
+	VMM_ASLEEP,  /* the guest sleeps, by its own will (ACPI S3); resume() wakes it */
+	VMM_AWAKE,   /* it does not any more */
 	VMM_MEMORY,  /* so many bytes are plugged: the text */
 	VMM_SILENT,  /* it has not answered in time; what it was asked may be done yet */
 	VMM_ANSWERS, /* it does again */

@@ -35,8 +35,9 @@ static int emit(struct call *of, bool last)
 	return 0;
 }
 
-static void on_after(int arg)
+static void on_after(struct call *of, int arg)
 {
+	(void)of;
 	after = (unsigned int)arg;
 }
 

@@ -65,6 +65,10 @@ def targets(filesystems):
     return [one.target for one in filesystems]
 
 
+def awake(vm):
+    return vm.boot_id() is not None
+
+
 # ---- Frozen, with the root among it ----
 
 def test_all_of_it_is_frozen_and_thawed_over_another_connection(vm, client):
@@ -242,3 +246,69 @@ def test_a_hook_keeps_the_guest_up(vm, client):
     assert vm.shell("cat /hooked; rm /etc/postern/hooks.d/shutdown/a").strip() == "shutdown"
     time.sleep(1)
     assert client.call("system.ping", payload=b"x").payload == b"x"
+
+
+# ---- Asleep ----
+
+def add_hook(vm, event, name, line):
+    path = f"/etc/postern/hooks.d/{event}/{name}"
+    vm.shell(f"mkdir -p $(dirname {path}); printf '#!/bin/sh\\n{line}\\n' >{path}; chmod 755 {path}")
+
+
+def slept(client):
+    told = client.call("time.get")
+    return (told.boottime_ns - told.monotonic_ns) / 1e9
+
+
+def test_asleep_and_awake(vm, client):
+    """In its memory, brought to sleep by process 1, with the administrator's programs before and after."""
+    for event in ("suspend", "resume"):
+        add_hook(vm, event, "a", "echo $1 >>/hooked")
+    before, boot = slept(client), vm.boot_id()
+    out = vm.host.json("suspend", "whole")
+    assert (out["mode"], out["by"], out["state"]) == ("RAM", "systemd", "asleep")
+    assert vm.host.info("whole")["status"] == "asleep" and not awake(vm)
+    assert "sleeps" in vm.host.json("pause", "whole", code=1)["error"]["message"]
+    time.sleep(1.5)
+    vm.host.run("resume", "whole")
+    vm.host.until(lambda: awake(vm), 60)
+    assert vm.boot_id() == boot and vm.host.info("whole")["status"] == "running"
+    with vm.client(timeout=60) as again:
+        assert slept(again) > before + 1
+        assert abs(again.call("time.get").time_ns / 1e9 - time.time()) < 5
+    wait_until(lambda: vm.shell("cat /hooked").split() == ["suspend", "resume"], timeout=30)
+
+
+def test_a_hook_keeps_it_awake(vm, client):
+    add_hook(vm, "suspend", "b", "exit 1")
+    add_hook(vm, "resume", "b", "echo undone >/undone")
+    refusal = refused(client, "power.suspend")
+    assert refusal.code == "FAILED_PRECONDITION" and "stays awake" in refusal.message
+    assert "suspend/b" in refusal.message and vm.shell("cat /undone") == "undone\n"
+    vm.shell("rm /etc/postern/hooks.d/suspend/b")
+
+
+def test_a_sleep_that_the_kernel_has_not(vm, client):
+    vm.shell("mount --bind /dev/null /sys/power/state")
+    refusal = refused(client, "power.suspend", mode=2)
+    vm.shell("umount /sys/power/state")
+    assert refusal.code == "FAILED_PRECONDITION" and "/sys/power" in refusal.message
+
+
+def test_asleep_on_disk(vm, client):
+    """Last, since the machine ends: the next one with this disk goes on where the guest fell asleep."""
+    offset = vm.shell("dd if=/dev/zero of=/swap bs=1M count=512 2>/dev/null && chmod 600 /swap && "
+                      "mkswap -q /swap && swapon /swap && filefrag -v /swap | awk '$1 == \"0:\" {print $4 + 0}'",
+                      timeout=60).strip()
+    vm.shell(f"echo {offset} >/sys/power/resume_offset; cat /sys/block/vda/dev >/sys/power/resume; "
+             "echo kept >/dev/shm/kept; rm -f /hooked")
+    boot, before = vm.boot_id(), slept(client)
+    assert vm.host.json("suspend", "whole", "--mode", "disk", "--timeout", "200", timeout=300)["state"] == "ended"
+    vm.host.run("launch", "whole", "--cid", "3", "--detach",
+                *debian.launch_options(f"{vm.host.dir}/disk.img", "resume=/dev/vda", f"resume_offset={offset}"),
+                timeout=400)
+    vm.host.until(lambda: vm.boot_id() == boot, 200)
+    assert vm.shell("cat /dev/shm/kept") == "kept\n"
+    with vm.client(timeout=60) as again:
+        assert slept(again) > before
+    wait_until(lambda: vm.shell("cat /hooked").split() == ["suspend", "resume"], timeout=30)

@@ -8,6 +8,7 @@
 
 #include "agent/init_kind.h"
 #include "agent/methods/log_kernel.h"
+#include "agent/methods/sleep_mode.h"
 #include "agent/methods/vsock_diag.h"
 #include "proto/cleanup.h"
 
@@ -36,6 +37,15 @@ Postern__V1__Availability needs_known_init(char *reason, size_t size)
 	(void)snprintf(reason, size,
 		"how to ask process 1 is not known (systemd, sysvinit, openrc-init, busybox and "
 		"postern-init are)");
+	return POSTERN__V1__AVAILABILITY__MISSING_FEATURE;
+}
+
+Postern__V1__Availability needs_sleep(char *reason, size_t size)
+{
+	if (sleep_mode_is_offered(POSTERN__V1__SUSPEND_MODE__RAM) ||
+		sleep_mode_is_offered(POSTERN__V1__SUSPEND_MODE__DISK))
+		return POSTERN__V1__AVAILABILITY__AVAILABLE;
+	(void)snprintf(reason, size, "the kernel cannot sleep on this machine (/sys/power/state)");
 	return POSTERN__V1__AVAILABILITY__MISSING_FEATURE;
 }
 

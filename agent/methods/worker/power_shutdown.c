@@ -11,10 +11,11 @@
 
 #define ANSWER_NS 100000000 /* for the answer to reach the caller */
 
-static void act(int mode)
+static void act(struct call *call, int mode)
 {
 	int r;
 
+	(void)call;
 	(void)nanosleep(&(struct timespec){.tv_nsec = ANSWER_NS}, NULL);
 	r = process1_bring_down(init_kind(), (Postern__V1__ShutdownMode)mode);
 	if (r < 0)
