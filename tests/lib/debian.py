@@ -30,9 +30,12 @@ for word in $($b cat /proc/cmdline); do
 	case $word in
 	root=*) root=${word#*=} ;;
 	init=*) init=${word#*=} ;;
+	resume=*) resume=${word#*=} ;;
 	esac
 done
 $b insmod /virtio_blk.ko
+# Does not return where somebody sleeps there; where in it, the kernel has of its own command line.
+[ -z "$resume" ] || $b cat "/sys/block/${resume#/dev/}/dev" >/sys/power/resume
 $b mount -t ext4 "$root" /root
 for dir in dev proc sys run; do $b mount -o move /$dir /root/$dir; done
 exec $b switch_root /root "$init"
