@@ -4,12 +4,13 @@ real; QEMU, the vsock device and the guest only talk (fake_vmm.py)."""
 
 import os
 import signal
+import threading
 import time
 
 import pytest
 
 import fake_vmm
-from machine import ABSENT, ANSWERED, TIMED_OUT
+from machine import ABSENT, ANSWERED, TIMED_OUT, USAGE
 
 
 @pytest.fixture
@@ -73,6 +74,36 @@ def test_a_machine_is_paused_and_goes_on(host, launch):
     assert host.info("web")["status"] == "paused"
     host.run("resume", "web")
     assert host.info("web")["state"] == "ready" and launch.events() == ["stop", "cont"]
+
+
+def test_a_guest_that_fell_asleep_is_woken(host, launch):
+    launch()
+    os.kill(host.info("web")["vmm_pid"], signal.SIGRTMIN)
+    host.until(lambda: host.info("web")["status"] == "asleep", 5)
+    assert host.run("list")[0].splitlines()[1].split()[1] == "Asleep"
+    for words in (["pause", "web"], ["snapshot", "web", f"{host.dir}/snapshot"]):
+        assert "the guest sleeps" in host.json(*words, code=ANSWERED)["error"]["message"]
+    host.run("resume", "web")
+    host.until(lambda: host.info("web")["state"] == "ready", 5)
+    assert launch.events() == ["system_wakeup"]
+    host.run("resume", "web")
+    assert launch.events() == ["system_wakeup"], "it is awake"
+
+
+def test_a_sleep_is_waited_for(host, launch):
+    launch()
+    late = host.json("suspend", "web", "--timeout", "100ms", code=TIMED_OUT)
+    assert "did not fall asleep" in late["error"]["message"]
+    timer = threading.Timer(0.3, os.kill, (host.info("web")["vmm_pid"], signal.SIGRTMIN))
+    timer.start()
+    assert "The guest web sleeps; resume wakes it" in host.run("suspend", "web")[0]
+    timer.join()
+
+
+def test_a_guest_that_will_not_sleep(host, launch):
+    launch()
+    assert "--mode: ram, disk or hybrid" in host.run("suspend", "web", "--mode", "deep", code=USAGE)[1]
+    host.run("suspend", "nobody", code=ABSENT)
 
 
 @pytest.mark.parametrize("off,said", [(-3600, "3600.0 s behind"), (7, "7.0 s ahead"), (0.5, "")])

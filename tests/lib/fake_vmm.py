@@ -20,6 +20,7 @@ At its console it writes what is typed, and does what a line of it says:
   deaf     reads nothing any more
   panic    ends, and QEMU with it
 A virtio console is another such, which says "hvc0" first. It has a sound device where FOLDER/sound is there.
+On SIGRTMIN the guest falls asleep, and on SIGUSR1 it boots again.
 FOLDER/log has a line for everything that happened."""
 
 import json
@@ -123,9 +124,15 @@ def qemu(folder, *argv):
         elif request["execute"] == "query-balloon":
             result = inflate()
         say({"return": result, "id": request.get("id")})
+        if request["execute"] == "system_wakeup":
+            say({"event": "WAKEUP", "timestamp": {"seconds": 0}})
         if request["execute"] == "device_del":
             say({"event": "DEVICE_DELETED", "data": {"device": request["arguments"]["id"]},
                  "timestamp": {"seconds": 0}})
+
+    def fall_asleep(*_):
+        say({"event": "SUSPEND", "timestamp": {"seconds": 0}})
+    signal.signal(signal.SIGRTMIN, fall_asleep)
 
     def wake(*_):
         guest["silent"] = ()
@@ -136,7 +143,7 @@ def qemu(folder, *argv):
     say({"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}}, "capabilities": []}})
     for line in monitor.makefile("r"):
         request = json.loads(line)
-        if request["execute"].startswith(("device_", "chardev-remove", "stop", "cont")):
+        if request["execute"].startswith(("device_", "chardev-remove", "stop", "cont", "system_")):
             note(folder, request["execute"])
         if request["execute"] in guest.get("silent", ()):
             late.append(request)

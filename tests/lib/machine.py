@@ -136,7 +136,7 @@ class Host:
     def close(self):
         for env in self.json("list", "--all-envs")["environments"]:
             for vm in env["guests"]:
-                if vm["status"] in ("starting", "running", "paused", "stopping", "unavailable"):
+                if vm["status"] in ("starting", "running", "paused", "asleep", "stopping", "unavailable"):
                     self.run("stop", "-f", f"{env['env']}/{vm['name']}")
         self.until_nothing_runs()
         logs = self.logs()
