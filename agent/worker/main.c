@@ -50,6 +50,15 @@ static int prepare(struct call *call)
 	return worker_raise(method_rows[call->method].caps);
 }
 
+/* The agent can have been started with less than root has. */
+static int fail_for_rights(struct call *call, int r)
+{
+	(void)call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, -r,
+		"the agent was started without a capability that %s needs: %s",
+		method_rows[call->method].name, strerror(-r));
+	return dispatch_error(call, r);
+}
+
 static int run(const struct inner_message *message, int fds[INNER_FDS_MAX], size_t n_fds)
 {
 	struct call call = {.arena = &worker.arena,
@@ -63,16 +72,14 @@ static int run(const struct inner_message *message, int fds[INNER_FDS_MAX], size
 		.prepare = prepare};
 	uint8_t *body = NULL;
 	size_t len = 0;
-	int r;
+	int kept = 0, r;
 
 	if (message->method >= METHOD_COUNT || n_fds < 3 || n_fds > 4)
 		return -EBADMSG;
 	call.method = (enum method)message->method;
 	if (worker.confinement.role == ROLE_WORKER) {
-		r = worker_keep(method_rows[call.method].caps,
+		kept = worker_keep(method_rows[call.method].caps,
 			method_rows[call.method].profile == PROFILE_NETWORK);
-		if (r < 0)
-			return r;
 	}
 	/* Should it be killed, somebody else answers through this pipe: it holds no part of an
 	 * answer then, since it takes one of this size at once (pipe(7)). */
@@ -80,6 +87,8 @@ static int run(const struct inner_message *message, int fds[INNER_FDS_MAX], size
 		call.max_frame = SETTLED_FRAME_MAX;
 	worker.call = message->aux;
 	worker.reply = take_fd(&fds[0]);
+	if (kept < 0)
+		return fail_for_rights(&call, kept);
 	worker.quarantine = take_fd(&fds[2]);
 	worker_read_quarantine(&worker);
 	if (pread(fds[1], &worker.verdicts, sizeof(worker.verdicts), 0) !=

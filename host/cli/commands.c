@@ -50,6 +50,9 @@
 	X(disks_list) \
 	X(disks_add) \
 	X(disks_remove) \
+	X(disks_attach) \
+	X(disks_detach) \
+	X(disks_grow) \
 	X(files_list) \
 	X(files_stat) \
 	X(files_cat) \

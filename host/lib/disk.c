@@ -60,3 +60,27 @@ int postern_disk_unplug(const char *name, const char *id, struct postern_error *
 	return control_call_vm(
 		name, "disk-remove", json_pack("{s:s}", "id", id), UNPLUG_MS, NULL, error);
 }
+
+int disk_find_id(
+	const char *name, const char *id_or_image, char ret_id[16], struct postern_error *error)
+{
+	AUTO_JSON json_t *status = NULL;
+	AUTO_FREE char *path = realpath(id_or_image, NULL);
+	const json_t *disk;
+	size_t i;
+	int r = control_call_vm(name, "status", NULL, CONTROL_MS, &status, error);
+
+	if (r < 0)
+		return r;
+	json_array_foreach(json_object_get(status, "disks"), i, disk)
+	{
+		const char *id = json_field_string(disk, "id", "");
+
+		if (strcmp(id, id_or_image) != 0 &&
+			(!path || strcmp(json_field_string(disk, "path", ""), path) != 0))
+			continue;
+		(void)snprintf(ret_id, 16, "%.15s", id);
+		return 0;
+	}
+	return fail(error, POSTERN_ANSWERED, ENOENT, "the VM %s has no such disk", name);
+}

@@ -9,6 +9,7 @@
 #include "host/common/fail.h"
 #include "host/common/json_line.h"
 #include "host/common/share_request.h"
+#include "host/lib/agent_link.h"
 #include "host/lib/control_client.h"
 #include "host/lib/postern.h"
 #include "proto/cleanup.h"
@@ -19,26 +20,12 @@
 #define WAIT_DEFAULT 10000
 #define BEYOND_WAIT  5000
 
-static void close_clientp(struct postern_client **client)
-{
-	postern_client_close(*client);
-}
-
-static int connect_agent(
-	const char *name, struct postern_client **ret_client, struct postern_error *error)
-{
-	AUTO_FREE char *address = NULL;
-	int r = postern_vm_address(name, &address, error);
-
-	return r < 0 ? r : postern_client_open(address, NULL, ret_client, error);
-}
-
 /* One call over a connection of its own. */
 static int call(const char *name, const char *method, const uint8_t *params, size_t len,
 	uint32_t timeout_ms, struct postern_error *error)
 {
-	AUTO(close_clientp) struct postern_client *client = NULL;
-	int r = connect_agent(name, &client, error);
+	AUTO(agent_link_closep) struct postern_client *client = NULL;
+	int r = agent_link_open(name, &client, error);
 
 	if (r == 0)
 		r = postern_call(client, method, params, len, timeout_ms, NULL, NULL, error);
@@ -105,11 +92,11 @@ static int unmount_lazily(struct postern_client *client, const char *method, con
  */
 static void undo(const char *name, const struct share_config *share, struct postern_error *why)
 {
-	AUTO(close_clientp) struct postern_client *client = NULL;
+	AUTO(agent_link_closep) struct postern_client *client = NULL;
 	struct postern_error error = {0};
 	size_t len = strlen(why->message);
 
-	if (why->outcome != POSTERN_NOT_DONE && connect_agent(name, &client, NULL) == 0 &&
+	if (why->outcome != POSTERN_NOT_DONE && agent_link_open(name, &client, NULL) == 0 &&
 		is_mounted(client, share) &&
 		unmount_lazily(client, "shares.unmount", share->target) < 0)
 		(void)unmount_lazily(client, "mounts.unmount", share->target);

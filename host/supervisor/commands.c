@@ -146,6 +146,7 @@ const struct control_command machine_commands[] = {
 	{"share-add", share_add_command},
 	{"share-remove", share_remove_command},
 	{"disk-add", disk_add_command},
+	{"disk-resize", disk_resize_command},
 	{"disk-remove", disk_remove_command},
 	{0},
 };

@@ -9,6 +9,8 @@
 #include "host/supervisor/machine.h"
 #include "proto/cleanup.h"
 
+#define DISK_UNIT 512 /* bytes: virtio 1.2, 5.2 counts in these */
+
 static json_t *to_json(const struct disk *disk)
 {
 	static const char *const states[] = {
@@ -152,25 +154,61 @@ static void on_unplugged(void *ctx, const struct postern_error *error)
 	request_return(request, NULL);
 }
 
-void disk_remove_command(void *ctx, struct request *request, const json_t *arguments)
+/* The plugged disk of that name, or NULL after failing the request. */
+static struct disk *find(struct machine *machine, struct request *request, const json_t *arguments)
 {
-	struct machine *machine = ctx;
 	const char *wanted = json_field_string(arguments, "id", "");
 	struct postern_error error = {0};
-	struct disk *disk = NULL;
 	char id[16];
 
 	for (size_t i = 0; i < VM_DISKS_MAX && machine->vmm; i++)
-		if (machine->disks[i].state == SHARE_PLUGGED &&
+		if (machine->disks[i].state == SHARE_PLUGGED && !machine->disks[i].request &&
 			strcmp(vmm_slot_name(machine->disks[i].slot, id), wanted) == 0)
-			disk = &machine->disks[i];
-	if (!disk) {
-		(void)fail(&error, POSTERN_ABSENT, ENOENT,
-			"the VM has no such disk, or it is just being plugged or pulled");
-		request_fail(request, &error, NULL);
+			return &machine->disks[i];
+	(void)fail(&error, POSTERN_ABSENT, ENOENT,
+		"the VM has no such disk, or it is just being plugged or pulled");
+	request_fail(request, &error, NULL);
+	return NULL;
+}
+
+void disk_remove_command(void *ctx, struct request *request, const json_t *arguments)
+{
+	struct machine *machine = ctx;
+	struct disk *disk = find(machine, request, arguments);
+
+	if (!disk)
 		return;
-	}
 	disk->state = SHARE_UNPLUGGING;
 	disk->request = request;
 	machine->driver->unplug(machine->vmm, disk->slot, on_unplugged, disk);
+}
+
+static void on_resized(void *ctx, const struct postern_error *error)
+{
+	struct disk *disk = ctx;
+	struct request *request = take_ptr(disk->request);
+
+	if (error)
+		request_fail(request, error, NULL);
+	else
+		request_return(request, to_json(disk));
+}
+
+void disk_resize_command(void *ctx, struct request *request, const json_t *arguments)
+{
+	struct machine *machine = ctx;
+	json_int_t bytes = json_field_int(arguments, "size", 0);
+	struct disk *disk = find(machine, request, arguments);
+	struct postern_error error = {0};
+
+	if (!disk)
+		return;
+	if (bytes <= 0 || bytes % DISK_UNIT != 0 || disk->read_only) {
+		(void)fail(&error, POSTERN_USAGE, EINVAL,
+			"a disk that can be written to has a multiple of %d bytes", DISK_UNIT);
+		request_fail(request, &error, NULL);
+		return;
+	}
+	disk->request = request;
+	machine->driver->resize_disk(machine->vmm, disk->slot, (uint64_t)bytes, on_resized, disk);
 }

@@ -190,6 +190,7 @@ bool disks_any(const struct machine *machine);
 
 void disk_add_command(void *ctx, struct request *request, const json_t *arguments);
 void disk_remove_command(void *ctx, struct request *request, const json_t *arguments);
+void disk_resize_command(void *ctx, struct request *request, const json_t *arguments);
 
 void balloon_command(void *ctx, struct request *request, const json_t *arguments);
 void balloon_stats_command(void *ctx, struct request *request, const json_t *arguments);

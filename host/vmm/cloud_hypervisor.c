@@ -246,4 +246,5 @@ const struct vmm_driver cloud_hypervisor_driver = {
 	.memory_stats = memory_stats,
 	.plug = cloud_hypervisor_plug,
 	.unplug = cloud_hypervisor_unplug,
+	.resize_disk = cloud_hypervisor_resize_disk,
 };

@@ -28,6 +28,8 @@ json_t *cloud_hypervisor_disk(unsigned slot, const char *path, bool read_only, b
 void cloud_hypervisor_plug(struct vmm *vmm, unsigned index, const struct vmm_device *device,
 	vmm_done_fn fn, void *ctx);
 void cloud_hypervisor_unplug(struct vmm *vmm, unsigned index, vmm_done_fn fn, void *ctx);
+void cloud_hypervisor_resize_disk(
+	struct vmm *vmm, unsigned index, uint64_t bytes, vmm_done_fn fn, void *ctx);
 
 /* The event "device-removed". */
 void cloud_hypervisor_device_removed(struct vmm *vmm, const char *device);

@@ -132,3 +132,14 @@ void cloud_hypervisor_unplug(struct vmm *vmm, unsigned index, vmm_done_fn fn, vo
 	loop_timer_set(vmm->setup.loop, &slot->timer, monotonic_ns() + UNPLUG_MS * NSEC_PER_MSEC);
 	remove_device(slot, on_remove_asked);
 }
+
+void cloud_hypervisor_resize_disk(
+	struct vmm *vmm, unsigned index, uint64_t bytes, vmm_done_fn fn, void *ctx)
+{
+	char id[16];
+
+	http_vmm_send(vmm, "PUT", "/vm.resize-disk",
+		json_pack("{s:s, s:I}", "id", vmm_slot_name(index, id), "desired_size",
+			(json_int_t)bytes),
+		API_CALL_MS, fn, ctx);
+}

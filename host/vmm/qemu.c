@@ -307,4 +307,5 @@ const struct vmm_driver qemu_driver = {
 	.memory_stats = qemu_memory_stats,
 	.plug = qemu_plug,
 	.unplug = qemu_unplug,
+	.resize_disk = qemu_resize_disk,
 };

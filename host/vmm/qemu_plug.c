@@ -51,11 +51,11 @@ static bool is_disk(const struct slot *slot)
 }
 
 /* "share0-backend" */
-static json_t *backend_name(const struct slot *slot)
+static json_t *backend_name(unsigned index)
 {
 	char name[16];
 
-	return json_sprintf("%s-backend", vmm_slot_name(slot->index, name));
+	return json_sprintf("%s-backend", vmm_slot_name(index, name));
 }
 
 static json_t *device_id(const struct slot *slot)
@@ -72,7 +72,7 @@ static const char *remove_command(const struct slot *slot)
 
 static json_t *backend_id(const struct slot *slot)
 {
-	return json_pack("{s:o}", backends[is_disk(slot)].key, backend_name(slot));
+	return json_pack("{s:o}", backends[is_disk(slot)].key, backend_name(slot->index));
 }
 
 static int start(struct vmm *vmm, unsigned index, enum slot_state state, vmm_done_fn fn, void *ctx)
@@ -149,29 +149,31 @@ static void on_backend(void *ctx, const struct postern_error *error, const json_
 
 static json_t *share_backend(const struct slot *slot, const struct vmm_device *device)
 {
-	return json_pack("{s:o, s:{s:s, s:{s:{s:s, s:{s:s}}, s:b}}}", "id", backend_name(slot),
-		"backend", "type", "socket", "data", "addr", "type", "unix", "data", "path",
-		device->socket, "server", 0);
+	return json_pack("{s:o, s:{s:s, s:{s:{s:s, s:{s:s}}, s:b}}}", "id",
+		backend_name(slot->index), "backend", "type", "socket", "data", "addr", "type",
+		"unix", "data", "path", device->socket, "server", 0);
 }
 
 static json_t *disk_backend(const struct slot *slot, const struct vmm_device *device)
 {
-	return json_pack("{s:o, s:s, s:b, s:s, s:{s:s, s:s}}", "node-name", backend_name(slot),
-		"driver", device->disk_qcow2 ? "qcow2" : "raw", "read-only", device->disk_read_only,
-		"discard", "unmap", "file", "driver", "file", "filename", device->disk);
+	return json_pack("{s:o, s:s, s:b, s:s, s:{s:s, s:s}}", "node-name",
+		backend_name(slot->index), "driver", device->disk_qcow2 ? "qcow2" : "raw",
+		"read-only", device->disk_read_only, "discard", "unmap", "file", "driver", "file",
+		"filename", device->disk);
 }
 
 static json_t *share_device(const struct slot *slot, const char *id, const char *tag)
 {
 	return json_pack("{s:s, s:s, s:o, s:o, s:s, s:i}", "driver", "vhost-user-fs-pci", "id", id,
-		"bus", json_sprintf("port%u", slot->index), "chardev", backend_name(slot), "tag",
-		tag, "queue-size", QEMU_SHARE_QUEUE);
+		"bus", json_sprintf("port%u", slot->index), "chardev", backend_name(slot->index),
+		"tag", tag, "queue-size", QEMU_SHARE_QUEUE);
 }
 
 static json_t *disk_device(const struct slot *slot, const char *id)
 {
 	return json_pack("{s:s, s:s, s:o, s:o, s:s}", "driver", "virtio-blk-pci", "id", id, "bus",
-		json_sprintf("port%u", slot->index), "drive", backend_name(slot), "serial", id);
+		json_sprintf("port%u", slot->index), "drive", backend_name(slot->index), "serial",
+		id);
 }
 
 void qemu_plug(
@@ -255,6 +257,14 @@ void qemu_unplug(struct vmm *vmm, unsigned index, vmm_done_fn fn, void *ctx)
 	slot->timer.fn = on_unplug_late;
 	loop_timer_set(vmm->loop, &slot->timer, monotonic_ns() + QEMU_UNPLUG_MS * NSEC_PER_MSEC);
 	next(slot, "device_del", device_id(slot), on_delete_asked);
+}
+
+void qemu_resize_disk(struct vmm *vmm, unsigned index, uint64_t bytes, vmm_done_fn fn, void *ctx)
+{
+	json_t *arguments = json_pack(
+		"{s:o, s:I}", "node-name", backend_name(index), "size", (json_int_t)bytes);
+
+	qemu_simple(vmm, "block_resize", arguments, fn, ctx);
 }
 
 void qemu_slots_forget(struct vmm *vmm)

@@ -67,6 +67,7 @@ void qemu_watch(struct vmm *vmm);
 void qemu_plug(struct vmm *vmm, unsigned index, const struct vmm_device *device, vmm_done_fn fn,
 	void *ctx);
 void qemu_unplug(struct vmm *vmm, unsigned index, vmm_done_fn fn, void *ctx);
+void qemu_resize_disk(struct vmm *vmm, unsigned index, uint64_t bytes, vmm_done_fn fn, void *ctx);
 
 /* The event DEVICE_DELETED for a device id. */
 void qemu_device_deleted(struct vmm *vmm, const char *device);

@@ -126,6 +126,11 @@ struct vmm_driver {
 
 	/* Unplugs; the guest has to let go, within a deadline. */
 	void (*unplug)(struct vmm *vmm, unsigned slot, vmm_done_fn fn, void *ctx);
+
+	/* Makes the disk in a slot, and its image, this large, in bytes, and tells the guest. NULL
+	 * where the kind cannot plug disks. */
+	void (*resize_disk)(
+		struct vmm *vmm, unsigned slot, uint64_t bytes, vmm_done_fn fn, void *ctx);
 };
 
 extern const struct vmm_driver *const vmm_drivers[]; /* ends with NULL */

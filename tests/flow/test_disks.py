@@ -184,7 +184,7 @@ def test_a_disk_has_many_names(client, stick):
         assert told == {b"file", b"lost+found"}
 
 
-def test_which_are_refused(client, folder, stick, tmp_path):
+def test_which_are_failure(client, folder, stick, tmp_path):
     missing = failure(client, "disks.list_files", disk=b"nobody")
     assert missing.code == "NOT_FOUND" and "disks.list_disks" in missing.message
     with disk(tmp_path, name="elsewhere") as path:

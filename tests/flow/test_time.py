@@ -77,3 +77,14 @@ def test_for_a_person(agent):
     assert "UTC+" in postern("zone").stdout or "UTC-" in postern("zone").stdout
     done = postern("zone", "Europe/Berlin")
     assert done.returncode == 3 and "time.set_zone" in done.stderr
+
+
+def test_an_agent_without_the_right():
+    """As a service's settings may have it, or a container's."""
+    with Agent(policy=DEFAULT_POLICY + "allow local:0 time.*\n",
+               within=["setpriv", "--bounding-set", "-sys_time"]) as agent, agent.client() as client:
+        with pytest.raises(Failed) as failed:
+            client.call("time.set", adjust_ns=0)
+        assert failed.value.code == "FAILED_PRECONDITION"
+        assert "without a capability that time.set needs" in failed.value.message
+        assert client.call("time.get").time_ns

@@ -26,7 +26,7 @@ DENIED = ("exec.", "copy.", "forward.", "identity.set_", "users.add_", "users.re
           "time.set_zone", "sysctl.set", "network.set_", "cpus.set", "memory.set_", "memory.probe", "memory.reclaim")
 # Of files and disks only these are allowed.
 READING = ("stat", "list", "read", "get_footprint", "list_disks", "list_files", "read_file", "get_file_footprint",
-           "stats")
+           "stats", "grow")
 
 
 def is_denied(name):

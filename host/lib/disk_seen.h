@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The host's disks as the guest sees them, told apart by their serial numbers. */
+#pragma once
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "host/lib/postern.h"
+
+/* What a look found: answer is a new reference that the others are within. */
+struct disk_seen {
+	json_t *answer;     /* of disks.list_disks */
+	const json_t *disk; /* NULL: there is none with that serial number */
+	const json_t *part; /* the partition that was asked for, or the disk itself; NULL as well */
+};
+
+void disk_seen_done(struct disk_seen *seen);
+
+/* Looks once, for the disk with this serial number and a partition of it (0: the whole). 0 or
+ * -errno with *error; *ret is the caller's in any case. */
+int disk_look_in_guest(struct postern_client *client, const char *serial, uint32_t partition,
+	struct disk_seen *ret, struct postern_error *error);
+
+/*
+ * Looks until it is there and, unless bytes is 0, has that size. Blocks for timeout_ms at most.
+ * -ETIMEDOUT then, with *error that tells what was seen; else as disk_look_in_guest().
+ */
+int disk_wait_in_guest(struct postern_client *client, const char *serial, uint32_t partition,
+	uint64_t bytes, uint32_t timeout_ms, struct disk_seen *ret, struct postern_error *error);
