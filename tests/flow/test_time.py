@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from agent import DEFAULT_POLICY, Agent
 from wire import BUILD, Failed
 
 POSTERN = os.path.join(BUILD, "postern")
