@@ -501,6 +501,7 @@ USED = {
                   "PUT /vm.resize": ["balloon", "web", "16M"], "GET /vm.info": ["balloon-stats", "web"],
                   "PUT /vm.add-fs": ["shares", "add", "web", "/tmp", "/mnt/data"],
                   "PUT /vm.add-disk": ["disks", "add", "web", "DISK"],
+                  "PUT /vm.resize-disk": ["disks", "grow", "web", "PLUGGED", "1K"],
                   "PUT /vm.remove-device": ["shares", "remove", "web", "/mnt/here"],
                   # A stop goes on without them.
                   "PUT /vm.power-button": None, "PUT /vmm.shutdown": None},
@@ -521,7 +522,9 @@ def test_the_operations_that_are_used(host, launch, vmm, tmp_path):
         host.run("shares", "remove", "web", "/mnt/data")
         host.run("shares", "add", "web", str(tmp_path), "/mnt/data")
         host.run("shares", "remove", "web", "/mnt/data")
-        host.run("disks", "remove", "web", host.json("disks", "add", "web", f"{tmp_path}/disk")["id"])
+        plugged = host.json("disks", "attach", "web", f"{tmp_path}/disk")
+        host.run("disks", "grow", "web", plugged["id"], "1K")
+        host.run("disks", "detach", "web", f"{tmp_path}/disk")
     host.run("balloon", "web", "16M")
     host.run("balloon-stats", "web")
     host.run("mem", "request-plugged", "web", "128M")
@@ -586,12 +589,15 @@ def test_each_failure_of_a_running_machine_is_told(host, launch, vmm, tmp_path):
     (tmp_path / "disk").write_bytes(bytes(512))
     if vmm == "cloud-hypervisor":
         launch(vmm, name="bare")
+        (tmp_path / "plugged").write_bytes(bytes(512))
+        host.run("disks", "attach", "web", f"{tmp_path}/plugged")
     for operation, status in failures(vmm, "later"):
         words = USED[vmm]["later"][operation]
         # A device that nobody knows is gone, and that was wanted (tested above).
         if words is None or (operation, status) == ("PUT /vm.remove-device", 404):
             continue
-        words = [{"KEPT": f"{tmp_path}/kept", "DISK": f"{tmp_path}/disk"}.get(word, word) for word in words]
+        words = [{"KEPT": f"{tmp_path}/kept", "DISK": f"{tmp_path}/disk",
+                  "PLUGGED": f"{tmp_path}/plugged"}.get(word, word) for word in words]
         if words[0] == "snapshot" and share:
             words[1] = "bare"
         script(launch.folder, **{operation: refusal(vmm, status)})

@@ -49,6 +49,12 @@ class VsockGuest(Guest):
 
     def answer(self, peer, request):
         from wire import message
+        if request.method == "disks.list_disks":
+            reply = message(request.method, "Reply")()
+            for number, (serial, size) in enumerate(self.vmm.sizes.items()):
+                reply.disks.add(name=b"vd%c" % (0x62 + number), serial=serial.encode(), size=size)
+            peer.reply(request, reply)
+            return
         if request.method != "power.shutdown":
             super().answer(peer, request)
             return
@@ -233,6 +239,7 @@ class CloudHypervisor(Vmm):
         # Without a terminal it takes no input for a serial port of the mode Tty.
         assert os.isatty(0) and os.isatty(1)
         self.config = None
+        self.sizes = {}  # of the disks that the guest sees
         self.event("vmm", "starting")
 
     @staticmethod
@@ -324,7 +331,13 @@ class CloudHypervisor(Vmm):
         if any(other["id"] == disk["id"] for other in disks):
             raise Refused(409, "a device with the same identifier already exists")
         disks.append(disk)
+        self.sizes[disk["id"]] = os.path.getsize(disk["path"])
         return {"id": disk["id"], "bdf": "0000:00:08.0"}
+
+    def vm_resize_disk(self, id, desired_size):
+        if id not in self.sizes:
+            raise Refused(404, f"no disk {id}")
+        self.sizes[id] = desired_size
 
     def vm_remove_device(self, id):
         if not any(device["id"] == id for kind in ("fs", "disks") for device in self.config.get(kind, ())):
