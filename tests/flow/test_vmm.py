@@ -66,6 +66,17 @@ def test_a_disk_is_plugged_and_pulled(host, launch, tmp_path):
     assert launch.events() == ["device_add", "device_del"] and host.info("web")["disks"] == []
 
 
+# ---- A balloon that is followed ----
+
+def test_bounds_that_cannot_be(host, launch):
+    launch()
+    for words in (["16M"], ["--floor", "200M", "--ceiling", "100M"], ["--ceiling", "1G"], ["--host-low", "101"]):
+        host.run("balloon", "web", "--auto", *words, code=USAGE)
+    assert "PAGES, SIZE or --auto" in host.run("balloon", "web", code=USAGE)[1]
+    host.run("balloon", "nobody", "--auto", code=ABSENT)
+    assert launch.events() == []
+
+
 # ---- Pause ----
 
 def test_a_machine_is_paused_and_goes_on(host, launch):

@@ -2,6 +2,8 @@
 """Processors, memory and the network of a guest, looked at and changed: what the agent says is compared with what
 the guest's own files say."""
 
+import contextlib
+import json
 import os
 import shutil
 
@@ -163,21 +165,49 @@ def test_nothing_to_reclaim(vm, client):
     assert failure(client, "memory.reclaim").code == "INVALID_ARGUMENT"
 
 
+@contextlib.contextmanager
+def tight(vm):
+    """A program that is slowed down for want of memory, while all others sleep."""
+    vm.shell("cd /sys/fs/cgroup && echo +memory > cgroup.subtree_control && mkdir tight && "
+             "echo 2M > tight/memory.high && "
+             "(echo 0 > tight/cgroup.procs; dd if=/dev/zero of=/tight bs=64k count=512) > /dev/null 2>&1 &")
+    yield
+    vm.shell("cd /sys/fs/cgroup; echo max > tight/memory.high; while ! rmdir tight; do :; done 2> /dev/null; "
+             "rm -f /tight")
+
+
 def test_pressure_is_told(vm):
-    """A program that is slowed down for want of memory, while all others sleep: whoever wants to is told. The
-    descriptors are the broker's, so the watcher without rights is."""
+    """Whoever wants to is told. The descriptors are the broker's, so the watcher without rights is."""
     with vm.client() as client:
         client.call("notifications.subscribe", topics=["notify.memory.*"])
-        vm.shell("cd /sys/fs/cgroup && echo +memory > cgroup.subtree_control && mkdir tight && "
-                 "echo 2M > tight/memory.high && "
-                 "(echo 0 > tight/cgroup.procs; dd if=/dev/zero of=/tight bs=64k count=512) > /dev/null 2>&1 &")
-        levels = set()
-        while levels != {1, 2}:
-            _, told = client.notification("notify.memory.pressure")
-            levels.add(told.level)
-            assert told.available > 0 and told.HasField("some_percent") and told.HasField("full_percent")
-        vm.shell("cd /sys/fs/cgroup; echo max > tight/memory.high; while ! rmdir tight; do :; done 2> /dev/null; "
-                 "rm -f /tight")
+        with tight(vm):
+            levels = set()
+            while levels != {1, 2}:
+                _, told = client.notification("notify.memory.pressure")
+                levels.add(told.level)
+                assert told.available > 0 and told.HasField("some_percent") and told.HasField("full_percent")
+
+
+def test_the_balloon_follows_pressure(vm):
+    """What is taken while the guest goes without is given back when its programs wait."""
+    auto = vm.host.start("balloon", "guest", "--auto", "--host-low", "100", "--floor", "192M", "--json")
+    try:
+        taken = json.loads(auto.stdout.readline())
+        assert (taken["reason"], taken["left"]) == ("host", 240 * MIB)
+        with tight(vm):
+            while (told := json.loads(auto.stdout.readline()))["reason"] == "host":
+                taken = told
+        assert told["reason"] == "pressure" and told["left"] > taken["left"]
+        vm.host.until(lambda: balloon(vm) == (256 * MIB - told["left"]) // 4096)
+    finally:
+        auto.terminate()
+        auto.wait()
+    assert auto.returncode == 0
+    vm.host.run("balloon", "guest", "0")
+
+
+def balloon(vm):
+    return vm.host.json("balloon-stats", "guest")["current-pages"]
 
 
 # ---- The network ----
