@@ -64,3 +64,6 @@
 
 /* The channel of logs.read, which carries frames. */
 #define LOG_RECORD_MAX (32u << 10)
+
+/* The channel of files.watch, which does so too: two paths and little besides. */
+#define WATCH_RECORD_MAX (16u << 10)

@@ -61,6 +61,8 @@
 	X(files_mkdir) \
 	X(files_mv) \
 	X(files_rm) \
+	X(files_watch) \
+	X(files_touched) \
 	X(load) \
 	X(metrics) \
 	X(modules_list) \

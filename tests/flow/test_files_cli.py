@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 from agent import DEFAULT_POLICY, Agent
+from jobs import eventually
 from wire import BUILD
 
 POSTERN = os.path.join(BUILD, "postern")
@@ -123,3 +124,47 @@ def test_disks(agent):
     assert shown[0].split()[:3] == ["Disk", "Size", "Bus"]
     steady = {disk["name"] for disk in told if disk["bus"] != "loop"}
     assert steady == {line.split()[0] for line in shown[1:] if not line.startswith("loop")}
+
+
+def test_watch(agent, root):
+    os.makedirs(f"{root}/watched/below", exist_ok=True)
+    words = [f"[local:{agent.socket}]:{root}/watched"]
+    with subprocess.Popen([POSTERN, "files", "watch", "-r", *words], stdout=subprocess.PIPE, text=True) as shown, \
+         subprocess.Popen([POSTERN, "files", "watch", "-r", "--json", "-w", "50", *words], stdout=subprocess.PIPE,
+                          text=True) as told:
+        with agent.client() as client:
+            eventually(lambda: len(client.call("channels.list").channels) == 2)
+        name = "new\nline\x1b[2J"
+        with open(f"{root}/watched/below/{name}", "w"):
+            pass
+        line = shown.stdout.readline()
+        assert line.startswith("created,written  ") and "\x1b" not in line and "[2J" in line
+        change = json.loads(told.stdout.readline())["change"]
+        assert change == {"path": f"{root}/watched/below/{name}", "kinds": ["FILE_CREATED", "FILE_WRITTEN"],
+                          "folder": False}
+        os.rename(f"{root}/watched/below", f"{root}/watched/other")
+        lines = {shown.stdout.readline(), shown.stdout.readline()}
+        assert lines == {f"moved away  {root}/watched/below/\n",
+                         f"moved here  {root}/watched/other/  (was {root}/watched/below)\n"}
+        os.rename(f"{root}/watched", f"{root}/gone")
+        assert shown.stdout.readline() == "end  the folder was removed, renamed, or is another one now\n"
+        *_, end = map(json.loads, told.stdout)
+        assert end["end"]["reason"] == "WATCH_FOLDER_GONE"
+        assert shown.wait(10) == told.wait(10) == 0
+
+
+def test_watching_ends_with_its_reader(agent, root):
+    watch = subprocess.Popen([POSTERN, "files", "watch", f"[local:{agent.socket}]:{root}"], stdout=subprocess.PIPE)
+    with agent.client() as client:
+        eventually(lambda: len(client.call("channels.list").channels) == 1)
+        watch.stdout.close()
+        assert watch.wait(10) == 1
+        eventually(lambda: not client.call("channels.list").channels)
+
+
+def test_touched(files, root):
+    files("put", "-", f":{root}/file", input=b"x")
+    assert files("touched", f":{root}/file", f"{root}/file") == b""
+    told = json.loads(files("touched", "--json", f":{root}/file"))
+    assert told == {"files": [{"path": f"{root}/file", "modified": True, "written": True, "attributes": False}]}
+    assert f"{root}/missing: No such file" in files("touched", f":{root}/file", f"{root}/missing", code=1)
