@@ -53,6 +53,7 @@
 	X(disks_attach) \
 	X(disks_detach) \
 	X(disks_grow) \
+	X(disks_benchmark) \
 	X(files_list) \
 	X(files_stat) \
 	X(files_cat) \

@@ -15,6 +15,8 @@ struct answer {
 	json_t *json; /* owned; NULL before the first part */
 	const char *why;
 	int r;
+	void (*part)(void *ctx, const json_t *part); /* NULL: nobody */
+	void *ctx;
 };
 
 /* Adds a further part: what is an array in both grows, anything else is taken from the later one.
@@ -50,6 +52,8 @@ static void on_part(
 	answer->r = json_from_message(answer->type, result, len, &part, &answer->why);
 	if (answer->r < 0)
 		return;
+	if (answer->part)
+		answer->part(answer->ctx, part);
 	if (!answer->json) {
 		answer->json = part;
 		return;
@@ -58,12 +62,13 @@ static void on_part(
 	json_decref(part);
 }
 
-int json_call_object(struct postern_client *client, const char *method, const json_t *params,
-	uint32_t timeout_ms, json_t **ret_answer, struct postern_error *error)
+int json_call_parts(struct postern_client *client, const char *method, const json_t *params,
+	uint32_t timeout_ms, void (*part)(void *ctx, const json_t *part), void *ctx,
+	json_t **ret_answer, struct postern_error *error)
 {
 	AUTO_FREE uint8_t *bytes = NULL;
 	struct method_schema schema;
-	struct answer answer = {.why = ""};
+	struct answer answer = {.why = "", .part = part, .ctx = ctx};
 	char problem[256];
 	size_t len = 0;
 	int r;
@@ -91,6 +96,12 @@ int json_call_object(struct postern_client *client, const char *method, const js
 	}
 	*ret_answer = answer.json;
 	return 0;
+}
+
+int json_call_object(struct postern_client *client, const char *method, const json_t *params,
+	uint32_t timeout_ms, json_t **ret_answer, struct postern_error *error)
+{
+	return json_call_parts(client, method, params, timeout_ms, NULL, NULL, ret_answer, error);
 }
 
 int json_call(struct postern_client *client, const char *method, const char *params,

@@ -18,5 +18,10 @@ int json_call(struct postern_client *client, const char *method, const char *par
 int json_call_object(struct postern_client *client, const char *method, const json_t *params,
 	uint32_t timeout_ms, json_t **ret_answer, struct postern_error *error);
 
+/* The same; part (NULL: nobody wants to know) is told of each part of the answer as it comes. */
+int json_call_parts(struct postern_client *client, const char *method, const json_t *params,
+	uint32_t timeout_ms, void (*part)(void *ctx, const json_t *part), void *ctx,
+	json_t **ret_answer, struct postern_error *error);
+
 /* An error as a new object: failure, code, errno, message, outcome, rule, details. */
 json_t *json_from_error(const struct postern_error *error);

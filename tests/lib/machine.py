@@ -25,8 +25,8 @@ DONE, ANSWERED, USAGE, REFUSED, ABSENT, TIMED_OUT, PROTOCOL = range(7)
 DENIED = ("exec.", "copy.", "forward.", "identity.set_", "users.add_", "users.remove_", "users.replace_", "users.set_",
           "time.set_zone", "sysctl.set", "network.set_", "cpus.set", "memory.set_", "memory.probe", "memory.reclaim")
 # Of files and disks only these are allowed.
-READING = ("stat", "list", "read", "get_footprint", "list_disks", "list_files", "read_file", "get_file_footprint",
-           "stats", "grow")
+READING = ("stat", "list", "read", "get_footprint", "watch", "list_disks", "list_files", "read_file",
+           "get_file_footprint", "stats", "grow")
 
 
 def is_denied(name):

@@ -130,6 +130,46 @@ static int find(struct call *call, const char *wanted, const char **ret_root)
 	return r == 0 && !*ret_root ? -ENOMEM : r;
 }
 
+/* The same disk may be called so in two ways. */
+static int choose(struct call *call, Postern__V1__Disk **disks, size_t n, const char *wanted,
+	Postern__V1__Disk **ret)
+{
+	*ret = NULL;
+	for (size_t i = 0; i < n; i++) {
+		if (!is_called(disks[i], wanted))
+			continue;
+		if (*ret)
+			return call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, ENOTUNIQ,
+				"%s: several disks are called so; disks.list_disks has the id of "
+				"each",
+				wanted);
+		*ret = disks[i];
+	}
+	if (*ret)
+		return 0;
+	return call_fail(call, POSTERN__V1__CODE__NOT_FOUND, ENODEV,
+		"%s: no disk is called so; disks.list_disks has those that there are", wanted);
+}
+
+int disk_find(
+	struct call *call, bool has_disk, const ProtobufCBinaryData *disk, Postern__V1__Disk **ret)
+{
+	char *wanted = call_string(call, has_disk, disk, NAME_BYTES, "disk");
+	struct libmnt_table *mounts = NULL;
+	Postern__V1__Disk **disks = NULL;
+	size_t n = 0;
+	int r;
+
+	if (!wanted)
+		return -EINVAL;
+	r = mount_table_own(&mounts);
+	if (r < 0)
+		return call_fail_errno(call, r, "the mount table");
+	r = disk_table_read(call, mounts, &disks, &n);
+	mnt_unref_table(mounts);
+	return r < 0 ? r : choose(call, disks, n, wanted, ret);
+}
+
 static int find_repository(struct call *call, const char **ret_root)
 {
 	const char *root = worker_facts(call)->disks_repository;

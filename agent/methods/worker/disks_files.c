@@ -17,8 +17,7 @@ static bool is_news(const Postern__V1__Error *error)
 	       error->code != POSTERN__V1__CODE__PERMISSION_DENIED;
 }
 
-/* Tells everybody of an error. Returns r. */
-static int tell(
+int disk_tell_error(
 	struct call *call, int r, const ProtobufCBinaryData *disk, const ProtobufCBinaryData *path)
 {
 	Postern__V1__NotifyError told = POSTERN__V1__NOTIFY_ERROR__INIT;
@@ -37,9 +36,11 @@ static int tell(
 	told.description = call->error->message;
 	told.has_sys_errno = call->error->has_sys_errno;
 	told.sys_errno = call->error->sys_errno;
-	told.has_disk = told.has_path = true;
+	told.has_disk = true;
 	told.disk = *disk;
-	told.path = *path;
+	told.has_path = path != NULL;
+	if (path)
+		told.path = *path;
 	worker_notify(call, TOPIC_error, &told.base);
 	return r;
 }
@@ -67,7 +68,7 @@ int disks_list_files(struct call *call, const Postern__V1__DisksListFilesRequest
 	reply->has_count = reply->has_more_problems = true;
 	reply->count = listing.count;
 	reply->more_problems = listing.left_out;
-	return tell(call, r, &request->disk, &request->path);
+	return disk_tell_error(call, r, &request->disk, &request->path);
 }
 
 static void put_data(ProtobufCMessage *message, ProtobufCBinaryData *data, bool last, bool end)
@@ -93,7 +94,7 @@ int disks_read_file(struct call *call, const Postern__V1__DisksReadFileRequest *
 
 	if (r == 0)
 		r = file_read(call, &place, &reading);
-	return tell(call, r, &request->disk, &request->path);
+	return disk_tell_error(call, r, &request->disk, &request->path);
 }
 
 int disks_get_file_footprint(struct call *call,
@@ -110,7 +111,7 @@ int disks_get_file_footprint(struct call *call,
 			&reply->size);
 	reply->algorithm = (char *)algorithm;
 	reply->has_size = true;
-	return tell(call, r, &request->disk, &request->path);
+	return disk_tell_error(call, r, &request->disk, &request->path);
 }
 
 static void tell_new_file(struct call *call, const ProtobufCBinaryData *disk,
@@ -148,7 +149,7 @@ int disks_copy_file(struct call *call, const Postern__V1__DisksCopyFileRequest *
 	if (r == 0)
 		r = file_open_regular(call, &from, O_RDONLY, &fd);
 	if (r < 0)
-		return tell(call, r, &request->source_disk, &request->path);
+		return disk_tell_error(call, r, &request->source_disk, &request->path);
 	r = disk_place_open(call, request->has_target_disk, &request->target_disk, true,
 		target_path, TOUCH_WRITE, &to);
 	/* From here on it may hang on either. */
@@ -156,7 +157,7 @@ int disks_copy_file(struct call *call, const Postern__V1__DisksCopyFileRequest *
 	if (r == 0)
 		r = file_copy(call, fd, NULL, &to, &copying);
 	if (r < 0)
-		return tell(call, r, &request->target_disk, target_path);
+		return disk_tell_error(call, r, &request->target_disk, target_path);
 	tell_new_file(call, &request->target_disk, &to, &copying, true);
 	reply->footprint = copying.footprint;
 	reply->algorithm = (char *)digest_name(copying.algorithm);
@@ -180,7 +181,7 @@ int disks_create_file(struct call *call, const Postern__V1__DisksCreateFileReque
 	if (r == 0)
 		r = file_copy(call, -EBADF, &request->data, &place, &copying);
 	if (r < 0)
-		return tell(call, r, &request->disk, &request->path);
+		return disk_tell_error(call, r, &request->disk, &request->path);
 	worker_touch_done(call);
 	tell_new_file(call, &request->disk, &place, &copying, false);
 	reply->footprint = copying.footprint;
@@ -198,5 +199,5 @@ int disks_remove_file(struct call *call, const Postern__V1__DisksRemoveFileReque
 	if (r == 0)
 		r = file_remove(call, &place, request->recursive, &reply->removed);
 	reply->has_removed = true;
-	return tell(call, r, &request->disk, &request->path);
+	return disk_tell_error(call, r, &request->disk, &request->path);
 }
