@@ -22,6 +22,14 @@ const char *hook_event_name(enum hook_event event);
  * says. Else the first that fails is the last that is run. */
 bool hook_event_is_after(enum hook_event event);
 
+/* Whether a name in that folder is a program's, and not what editors and packages leave beside
+ * them. */
+bool hook_is_program(const char *name);
+
+/* Whether it is run: root's, and not for others to write, since somebody becomes root by it. 0 or
+ * -errno. */
+int hook_check(const char *path);
+
 enum hook_end { HOOK_OK, HOOK_EXITED, HOOK_KILLED, HOOK_LATE, HOOK_NOT_RUN };
 
 /* What became of the programs of an event: of the first that failed, or HOOK_OK. */

@@ -30,18 +30,6 @@ static void reach_nothing(uint64_t device)
 	(void)device;
 }
 
-/* Root's, and not for others to write: else somebody becomes root by it. */
-static int check_file(const char *path)
-{
-	struct stat st;
-
-	if (lstat(path, &st) < 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode) || st.st_uid != 0 || st.st_mode & (S_IWGRP | S_IWOTH))
-		return -EPERM;
-	return 0;
-}
-
 static int start(const char *path, enum hook_event event, pid_t *ret_pid, int *ret_pidfd)
 {
 	AUTO_CLOSE int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -102,7 +90,7 @@ static void run_one(const char *folder, const char *name, enum hook_event event,
 	int r;
 
 	(void)snprintf(path, sizeof(path), "%s/%s", folder, name);
-	r = check_file(path);
+	r = hook_check(path);
 	if (r == 0)
 		r = start(path, event, &pid, &pidfd);
 	if (r == 0) {
@@ -115,11 +103,9 @@ static void run_one(const char *folder, const char *name, enum hook_event event,
 		log_warning("hook %s failed", path);
 }
 
-/* Not what editors and packages leave beside them. */
 static int is_hook(const struct dirent *entry)
 {
-	return entry->d_name[0] != '.' && !strchr(entry->d_name, '~') &&
-	       !strstr(entry->d_name, ".dpkg-") && !strstr(entry->d_name, ".rpm");
+	return hook_is_program(entry->d_name);
 }
 
 static void run_all(const char *folder, enum hook_event event, uint64_t deadline, int socket,

@@ -15,6 +15,7 @@
 	X(restored) \
 	X(info) \
 	X(ping) \
+	X(components) \
 	X(methods) \
 	X(cp) \
 	X(exec) \
