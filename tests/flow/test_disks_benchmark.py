@@ -61,8 +61,7 @@ def parts_of(client, **fields):
     id = client.start("disks.benchmark", **fields)
     parts = []
     while True:
-        response = client.receive().response
-        assert response.id == id
+        response = client.take_response(id)
         if response.HasField("error"):
             raise Failed(response.error)
         part = message("disks.benchmark", "Reply")()
