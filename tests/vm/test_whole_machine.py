@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What is about the guest as a whole: its file systems frozen with the root among them, its clock, zone, names and
-users; and what qemu-ga, in the same guest, says of all that."""
+users, its sleep."""
 
 import json
 import subprocess
@@ -9,7 +9,6 @@ import time
 import pytest
 
 import debian
-import qga
 from machine import Host, Machine, wait_until
 from wire import Failed
 
@@ -20,8 +19,6 @@ def add_to(tree):
     debian.write(f"{tree}/etc/postern/policy.d/60-all.policy", POLICY)
     with open(f"{tree}/etc/postern/postern.conf", "a") as file:
         file.write("renew_machine_id = yes\n")
-    debian.write(f"{tree}/etc/systemd/system/qga.service", qga.UNIT)
-    debian.chroot(tree, "systemctl", "enable", "qga.service")
     debian.chroot(tree, "useradd", "-m", "-s", "/bin/sh", "guest")
     debian.write(f"{tree}/etc/machine-id", "00112233445566778899aabbccddeeff\n")
 
@@ -41,12 +38,6 @@ def vm():
 @pytest.fixture
 def client(vm):
     with vm.client(timeout=60) as connected:
-        yield connected
-
-
-@pytest.fixture
-def peer(vm):
-    with qga.QemuGa(vm.vsock) as connected:
         yield connected
 
 
@@ -105,30 +96,10 @@ def test_a_backup_by_the_command_line(vm):
     assert done.returncode == 0 and "copying" in done.stdout and "Frozen for at most 60 s: /\n" in done.stdout, done
 
 
-def test_what_qemu_ga_froze(client, peer, vm):
-    assert peer.call("guest-fsfreeze-freeze") == 1
-    other = refused(client, "filesystems.freeze", lease_ms=1000)
-    assert other.code == "FAILED_PRECONDITION" and "by somebody else" in other.message
-    assert targets(client.call("filesystems.thaw", everything=True).thawed) == [b"/"]
-    vm.shell("touch /written && sync", timeout=20)
-    peer.call("guest-fsfreeze-thaw")
-
-
-def test_trim(client, peer):
-    ours, = client.call("filesystems.trim").trimmed
-    theirs, = peer.call("guest-fstrim")["paths"]
-    assert ours.filesystem.target == b"/" and theirs["path"] == "/" and ours.bytes > 100 << 20
-    assert not theirs.get("error") and theirs["trimmed"] <= ours.bytes
-
-
 # ---- Time ----
 
 def guest_time(client):
     return client.call("time.get").time_ns / 1e9
-
-
-def test_both_tell_the_same_time(client, peer):
-    assert abs(guest_time(client) - peer.call("guest-get-time") / 1e9) < 1
 
 
 def test_a_step_and_back(client, vm):
@@ -163,14 +134,12 @@ def test_what_the_kernel_takes_not(client):
     assert abs(guest_time(client) - time.time()) < 5
 
 
-def test_zones(client, peer, vm):
+def test_zones(client, vm):
     for zone, abbreviation in ((b"Europe/Berlin", ("CET", "CEST")), (b"America/St_Johns", ("NST", "NDT")),
                                (b"Etc/UTC", ("UTC",))):
         reply = client.call("time.set_zone", zone=zone)
         assert reply.zone.zone == zone and reply.zone.abbreviation in abbreviation
         assert client.call("time.zone") == reply.zone
-        theirs = peer.call("guest-get-timezone")
-        assert theirs["offset"] == reply.zone.offset_s and theirs.get("zone", "UTC") == reply.zone.abbreviation
     assert vm.shell("readlink /etc/localtime").strip() == "../usr/share/zoneinfo/Etc/UTC"
     assert refused(client, "time.set_zone", zone=b"Mars/Base").code == "NOT_FOUND"
     assert "UTC+00:00" in postern(vm, "time", "zone", "whole").stdout
@@ -178,24 +147,15 @@ def test_zones(client, peer, vm):
 
 # ---- Names ----
 
-def test_host_name(client, peer, vm):
+def test_host_name(client, vm):
     before = client.call("identity.get").host_name
     assert client.call("identity.set_host_name", host_name=b"postern-one.test").before == before
-    assert peer.call("guest-get-host-name")["host-name"] == "postern-one.test"
+    assert vm.shell("hostname").strip() == "postern-one.test"
     assert vm.shell("cat /etc/hostname").strip() == "postern-one.test"
     client.call("identity.set_host_name", host_name=b"for-now", transient=True)
     told = client.call("identity.get")
     assert (told.host_name, told.static_host_name) == (b"for-now", b"postern-one.test")
     assert client.call("system.info").host_name == b"for-now"
-
-
-def test_system(client, peer):
-    info, theirs = client.call("system.info"), peer.call("guest-get-osinfo")
-    assert theirs["id"] == info.os.id.decode() and theirs["version-id"] == info.os.version_id.decode()
-    assert theirs["pretty-name"] == info.os.pretty_name.decode()
-    assert theirs["kernel-release"] == info.kernel.release.decode() and theirs["machine"] == info.kernel.machine.decode()
-    assert theirs["kernel-version"] == info.kernel.version.decode()
-    assert client.call("identity.get").firmware.vendor == b"QEMU"
 
 
 def test_restored(client, vm):
@@ -217,22 +177,6 @@ def test_a_password_with_which_one_can_log_in(client, vm):
     vm.shell(check % "pässword: x")
     vm.shell(check % "other", status=1)
     assert vm.shell("stat -c %a:%U:%G /etc/shadow").strip() == "640:root:shadow"
-
-
-def test_keys_of_both(client, peer):
-    one, two = "ssh-ed25519 AAAAone one", "ssh-ed25519 AAAAtwo two"
-    client.call("users.add_keys", user=b"guest", keys=[one.encode()])
-    assert peer.call("guest-ssh-get-authorized-keys", username="guest") == {"keys": [one]}
-    peer.call("guest-ssh-add-authorized-keys", username="guest", keys=[two])
-    assert list(client.call("users.get_keys", user=b"guest").keys) == [one.encode(), two.encode()]
-    client.call("users.remove_keys", user=b"guest", keys=[one.encode()])
-    assert peer.call("guest-ssh-get-authorized-keys", username="guest") == {"keys": [two]}
-
-
-def test_logins_of_both(client, peer, vm):
-    """Nobody is, but for an entry of our making: what is compared is how it is told."""
-    theirs = {user["user"] for user in peer.call("guest-get-users")}
-    assert theirs == {login.user.decode() for login in client.call("users.list").logins}
 
 
 # ---- Hooks before the end ----
