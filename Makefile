@@ -153,8 +153,8 @@ postern-session_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/s
 	agent/methods/call.c agent/methods/job_message.c agent/methods/sample.c)
 postern-session_LINK = $(STATIC)
 postern-session_LIBS = $(call agent_static,libprotobuf-c)
-postern-watch_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/watch) \
-	agent/methods/mount_entry.c agent/methods/mount_text.c agent/methods/sample.c)
+postern-watch_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/watch agent/methods/watch) \
+	agent/methods/call.c agent/methods/mount_entry.c agent/methods/mount_text.c agent/methods/sample.c)
 postern-watch_LIBS = $(call pkg,mount) $(call agent_static,libnl-3.0 libprotobuf-c)
 postern-worker_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/worker agent/methods/worker) \
 	agent/methods/account.c agent/methods/call.c agent/methods/grant_message.c agent/methods/mount_entry.c \

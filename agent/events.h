@@ -9,15 +9,18 @@
 #include <stdint.h>
 
 #define EVENT_PAYLOAD_MAX 32768
+#define EVENT_PARAMS_MAX  40960 /* of a method that runs in the watcher */
 
 enum events_kind {
 	/* to the watcher */
 	EVENTS_SUBSCRIBE = 1,
 	EVENTS_UNSUBSCRIBE,
+	EVENTS_CALL, /* method, id and max_frame; the parameters, which were checked, follow */
 	/* to the session */
 	EVENTS_SUBSCRIBED, /* epoch, seq: the cursor; fd: the snapshot, when it was asked for */
 	EVENTS_REFUSED,    /* arg: errno */
 	EVENTS_EVENT,
+	EVENTS_ANSWER, /* a piece of the frame that answers a call; arg 1: the last one */
 };
 
 enum events_flags {
@@ -33,11 +36,13 @@ enum events_flags {
 struct events_command {
 	uint32_t kind;
 	uint32_t flags;
-	uint64_t subscription; /* the session's own number */
+	uint64_t subscription; /* the session's own number; of a call, its serial */
 	uint64_t topics;       /* mask of enum topic */
 	uint64_t epoch, seq;
-	uint32_t interval_ms; /* of load events; 0: the sampler's */
-	uint32_t reserved;
+	uint32_t interval_ms; /* of load events, 0: the sampler's; of heartbeats, 0: none */
+	uint32_t method;      /* enum method */
+	uint64_t id;          /* that the answer bears */
+	uint64_t max_frame;   /* bytes */
 	double load1_above;
 	uint64_t memory_below;    /* bytes */
 	double pressure_above[3]; /* percent: cpu, memory, io */
@@ -47,7 +52,7 @@ struct events_command {
 struct events_packet {
 	uint32_t kind;
 	uint32_t topic;
-	uint64_t subscription;
+	uint64_t subscription; /* or the serial of a call */
 	uint64_t epoch, seq;
 	uint64_t time_ns; /* wall clock */
 	uint64_t arg;

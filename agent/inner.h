@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "agent/row.h"
 #include "proto/limits.h"
 
 #define INNER_MAGIC   0x4e545350u
@@ -83,7 +84,7 @@ enum inner_kind {
 	INNER_JOB,    /* struct job_facts: of its start, and once more of its end */
 	/* broker -> watcher */
 	INNER_WATCH,      /* struct watch_facts; fds: watch_fd, in order of the bits in arg */
-	INNER_SUBSCRIBER, /* arg: mask of the topics it may have; fd: its pair's end */
+	INNER_SUBSCRIBER, /* struct subscriber_facts; fd: its pair's end */
 	INNER_EMIT,       /* arg: topic; fd: memfd with the packed notification */
 	/* watcher -> broker */
 	INNER_WATCHING, /* arg: the event epoch */
@@ -162,6 +163,7 @@ enum watch_fd {
 	WATCH_FD_MEMORY_FULL, /* the same once more: each is for one threshold */
 	WATCH_FD_HISTORY,     /* read and write */
 	WATCH_FD_RATES,       /* read and write */
+	WATCH_FD_PROPERTIES,  /* read and write */
 	WATCH_FD_COUNT,
 };
 
@@ -248,8 +250,18 @@ struct channel_facts {
 
 struct watch_facts {
 	char run_dir[256];
+	uint8_t boot_id[16];
 	uint32_t sample_interval_s;
 	uint32_t save_interval_s;
+};
+
+/* Whom a session serves, and what it may ask the watcher for. */
+struct subscriber_facts {
+	char identity[24];
+	uint32_t uid;                  /* of a program of this guest */
+	uint32_t guest;                /* 1: it is one */
+	uint64_t topics;               /* mask of enum topic */
+	uint8_t methods[METHOD_COUNT]; /* 1: allowed */
 };
 
 #define FOOTPRINT_PROCESSES 96

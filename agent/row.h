@@ -9,7 +9,7 @@
  * service, rpc  as in the .proto, in lower case: "mounts", "list" is mounts.list; the handler is
  *               the function mounts_list()
  * Type          "MountsList": the messages are MountsListRequest and MountsListReply
- * where         SESSION, BROKER, READER, WORKER, NEW_JOB or JOB
+ * where         SESSION, BROKER, WATCHER, READER, WORKER, NEW_JOB or JOB
  * caps          capabilities while the handler runs, CAP(SYS_ADMIN) | ...; 0 unless a WORKER
  * profile       which class of system calls it needs, of enum profile below
  * default_ms    time for an answer when the caller asks for none, and the most it can ask for
@@ -34,9 +34,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* From READER on: in a process that the broker finds for the request. */
 enum where {
 	SESSION, /* in the session itself: needs no library but libprotobuf-c */
 	BROKER,  /* in the session, with what only the broker knows or can do: session_ask() */
+	WATCHER, /* in the watcher, which keeps what it is about */
 	READER,  /* in a kept process without capabilities that sees what process 1 sees */
 	WORKER,  /* in a fresh process with the row's capabilities, for this one request */
 	NEW_JOB, /* in a fresh process that starts a program, and stays to look after it */

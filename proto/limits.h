@@ -45,6 +45,8 @@
 #define SESSIONS_MAX         64
 #define SESSIONS_EACH_MAX    48 /* of one identity, so that nobody locks the others out */
 #define SESSIONS_REFUSED_MAX 4  /* of an identity that no rule lets do anything */
+#define SESSIONS_USERS_MAX   16 /* of all users of the guest but root, who may have many ids */
+#define SESSIONS_USER_MAX    8  /* of one of them */
 #define WORKERS_MAX          16
 #define WORKERS_EACH_MAX     12 /* of one connection */
 #define JOBS_MAX             64 /* programs that run, and records of those that ended */
@@ -61,6 +63,23 @@
 #define STUCK_MAX            64 /* ... that are listed: also what was under way by then */
 #define EVENT_RING_ENTRIES   4096
 #define EVENT_RING_BYTES     (1u << 20)
+
+/* Properties, and who has promised signs of life. */
+#define PROPERTY_KEY_MAX     255
+#define PROPERTY_VALUE_MAX   (32u << 10)
+#define PROPERTY_TOLD_MAX    256 /* bytes of a value that are told with an event */
+#define PROPERTIES_MAX       512 /* the host's; as many of root, and of all other users together */
+#define PROPERTIES_BYTES     (1u << 20) /* the same */
+#define PROPERTIES_USER_MAX  64         /* one user's who is not root */
+#define PROPERTIES_USER_SIZE (128u << 10)
+#define PROPERTY_USERS_MAX   64 /* such users that have some */
+#define PROPERTY_TTL_MS      UINT64_C(31536000000)
+#define HEARTBEAT_NAME_MAX   64
+#define HEARTBEATS_MAX       64 /* programs */
+#define HEARTBEATS_USERS_MAX 48 /* ... of all users but root */
+#define HEARTBEATS_USER_MAX  16 /* ... of one user */
+#define HEARTBEAT_LEAST_MS   100
+#define HEARTBEAT_MOST_MS    86400000
 
 /* The channel of logs.read, which carries frames. */
 #define LOG_RECORD_MAX (32u << 10)

@@ -171,8 +171,8 @@ void call_start(struct session *session, const struct inner_message *message,
 	uint32_t refused;
 	int r;
 
-	if (message->method >= METHOD_COUNT || method_rows[message->method].where == SESSION ||
-		method_rows[message->method].where == BROKER || n_fds < 1 || n_fds > 2) {
+	if (message->method >= METHOD_COUNT || method_rows[message->method].where < READER ||
+		n_fds < 1 || n_fds > 2) {
 		log_warning("session (pid %d) asked for what is no call", session->child->pid);
 		child_kill(session->child);
 		return;

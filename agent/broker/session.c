@@ -57,17 +57,21 @@ static void on_exit_(struct child *child)
 	session_free(session);
 }
 
-/* Joins the session with the watcher, for the topics that the verdicts allow. */
+/* Joins the session with the watcher, for the topics and methods that the verdicts allow. */
 static void send_events(struct session *session)
 {
 	struct inner_message message = {.kind = INNER_EVENTS};
-	uint64_t allowed = 0;
+	struct subscriber_facts facts = {
+		.uid = session->identity.number, .guest = session->identity.kind == IDENTITY_LOCAL};
 	int fd = -EBADF, r;
 
+	identity_print(&session->identity, facts.identity, sizeof(facts.identity));
 	for (int i = 0; i < TOPIC_COUNT; i++)
 		if (session->verdicts.topic[i].allowed)
-			allowed |= UINT64_C(1) << i;
-	r = watcher_subscribe(session->broker, allowed, &fd);
+			facts.topics |= UINT64_C(1) << i;
+	for (int i = 0; i < METHOD_COUNT; i++)
+		facts.methods[i] = session->verdicts.method[i].allowed != 0;
+	r = watcher_subscribe(session->broker, &facts, &fd);
 	message.arg = (uint64_t)-r;
 	(void)child_send(session->child, &message, NULL, &fd, r == 0 ? 1 : 0);
 	(void)fd_close(fd);
@@ -148,18 +152,32 @@ static int hand_over(struct session *session, int socket)
 	return child_send(session->child, &message, &facts, fds, n);
 }
 
-/* Somebody without any right gets few places, and nobody all of them. */
+static bool is_user(const struct identity *identity)
+{
+	return identity->kind == IDENTITY_LOCAL && identity->number != 0;
+}
+
+static size_t places_of_one(const struct identity *identity, size_t allowed)
+{
+	if (allowed == 0)
+		return SESSIONS_REFUSED_MAX;
+	return is_user(identity) ? SESSIONS_USER_MAX : SESSIONS_EACH_MAX;
+}
+
+/* Somebody without any right gets few places, the guest's users some, and nobody all of them. */
 static bool has_place(const struct broker *broker, const struct identity *identity, size_t allowed)
 {
-	size_t same = 0, most = allowed > 0 ? SESSIONS_EACH_MAX : SESSIONS_REFUSED_MAX;
+	size_t same = 0, users = 0;
 
 	LIST_EACH(&broker->sessions, node)
 	{
 		const struct session *other = container_of(node, struct session, node);
 
 		same += identity_equal(&other->identity, identity);
+		users += is_user(&other->identity);
 	}
-	if (broker->sessions_n < SESSIONS_MAX && same < most)
+	if (broker->sessions_n < SESSIONS_MAX && same < places_of_one(identity, allowed) &&
+		(!is_user(identity) || users < SESSIONS_USERS_MAX))
 		return true;
 	log_debug("a connection was closed: too many are served already");
 	return false;

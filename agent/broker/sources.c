@@ -146,6 +146,18 @@ static int open_history(struct broker *broker)
 		       : -EIO;
 }
 
+/* Where the watcher keeps properties: without it they do not outlive the watcher. */
+static void open_properties(struct broker *broker)
+{
+	int *fd = &broker->sources.watch[WATCH_FD_PROPERTIES];
+	char path[512];
+
+	(void)snprintf(path, sizeof(path), "%s/properties", broker->config.run_dir);
+	*fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (*fd < 0)
+		log_warning("%s: %s", path, strerror(errno));
+}
+
 int sources_open(struct broker *broker)
 {
 	struct sources *s = &broker->sources;
@@ -157,6 +169,7 @@ int sources_open(struct broker *broker)
 		s->watch[i] = -EBADF;
 	open_kernel_files(s);
 	open_triggers(s);
+	open_properties(broker);
 	r = open_history(broker);
 	if (r < 0) {
 		log_error("the load history: %s", strerror(-r));

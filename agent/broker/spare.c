@@ -54,16 +54,21 @@ int spare_take(struct broker *broker, enum role role, struct child **ret_child)
 	return r;
 }
 
-/* Somebody is connected who may. */
-static bool may_start_job(const struct broker *broker)
+static bool may_any(const struct session *session, enum where where)
+{
+	for (int i = 0; i < METHOD_COUNT; i++)
+		if (method_rows[i].where == where && session->verdicts.method[i].allowed)
+			return true;
+	return false;
+}
+
+/* Somebody is connected who may use such a process. A program that only keeps a property or gives
+ * signs of life may be connected for ever. */
+static bool anybody_may(const struct broker *broker, enum where where)
 {
 	LIST_EACH(&broker->sessions, node)
-	{
-		const struct session *session = container_of(node, struct session, node);
-
-		if (session->verdicts.method[METHOD_exec_start].allowed)
-			return true;
-	}
+	if (may_any(container_of(node, struct session, node), where))
+		return true;
 	return false;
 }
 
@@ -74,10 +79,10 @@ static bool find_missing(const struct broker *broker, enum role *ret_role)
 	if (!broker->spare_session)
 		return true;
 	*ret_role = ROLE_WORKER;
-	if (!broker->worker_zygote && broker->sessions_n > 0)
+	if (!broker->worker_zygote && anybody_may(broker, WORKER))
 		return true;
 	*ret_role = ROLE_JOB;
-	return !broker->job_zygote && !broker->job_zygote_failed && may_start_job(broker);
+	return !broker->job_zygote && !broker->job_zygote_failed && anybody_may(broker, NEW_JOB);
 }
 
 static void on_refill(struct loop_timer *timer)
@@ -175,11 +180,10 @@ void spare_renew_worker(struct broker *broker)
 
 void spare_trim(struct broker *broker)
 {
-	if (broker->sessions_n > 0)
-		return;
-	if (broker->worker_zygote)
+	if (broker->worker_zygote && !anybody_may(broker, WORKER))
 		let_go(take_ptr(broker->worker_zygote));
-	if (broker->job_zygote && !job_any_lives(broker))
+	if (broker->job_zygote && !job_any_lives(broker) && !anybody_may(broker, NEW_JOB))
 		let_go(take_ptr(broker->job_zygote));
-	let_readers_go(broker);
+	if (broker->sessions_n == 0)
+		let_readers_go(broker);
 }

@@ -71,6 +71,7 @@ void watcher_start(struct broker *broker)
 	size_t n = 0;
 
 	memcpy(facts.run_dir, broker->config.run_dir, sizeof(facts.run_dir));
+	memcpy(facts.boot_id, broker->facts.boot_id, sizeof(facts.boot_id));
 	r = child_start(broker, ROLE_WATCH, &broker->watcher);
 	if (r < 0) {
 		restart_later(broker);
@@ -87,9 +88,9 @@ void watcher_start(struct broker *broker)
 	(void)child_send(broker->watcher, &message, &facts, fds, n);
 }
 
-int watcher_subscribe(struct broker *broker, uint64_t topics, int *ret_fd)
+int watcher_subscribe(struct broker *broker, const struct subscriber_facts *facts, int *ret_fd)
 {
-	struct inner_message message = {.kind = INNER_SUBSCRIBER, .arg = topics};
+	struct inner_message message = {.kind = INNER_SUBSCRIBER, .body_len = sizeof(*facts)};
 	AUTO_CLOSE int ours = -EBADF;
 	AUTO_CLOSE int theirs = -EBADF;
 	int pair[2], r;
@@ -100,7 +101,7 @@ int watcher_subscribe(struct broker *broker, uint64_t topics, int *ret_fd)
 		return -errno;
 	ours = pair[0];
 	theirs = pair[1];
-	r = child_send(broker->watcher, &message, NULL, &theirs, 1);
+	r = child_send(broker->watcher, &message, facts, &theirs, 1);
 	if (r < 0)
 		return r;
 	*ret_fd = take_fd(&ours);

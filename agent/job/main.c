@@ -21,6 +21,7 @@
 #define RUNS_READER  0
 #define RUNS_WORKER  0
 #define RUNS_BROKER  0
+#define RUNS_WATCHER 0
 #define RUNS_NEW_JOB 1
 #define RUNS_JOB     1
 #include "agent/methods/handlers.h"

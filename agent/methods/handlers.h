@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The rows as handlers: thunks from the generic to the typed form. A program defines RUNS_SESSION,
- * RUNS_BROKER, RUNS_READER, RUNS_WORKER, RUNS_NEW_JOB and RUNS_JOB as 1 or 0 before it includes
+ * RUNS_BROKER, RUNS_WATCHER, RUNS_READER, RUNS_WORKER, RUNS_NEW_JOB and RUNS_JOB as 1 or 0 before it includes
  * this, and gets its handlers[].
  */
 #pragma once

@@ -147,6 +147,7 @@ static void lost(struct session *session, int error)
 	loop_io_del(&session->events_io);
 	session->events = fd_close(session->events);
 	session->events_wanted = false;
+	watcher_lost(session, error);
 	for (size_t i = 0; i < SUBSCRIPTIONS_MAX; i++) {
 		struct subscription *subscription = &session->subscriptions[i];
 
@@ -188,9 +189,13 @@ static ssize_t receive(int fd, struct events_packet *packet, uint8_t *payload, i
 static void take_packet(struct session *session, const struct events_packet *packet,
 	uint8_t *payload, int *snapshot)
 {
-	struct subscription *subscription =
-		packet->subscription ? find(session, packet->subscription) : NULL;
+	struct subscription *subscription;
 
+	if (packet->kind == EVENTS_ANSWER) {
+		watcher_answer(session, packet, payload);
+		return;
+	}
+	subscription = packet->subscription ? find(session, packet->subscription) : NULL;
 	if (!subscription)
 		return;
 	switch (packet->kind) {
@@ -216,7 +221,10 @@ static void on_events(struct loop_io *io, uint32_t events)
 	AUTO_CLOSE int snapshot = -EBADF;
 	ssize_t n;
 
-	(void)events;
+	if (events & EPOLLOUT)
+		events_update(session);
+	if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+		return;
 	/* What the peer does not take stays with the watcher, whose ring is bounded. */
 	if (conn_paused(session) || snapshot_pending(session)) {
 		session->waits_for_room = true;
@@ -258,12 +266,32 @@ void events_connected(struct session *session, int fd, int error)
 	for (size_t i = 0; i < SUBSCRIPTIONS_MAX; i++)
 		if (session->subscriptions[i].number != 0 && !session->subscriptions[i].sent)
 			send_command(session, &session->subscriptions[i]);
+	events_update(session);
+}
+
+void events_update(struct session *session)
+{
+	bool all = watcher_ask(session);
+
+	(void)loop_io_set(&session->events_io, all ? EPOLLIN : EPOLLIN | EPOLLOUT);
+}
+
+void events_connect(struct session *session)
+{
+	struct inner_message want = {.kind = INNER_WANT_EVENTS};
+
+	if (session->events >= 0) {
+		events_update(session);
+	} else if (!session->events_wanted) {
+		session->events_wanted = true;
+		if (inner_send(session->broker, &want, NULL, NULL, 0) < 0)
+			loop_stop(&session->loop, 1);
+	}
 }
 
 int events_subscribe(
 	struct session *session, struct call *call, const struct events_command *command)
 {
-	struct inner_message want = {.kind = INNER_WANT_EVENTS};
 	struct subscription *subscription = find(session, 0);
 
 	if (!subscription)
@@ -277,13 +305,10 @@ int events_subscribe(
 		.command = *command,
 		.snapshot = -EBADF};
 	subscription->command.subscription = subscription->number;
-	if (session->events >= 0) {
+	if (session->events >= 0)
 		send_command(session, subscription);
-	} else if (!session->events_wanted) {
-		session->events_wanted = true;
-		if (inner_send(session->broker, &want, NULL, NULL, 0) < 0)
-			loop_stop(&session->loop, 1);
-	}
+	else
+		events_connect(session);
 	return CALL_DEFERRED;
 }
 
@@ -318,13 +343,16 @@ void events_cancel(struct session *session, uint64_t request)
 
 void events_stop(struct session *session)
 {
-	loop_io_del(&session->events_io);
-	session->events = fd_close(session->events);
+	/* The pair stays: calls that are open are still answered. */
 	for (size_t i = 0; i < SUBSCRIPTIONS_MAX; i++) {
 		struct subscription *subscription = &session->subscriptions[i];
 
-		if (subscription->number != 0)
+		if (subscription->number == 0)
+			continue;
+		if (subscription->request != 0)
 			refused(session, subscription, ENOTCONN);
+		else
+			drop(session, subscription);
 	}
 }
 
@@ -334,5 +362,5 @@ void events_resume(struct session *session)
 		if (session->subscriptions[i].snapshot >= 0)
 			send_snapshot(session, &session->subscriptions[i]);
 	if (session->events >= 0 && !snapshot_pending(session))
-		(void)loop_io_set(&session->events_io, EPOLLIN);
+		events_update(session);
 }

@@ -52,6 +52,7 @@ struct request *request_open(struct session *session, uint64_t id, enum method m
 	request->id = id;
 	request->serial = ++session->last_serial;
 	request->method = method;
+	request->unasked = false;
 	list_append(&session->requests, &request->node);
 	session->requests_n++;
 	return request;
@@ -146,10 +147,11 @@ void request_end(struct session *session, uint64_t id, enum method method, Poste
 	fail_with(session, id, &error);
 }
 
-static void fail_late(struct session *session, uint64_t id, enum method method)
+static void fail_late(
+	struct session *session, uint64_t id, enum method method, Postern__V1__Outcome outcome)
 {
-	request_end(session, id, method, POSTERN__V1__CODE__DEADLINE_EXCEEDED,
-		POSTERN__V1__OUTCOME__NOT_DONE, "not done in time");
+	request_end(session, id, method, POSTERN__V1__CODE__DEADLINE_EXCEEDED, outcome,
+		"not done in time");
 }
 
 static void on_late(struct loop_timer *timer)
@@ -159,17 +161,14 @@ static void on_late(struct loop_timer *timer)
 
 	ask_withdraw(request);
 	events_cancel(session, request->id);
-	fail_late(session, request->id, request->method);
+	fail_late(session, request->id, request->method, watcher_outcome(request));
 	conn_update(session);
 }
 
-/* What the answer waits for is another process of the agent. */
-static void wait_for(struct session *session, struct request *request, uint64_t deadline)
+void request_wait(struct request *request, uint64_t deadline)
 {
-	if (!request)
-		return;
 	request->timer.fn = on_late;
-	loop_timer_set(&session->loop, &request->timer, deadline);
+	loop_timer_set(&request->session->loop, &request->timer, deadline);
 }
 
 void request_run(struct session *session, uint64_t id, enum method method, uint64_t deadline,
@@ -186,7 +185,10 @@ void request_run(struct session *session, uint64_t id, enum method method, uint6
 	int r = dispatch(&call, params, len);
 
 	if (r == CALL_DEFERRED) {
-		wait_for(session, request_find(session, id), deadline);
+		struct request *request = request_find(session, id);
+
+		if (request)
+			request_wait(request, deadline);
 		return;
 	}
 	close_by_id(session, id);
@@ -248,7 +250,9 @@ void request_take(struct session *session, const Postern__V1__Request *request)
 	}
 	deadline = deadline_of(session, request, method);
 	if (session->resuming && monotonic_ns() >= deadline)
-		fail_late(session, request->id, method);
+		fail_late(session, request->id, method, POSTERN__V1__OUTCOME__NOT_DONE);
+	else if (method_rows[method].where == WATCHER)
+		watcher_start(session, request, method, deadline);
 	else if (runs_here(method))
 		request_run(session, request->id, method, deadline, request->params.data,
 			request->params.len);
@@ -268,5 +272,6 @@ void request_cancel(struct session *session, uint64_t id)
 	}
 	ask_withdraw(request);
 	events_cancel(session, id);
-	request_fail(session, id, POSTERN__V1__CODE__CANCELLED, "cancelled by the caller");
+	request_end(session, id, request->method, POSTERN__V1__CODE__CANCELLED,
+		watcher_outcome(request), "cancelled by the caller");
 }

@@ -33,8 +33,10 @@ struct request {
 	struct loop_io io;
 	struct loop_timer
 		timer; /* deferred: of its deadline, which a worker's is the broker's to keep */
-	struct buffer part; /* of the answer: head and frame as far as they came */
+	struct buffer part; /* of the answer: head and frame as far as they came; of a row of
+			     * WATCHER first what the watcher is asked */
 	bool answered;      /* all of the answer has come */
+	bool unasked;       /* the watcher has not been asked yet */
 };
 
 struct subscription {
@@ -162,6 +164,9 @@ void request_ended(struct session *session, uint64_t serial, uint32_t why);
 void request_run(struct session *session, uint64_t id, enum method method, uint64_t deadline,
 	const uint8_t *params, size_t len);
 
+/* Has its deadline kept here: what the answer waits for is another process of the agent. */
+void request_wait(struct request *request, uint64_t deadline);
+
 /* Goes on after the peer has read. */
 void request_resume_pipes(struct session *session);
 
@@ -185,7 +190,32 @@ void ask_withdraw(const struct request *request);
 /* INNER_TOLD: runs the handler again. */
 void ask_told(struct session *session, uint64_t serial, const struct told *told);
 
+/* ---- watcher.c: what the watcher keeps ---- */
+
+/* Checks the parameters of a row of WATCHER, and passes them on. */
+void watcher_start(struct session *session, const Postern__V1__Request *from, enum method method,
+	uint64_t deadline);
+
+/* Asks what has not been asked yet, as far as the watcher takes it. Whether that is all. */
+bool watcher_ask(struct session *session);
+
+/* EVENTS_ANSWER */
+void watcher_answer(
+	struct session *session, const struct events_packet *packet, const uint8_t *payload);
+
+/* Fails all that waits for the watcher. */
+void watcher_lost(struct session *session, int error);
+
+/* What becomes of a change that nobody waits for any more. */
+Postern__V1__Outcome watcher_outcome(const struct request *request);
+
 /* ---- events.c: subscriptions ---- */
+
+/* Has the pair with the watcher made, if it was not asked for yet. */
+void events_connect(struct session *session);
+
+/* Looks again at what is waited for on that pair. */
+void events_update(struct session *session);
 
 /* Sends what the watcher must know once the pair is there (fd owned), or fails those who wait. */
 void events_connected(struct session *session, int fd, int error);

@@ -8,7 +8,17 @@
 #include "agent/sandbox/confine.h"
 #include "agent/watch/watch.h"
 #include "proto/cleanup.h"
+#include "proto/clock.h"
 #include "proto/log.h"
+
+#define RUNS_SESSION 0
+#define RUNS_READER  0
+#define RUNS_WORKER  0
+#define RUNS_BROKER  0
+#define RUNS_WATCHER 1
+#define RUNS_NEW_JOB 0
+#define RUNS_JOB     0
+#include "agent/methods/handlers.h"
 
 static struct watch watch;
 
@@ -25,7 +35,10 @@ static int start(
 	for (int i = 0; i < WATCH_FD_COUNT; i++)
 		if (message->arg >> i & 1 && n < n_fds)
 			watch.fds[i] = take_fd(&fds[n++]);
+	watch.started_ns = monotonic_ns();
 	r = ring_init(&watch.ring);
+	if (r == 0)
+		properties_start(&watch);
 	if (r == 0)
 		r = mounts_start(&watch);
 	if (r == 0)
@@ -50,13 +63,13 @@ static void emit(uint64_t topic, int fd)
 
 /* What nobody may be told of is not watched. What was begun goes on, so that whoever comes back
  * with a cursor has missed nothing. */
-static void add_subscriber(uint64_t allowed, int fd)
+static void add_subscriber(const struct subscriber_facts *facts, int fd)
 {
-	if (allowed & TOPIC_BIT(network_changed))
+	if (facts->topics & TOPIC_BIT(network_changed))
 		network_start(&watch);
-	if (allowed & TOPIC_BIT(memory_pressure))
+	if (facts->topics & TOPIC_BIT(memory_pressure))
 		pressure_start(&watch);
-	subscriber_add(&watch, fd, allowed);
+	subscriber_add(&watch, fd, facts);
 }
 
 static int take_message(
@@ -64,8 +77,9 @@ static int take_message(
 {
 	if (message->kind == INNER_WATCH)
 		return start(message, body, fds, n_fds);
-	if (message->kind == INNER_SUBSCRIBER && n_fds == 1)
-		add_subscriber(message->arg, take_fd(&fds[0]));
+	if (message->kind == INNER_SUBSCRIBER && n_fds == 1 &&
+		message->body_len == sizeof(struct subscriber_facts))
+		add_subscriber(body, take_fd(&fds[0]));
 	else if (message->kind == INNER_EMIT && n_fds == 1)
 		emit(message->arg, fds[0]);
 	return 0;
@@ -73,7 +87,10 @@ static int take_message(
 
 static void on_broker(struct loop_io *io, uint32_t events)
 {
-	struct watch_facts body;
+	union {
+		struct watch_facts watch;
+		struct subscriber_facts subscriber;
+	} body;
 	int r = inner_take(io->fd, &body, sizeof(body), take_message);
 
 	(void)events;

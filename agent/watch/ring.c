@@ -51,8 +51,8 @@ static bool make_room(struct ring *ring, size_t len)
 	return true;
 }
 
-static void add(struct watch *watch, enum topic topic, uint64_t concerns, const uint8_t *payload,
-	size_t len, const struct load_sample *sample)
+static void add(struct watch *watch, enum topic topic, uint64_t concerns, uint32_t uid,
+	const uint8_t *payload, size_t len, const struct load_sample *sample)
 {
 	struct ring *ring = &watch->ring;
 	uint8_t *copy = NULL;
@@ -73,6 +73,7 @@ static void add(struct watch *watch, enum topic topic, uint64_t concerns, const 
 		.at_ns = monotonic_ns(),
 		.topic = topic,
 		.concerns = concerns,
+		.uid = uid,
 		.payload = copy,
 		.len = len};
 	if (sample)
@@ -85,13 +86,13 @@ static void add(struct watch *watch, enum topic topic, uint64_t concerns, const 
 void ring_add(struct watch *watch, enum topic topic, const uint8_t *payload, size_t len,
 	const struct load_sample *sample)
 {
-	add(watch, topic, UINT64_C(1) << topic, payload, len, sample);
+	add(watch, topic, UINT64_C(1) << topic, EVERYBODY, payload, len, sample);
 }
 
 void ring_add_gap(struct watch *watch, uint64_t topics)
 {
 	/* A NotifyGap without a count: a message without a field has no bytes. */
-	add(watch, TOPIC_gap, topics, (const uint8_t *)"", 0, NULL);
+	add(watch, TOPIC_gap, topics, EVERYBODY, (const uint8_t *)"", 0, NULL);
 }
 
 void ring_add_message(struct watch *watch, enum topic topic, const ProtobufCMessage *message,
@@ -101,5 +102,15 @@ void ring_add_message(struct watch *watch, enum topic topic, const ProtobufCMess
 	uint8_t *payload = encode_new(message, &len);
 
 	ring_add(watch, topic, payload, payload ? len : SIZE_MAX, sample);
+	free(payload);
+}
+
+void ring_add_private(
+	struct watch *watch, enum topic topic, const ProtobufCMessage *message, uint32_t uid)
+{
+	size_t len;
+	uint8_t *payload = encode_new(message, &len);
+
+	add(watch, topic, UINT64_C(1) << topic, uid, payload, payload ? len : SIZE_MAX, NULL);
 	free(payload);
 }

@@ -32,8 +32,9 @@ void snapshot_add(struct snapshot *snapshot, enum topic topic, const ProtobufCMe
 		snapshot->failed = true;
 }
 
-int snapshot_take(struct watch *watch, uint64_t topics, int *ret_fd)
+int snapshot_take(const struct subscriber *subscriber, uint64_t topics, int *ret_fd)
 {
+	struct watch *watch = subscriber->watch;
 	AUTO_CLOSE int fd = memfd_create("snapshot", MFD_CLOEXEC);
 	struct snapshot snapshot = {.fd = fd,
 		.packet = {.kind = EVENTS_EVENT,
@@ -49,6 +50,10 @@ int snapshot_take(struct watch *watch, uint64_t topics, int *ret_fd)
 		shares_snapshot(watch, &snapshot);
 	if (topics >> TOPIC_devices_added & 1)
 		devices_snapshot(&snapshot);
+	if (topics & TOPIC_BIT(properties_changed))
+		properties_snapshot(watch, &subscriber->caller, &snapshot);
+	if (topics & TOPIC_BIT(heartbeat_missed))
+		heartbeat_snapshot(watch, &subscriber->caller, &snapshot);
 	if (topics >> TOPIC_system_load & 1)
 		sampler_snapshot(&snapshot);
 	if (snapshot.failed)

@@ -14,28 +14,20 @@
 
 #define EARLY_NS (50 * NSEC_PER_MSEC) /* a timer's slack: no event is dropped for it */
 
-struct subscription {
-	struct events_command wish; /* subscription 0: free slot */
-	uint64_t next;              /* seq to be looked at next */
-	uint64_t load_sent_ns;      /* CLOCK_MONOTONIC of the last load event sent */
-	bool holds;                 /* a threshold held at the last sample */
-};
-
-struct subscriber {
-	struct list_node node;
-	struct watch *watch;
-	int fd; /* owned */
-	struct loop_io io;
-	uint64_t allowed;
-	struct subscription subscriptions[SUBSCRIPTIONS_MAX];
-};
-
 static void subscriber_free(struct subscriber *subscriber)
 {
+	struct watch *watch = subscriber->watch;
+
 	list_remove(&subscriber->node);
 	loop_io_del(&subscriber->io);
 	(void)fd_close(subscriber->fd);
+	buffer_clear(&subscriber->answer);
+	/* To what is bound to the connection, its place in memory is only a number. */
+	properties_disconnect(watch, subscriber);
+	heartbeat_disconnect(watch, subscriber);
 	free(subscriber);
+	sampler_schedule(watch);
+	heartbeat_schedule(watch);
 }
 
 /* 0, -EAGAIN when the session does not read, or another -errno. */
@@ -117,6 +109,24 @@ static bool wants_load(
 	return true;
 }
 
+/* The agent's own heartbeat, for who has said how often. */
+static bool wants_beat(const struct subscription *subscription, const struct event *event)
+{
+	uint64_t interval = subscription->wish.interval_ms * NSEC_PER_MSEC;
+
+	return interval > 0 &&
+	       (subscription->beat_sent_ns == 0 ||
+		       event->at_ns + EARLY_NS >= subscription->beat_sent_ns + interval);
+}
+
+static bool may_see(const struct subscriber *subscriber, const struct event *event)
+{
+	const struct caller *caller = &subscriber->caller;
+
+	return event->uid == EVERYBODY || !caller->guest || caller->uid == 0 ||
+	       caller->uid == event->uid;
+}
+
 static int send_event(
 	struct subscriber *subscriber, struct subscription *subscription, const struct event *event)
 {
@@ -129,7 +139,9 @@ static int send_event(
 	bool held = subscription->holds;
 	int r;
 
-	if (!(subscription->wish.topics & event->concerns))
+	if (!(subscription->wish.topics & event->concerns) || !may_see(subscriber, event))
+		return 0;
+	if (event->topic == TOPIC_heartbeat_agent && !wants_beat(subscription, event))
 		return 0;
 	if (event->topic == TOPIC_system_load &&
 		!wants_load(subscriber->watch, subscription, event))
@@ -139,6 +151,8 @@ static int send_event(
 		subscription->holds = held; /* it is looked at again */
 	else if (event->topic == TOPIC_system_load)
 		subscription->load_sent_ns = event->at_ns;
+	else if (event->topic == TOPIC_heartbeat_agent)
+		subscription->beat_sent_ns = event->at_ns;
 	return r;
 }
 
@@ -162,15 +176,38 @@ static int pump_one(struct subscriber *subscriber, struct subscription *subscrip
 	return 0;
 }
 
+/* Sends what the session has not got of an answer. 0, or -errno of the socket. */
+static int send_answer(struct subscriber *subscriber)
+{
+	struct buffer *answer = &subscriber->answer;
+
+	while (buffer_len(answer) > 0) {
+		size_t left = buffer_len(answer);
+		size_t len = left < EVENT_PAYLOAD_MAX ? left : EVENT_PAYLOAD_MAX;
+		struct events_packet packet = {.kind = EVENTS_ANSWER,
+			.subscription = subscriber->answer_serial,
+			.arg = len == left};
+		int r = send_packet(subscriber, &packet, buffer_front(answer), len, -EBADF);
+
+		if (r < 0)
+			return r;
+		buffer_consume(answer, len);
+	}
+	buffer_clear(answer);
+	return 0;
+}
+
 static void pump(struct subscriber *subscriber)
 {
-	int r = 0;
+	int r = send_answer(subscriber);
 
 	for (size_t i = 0; i < SUBSCRIPTIONS_MAX && r == 0; i++)
 		if (subscriber->subscriptions[i].wish.subscription != 0)
 			r = pump_one(subscriber, &subscriber->subscriptions[i]);
 	if (r == 0 || r == -EAGAIN)
-		(void)loop_io_set(&subscriber->io, r == 0 ? EPOLLIN : EPOLLIN | EPOLLOUT);
+		(void)loop_io_set(
+			&subscriber->io, (buffer_len(&subscriber->answer) == 0 ? EPOLLIN : 0) |
+						 (r == 0 ? 0 : EPOLLOUT));
 	/* Any other error is the end, which the loop tells as well. */
 }
 
@@ -180,7 +217,9 @@ void subscribers_pump(struct watch *watch)
 	pump(container_of(node, struct subscriber, node));
 }
 
-uint64_t subscribers_load_interval(const struct watch *watch)
+/* The shortest interval of those who want the topic; otherwise: of those who have said none, 0:
+ * they do not count. */
+static uint64_t least_interval(const struct watch *watch, uint64_t topic, uint64_t otherwise)
 {
 	uint64_t least = 0;
 
@@ -190,16 +229,26 @@ uint64_t subscribers_load_interval(const struct watch *watch)
 
 		for (size_t i = 0; i < SUBSCRIPTIONS_MAX; i++) {
 			const struct events_command *wish = &subscriber->subscriptions[i].wish;
-			uint64_t interval = wish->interval_ms
-						    ? wish->interval_ms * NSEC_PER_MSEC
-						    : watch->facts.sample_interval_s * NSEC_PER_SEC;
+			uint64_t interval =
+				wish->interval_ms ? wish->interval_ms * NSEC_PER_MSEC : otherwise;
 
-			if (wish->subscription != 0 && wish->topics >> TOPIC_system_load & 1 &&
+			if (wish->subscription != 0 && wish->topics & topic && interval > 0 &&
 				(least == 0 || interval < least))
 				least = interval;
 		}
 	}
 	return least;
+}
+
+uint64_t subscribers_load_interval(const struct watch *watch)
+{
+	return least_interval(
+		watch, TOPIC_BIT(system_load), watch->facts.sample_interval_s * NSEC_PER_SEC);
+}
+
+uint64_t subscribers_beat_interval(const struct watch *watch)
+{
+	return least_interval(watch, TOPIC_BIT(heartbeat_agent), 0);
 }
 
 /* Where the subscription starts. Returns whether a gap of unknown size comes first. */
@@ -236,7 +285,7 @@ static void subscribe(struct subscriber *subscriber, const struct events_command
 	else if (command->topics & ~subscriber->allowed & ~(UINT64_C(1) << TOPIC_gap))
 		r = -EACCES;
 	else if (command->flags & EVENTS_SNAPSHOT)
-		r = snapshot_take(watch, command->topics, &snapshot);
+		r = snapshot_take(subscriber, command->topics, &snapshot);
 	if (r == 0) {
 		*free_slot = (struct subscription){.wish = *command};
 		gap = set_start(&watch->ring, free_slot);
@@ -251,6 +300,7 @@ static void subscribe(struct subscriber *subscriber, const struct events_command
 		return;
 	}
 	sampler_schedule(watch);
+	heartbeat_schedule(watch);
 	pump(subscriber);
 }
 
@@ -260,34 +310,47 @@ static void unsubscribe(struct subscriber *subscriber, uint64_t number)
 		if (number != 0 && subscriber->subscriptions[i].wish.subscription == number)
 			subscriber->subscriptions[i] = (struct subscription){0};
 	sampler_schedule(subscriber->watch);
+	heartbeat_schedule(subscriber->watch);
+}
+
+static void call(struct subscriber *subscriber, const struct events_command *command,
+	const uint8_t *params, size_t len)
+{
+	if (call_take(subscriber, command, params, len) < 0)
+		(void)shutdown(subscriber->fd, SHUT_RDWR);
+	else
+		pump(subscriber);
 }
 
 static void on_subscriber(struct loop_io *io, uint32_t events)
 {
 	struct subscriber *subscriber = container_of(io, struct subscriber, io);
-	struct watch *watch = subscriber->watch;
+	static uint8_t params[EVENT_PARAMS_MAX];
 	struct events_command command;
+	struct iovec iov[] = {{&command, sizeof(command)}, {params, sizeof(params)}};
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
 	ssize_t n;
 
 	if (events & EPOLLOUT)
 		pump(subscriber);
 	if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		return;
-	n = recv(subscriber->fd, &command, sizeof(command), MSG_DONTWAIT | MSG_TRUNC);
+	n = recvmsg(subscriber->fd, &msg, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n != (ssize_t)sizeof(command)) {
+	if (n < (ssize_t)sizeof(command) || msg.msg_flags & MSG_TRUNC) {
 		subscriber_free(subscriber);
-		sampler_schedule(watch);
 		return;
 	}
 	if (command.kind == EVENTS_SUBSCRIBE)
 		subscribe(subscriber, &command);
 	else if (command.kind == EVENTS_UNSUBSCRIBE)
 		unsubscribe(subscriber, command.subscription);
+	else if (command.kind == EVENTS_CALL)
+		call(subscriber, &command, params, (size_t)n - sizeof(command));
 }
 
-void subscriber_add(struct watch *watch, int fd, uint64_t allowed)
+void subscriber_add(struct watch *watch, int fd, const struct subscriber_facts *facts)
 {
 	struct subscriber *subscriber = calloc(1, sizeof(*subscriber));
 
@@ -295,7 +358,13 @@ void subscriber_add(struct watch *watch, int fd, uint64_t allowed)
 		(void)fd_close(fd);
 		return;
 	}
-	*subscriber = (struct subscriber){.watch = watch, .fd = fd, .allowed = allowed};
+	*subscriber = (struct subscriber){.watch = watch,
+		.fd = fd,
+		.allowed = facts->topics,
+		.caller = {
+			.uid = facts->uid, .guest = facts->guest != 0, .connection = subscriber}};
+	memcpy(subscriber->caller.name, facts->identity, sizeof(subscriber->caller.name) - 1);
+	memcpy(subscriber->methods, facts->methods, sizeof(subscriber->methods));
 	subscriber->io.fn = on_subscriber;
 	list_append(&watch->subscribers, &subscriber->node);
 	if (loop_io_add(&watch->loop, &subscriber->io, fd, EPOLLIN) < 0)

@@ -19,6 +19,7 @@
 #define RUNS_READER  1
 #define RUNS_WORKER  1
 #define RUNS_BROKER  0
+#define RUNS_WATCHER 0
 #define RUNS_NEW_JOB 0
 #define RUNS_JOB     0
 #include "agent/methods/freeze.h"

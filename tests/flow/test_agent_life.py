@@ -168,7 +168,7 @@ def test_check_config_prints_what_holds(stopped):
     result = run_agent(stopped, "check-config", f"{stopped.dir}/postern.conf")
     assert result.returncode == 0, result.stderr
     assert "sample_interval  = 1" in result.stdout
-    assert "host " in result.stdout and "local:65534  may use 0 of" in result.stdout
+    assert "host " in result.stdout and "local:65534  may use 14 of" in result.stdout
 
 
 def test_a_missing_settings_file_that_was_named(stopped):

@@ -96,7 +96,8 @@ def test_what_has_no_state_is_an_error(client, topics):
 def test_the_list_says_which_have_a_state(client):
     states = {topic.name: topic.state for topic in client.call("notifications.list").topics}
     assert states == {name: name in ("notify.system_load", "notify.mounts.mount", "notify.shares.mount",
-                                     "notify.devices.added") for name in states}
+                                     "notify.devices.added", "notify.properties.changed",
+                                     "notify.heartbeat.missed") for name in states}
 
 
 @pytest.mark.parametrize("before", [False, True], ids=["event", "snapshot"])

@@ -13,8 +13,9 @@ UNIT(a_worker_changes_something_needs_a_right_or_stays)
 		bool has_process =
 			row->where == WORKER || row->where == NEW_JOB || row->where == JOB;
 
-		/* What the broker does itself is to its own processes. */
-		if (row->where != BROKER && has_process != needs_process)
+		/* What the broker does itself is to its own processes, and what the watcher does to
+		 * what it keeps. */
+		if (row->where != BROKER && row->where != WATCHER && has_process != needs_process)
 			fail_msg("%s: where it runs does not follow from what it does", row->name);
 	}
 }
@@ -30,6 +31,19 @@ UNIT(only_a_change_is_settled_and_none_runs_on_frozen_disks)
 			(row->where == WORKER || row->where == NEW_JOB) &&
 			i != METHOD_filesystems_thaw)
 			fail_msg("%s: a change may wait for a frozen disk", row->name);
+	}
+}
+
+UNIT(what_stays_in_the_watcher_needs_no_more_than_it_has)
+{
+	for (int i = 0; i < METHOD_COUNT; i++) {
+		const struct method_row *row = &method_rows[i];
+
+		/* It waits for nothing, so it runs on frozen disks, and answers once. */
+		if (row->where == WATCHER &&
+			(row->caps != 0 || row->profile != PROFILE_WATCH || row->settles ||
+				(row->flags & ~(unsigned int)MUTATING) != SAFE_FROZEN))
+			fail_msg("%s: not what the watcher can do", row->name);
 	}
 }
 
@@ -73,6 +87,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RUN(a_worker_changes_something_needs_a_right_or_stays),
 		RUN(only_a_change_is_settled_and_none_runs_on_frozen_disks),
+		RUN(what_stays_in_the_watcher_needs_no_more_than_it_has),
 		RUN(channels_are_granted_by_who_can_serve_them),
 		RUN(times_are_in_order),
 		RUN(each_has_a_summary_of_one_line),

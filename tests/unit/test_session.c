@@ -16,6 +16,7 @@
 #define RUNS_READER  0
 #define RUNS_WORKER  0
 #define RUNS_BROKER  1
+#define RUNS_WATCHER 0
 #define RUNS_NEW_JOB 0
 #define RUNS_JOB     0
 #include "agent/methods/handlers.h"

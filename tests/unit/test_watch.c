@@ -44,9 +44,9 @@ void *__wrap_calloc(size_t n, size_t size)
 }
 
 /* What they would do is not looked at here. */
-int snapshot_take(struct watch *watch, uint64_t topics, int *ret_fd)
+int snapshot_take(const struct subscriber *subscriber, uint64_t topics, int *ret_fd)
 {
-	(void)watch;
+	(void)subscriber;
 	(void)topics;
 	(void)ret_fd;
 	return -ENOSYS;
@@ -62,6 +62,33 @@ void snapshot_add(struct snapshot *snapshot, enum topic topic, const ProtobufCMe
 void sampler_schedule(struct watch *watch)
 {
 	(void)watch;
+}
+
+void heartbeat_schedule(struct watch *watch)
+{
+	(void)watch;
+}
+
+void heartbeat_disconnect(struct watch *watch, const void *connection)
+{
+	(void)watch;
+	(void)connection;
+}
+
+void properties_disconnect(struct watch *watch, const void *connection)
+{
+	(void)watch;
+	(void)connection;
+}
+
+int call_take(struct subscriber *subscriber, const struct events_command *command,
+	const uint8_t *params, size_t len)
+{
+	(void)subscriber;
+	(void)command;
+	(void)params;
+	(void)len;
+	return -ENOSYS;
 }
 
 #define ROOT   "20 1 8:1 / / rw - ext4 /dev/vda rw\n"
@@ -168,13 +195,55 @@ static void subscribe(int fd, uint64_t number, uint64_t topics)
 	assert_true(loop_once(&watcher.loop, 1000) >= 0);
 }
 
+static const struct subscriber_facts all_topics = {.topics = UINT64_MAX};
+
+static void add_private(uint32_t uid)
+{
+	Postern__V1__NotifyPropertiesChanged notify = POSTERN__V1__NOTIFY_PROPERTIES_CHANGED__INIT;
+
+	ring_add_private(&watcher, TOPIC_properties_changed, &notify.base, uid);
+}
+
+/* How many events of private things somebody gets: nobody's, a user's, another one's, everybody's.
+ */
+static int private_events_of(const struct subscriber_facts *facts)
+{
+	int pair[2], n = 0;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	subscriber_add(&watcher, pair[1], facts);
+	subscribe(pair[0], 1, TOPIC_BIT(properties_changed));
+	(void)received(pair[0]);
+	add_private(0);
+	add_private(1000);
+	add_private(1001);
+	add_private(EVERYBODY);
+	for (const char *at = received(pair[0]); (at = strchr(at, ' ')); at++)
+		n++;
+	(void)close(pair[0]);
+	assert_true(loop_once(&watcher.loop, 1000) >= 0);
+	return n;
+}
+
+UNIT(what_is_a_users_is_told_to_him_and_to_those_who_see_all)
+{
+	const struct subscriber_facts root = {.topics = UINT64_MAX, .guest = 1};
+	const struct subscriber_facts user = {.topics = UINT64_MAX, .guest = 1, .uid = 1000};
+	const struct subscriber_facts denied = {.guest = 1};
+
+	assert_int_equal(private_events_of(&all_topics), 4);
+	assert_int_equal(private_events_of(&root), 4);
+	assert_int_equal(private_events_of(&user), 2);
+	assert_int_equal(private_events_of(&denied), 0);
+}
+
 UNIT(a_gap_is_for_those_whose_events_were_lost)
 {
 	int pair[2];
 	char wanted[64];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-	subscriber_add(&watcher, pair[1], UINT64_MAX);
+	subscriber_add(&watcher, pair[1], &all_topics);
 	subscribe(pair[0], 1, TOPIC_BIT(mounts_mount) | TOPIC_BIT(system_load));
 	subscribe(pair[0], 2, TOPIC_BIT(devices_removed) | TOPIC_BIT(mounts_mount));
 	subscribe(pair[0], 3, TOPIC_BIT(devices_added));
@@ -197,6 +266,7 @@ int main(void)
 		WATCH_TEST(a_change_is_told),
 		WATCH_TEST(a_look_that_failed_is_made_again),
 		WATCH_TEST(a_change_that_cannot_be_compared_is_not_forgotten),
+		WATCH_TEST(what_is_a_users_is_told_to_him_and_to_those_who_see_all),
 		WATCH_TEST(a_gap_is_for_those_whose_events_were_lost),
 	};
 

@@ -148,7 +148,8 @@ int notifications_subscribe(struct call *call,
 	if (request->snapshot && !any_has_state(command.topics))
 		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
 			"snapshot: none of these topics has a state; it is told as events of "
-			"notify.mounts.mount, notify.shares.mount, notify.devices.added and "
+			"notify.mounts.mount, notify.shares.mount, notify.devices.added, "
+			"notify.properties.changed, notify.heartbeat.missed and "
 			"notify.system_load");
 	if (request->snapshot)
 		command.flags |= EVENTS_SNAPSHOT;
