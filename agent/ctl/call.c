@@ -27,7 +27,19 @@ static int own_address(const char *file, char *address, size_t size)
 	return r;
 }
 
-static int report(struct postern_error *error)
+int ctl_connect(const char *settings, struct postern_client **ret_client)
+{
+	static const struct postern_options options = {.name = "posternd"};
+	struct postern_error error = {0};
+	char address[512];
+	int r = own_address(settings, address, sizeof(address));
+
+	if (r == 0 && postern_client_open(address, &options, ret_client, &error) < 0)
+		r = ctl_report(&error);
+	return r;
+}
+
+int ctl_report(struct postern_error *error)
 {
 	enum postern_failure failure = error->failure;
 
@@ -46,10 +58,10 @@ static int call(const char *address, const char *method, const char *params, jso
 	int r = postern_client_open(address, &options, &client, &error);
 
 	if (r < 0)
-		return report(&error);
+		return ctl_report(&error);
 	r = json_call(client, method, params, 0, ret_answer, &error);
 	postern_client_close(client);
-	return r < 0 ? report(&error) : 0;
+	return r < 0 ? ctl_report(&error) : 0;
 }
 
 int ctl_call(const char *settings, int argc, char **argv)

@@ -13,6 +13,10 @@
 static const struct ctl_command commands[] = {
 	{"call", "METHOD [JSON]", "call a method and print its answer as JSON", true, ctl_call},
 	{"methods", "[--json]", "what can be called here, and why not the rest", true, ctl_methods},
+	{"property", "get|list|set|remove|watch ...", "keys with values, shared with the host",
+		true, ctl_property},
+	{"heartbeat", "[--end] [--deadline SECONDS] NAME",
+		"give a sign of life, which the host looks for", true, ctl_heartbeat},
 	{"remount", "TARGET", "mount a recorded persistent share again", true, ctl_remount},
 	{"check-config", "[FILE]", "check settings and policy, and print what holds", true,
 		ctl_check_config},
@@ -24,7 +28,7 @@ static void usage(void)
 {
 	puts("Usage: posternd [--config FILE] COMMAND [ARGUMENTS]\n\nCommands:");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		printf("  %-12s %-14s %s\n", commands[i].name, commands[i].arguments,
+		printf("  %-12s %-33s %s\n", commands[i].name, commands[i].arguments,
 			commands[i].summary);
 	puts("\nExit codes: 0 done, 1 the agent answered with an error, 2 usage, 3 refused,\n"
 	     "4 no agent, 5 timed out, 6 the protocol was broken. See posternd(8).");

@@ -79,6 +79,12 @@
 	X(serial) \
 	X(attach) \
 	X(logs) \
+	X(property_get) \
+	X(property_list) \
+	X(property_set) \
+	X(property_remove) \
+	X(property_watch) \
+	X(heartbeat) \
 	X(events) \
 	X(call) \
 	X(balloon) \

@@ -31,6 +31,7 @@ struct watch {
 	bool asked;                    /* it was asked for events again */
 	uint64_t again_ns;             /* when it is looked for again */
 	uint64_t left;                 /* events still to be shown */
+	uint64_t heard_ns;             /* when the guest told something */
 	struct postern_error refusal;  /* of a second subscription */
 };
 
@@ -38,9 +39,11 @@ static void on_notification(void *ctx, const struct postern_notification *notifi
 {
 	struct watch *watch = ctx;
 
+	watch->heard_ns = monotonic_ns();
 	watch->cursor =
 		(struct postern_cursor){.epoch = notification->epoch, .seq = notification->seq};
-	if (watch->left == 0)
+	if (watch->left == 0 ||
+		(watch->wish->wants && !watch->wish->wants(watch->cli, notification)))
 		return;
 	watch->left--;
 	event_show(watch->cli, notification);
@@ -176,6 +179,12 @@ static int show_all(struct watch *watch, struct postern_error *error)
 	return r < 0 ? r : follow_agent(watch, error);
 }
 
+/* When the guest has been silent for too long. */
+static uint64_t silent_at(const struct watch *watch)
+{
+	return watch->wish->silence_ns ? watch->heard_ns + watch->wish->silence_ns : UINT64_MAX;
+}
+
 /* Waits for any of them, until the time at most. False: asked to end. */
 static bool wait_any(const struct watch *watch, int signals)
 {
@@ -193,6 +202,7 @@ static bool wait_any(const struct watch *watch, int signals)
 		next = watch->again_ns;
 	}
 	until = next < until ? next : until;
+	until = silent_at(watch) < until ? silent_at(watch) : until;
 	(void)poll(fds, ARRAY_SIZE(fds), until == UINT64_MAX ? -1 : ms_until(until));
 	/* Nobody reads a pipe any more, or a terminal is gone. */
 	return !fds[0].revents && !(fds[3].revents & (POLLERR | POLLHUP)) && !ferror(stdout);
@@ -206,10 +216,15 @@ static int run(struct watch *watch)
 	struct postern_error error = {0};
 	int r;
 
-	do
+	watch->heard_ns = monotonic_ns();
+	do {
 		r = show_all(watch, &error);
-	while (r == 0 && watch->left > 0 && (watch->client || !watch->ended) &&
-		monotonic_ns() < watch->wish->until_ns && wait_any(watch, signals));
+		if (r == 0 && monotonic_ns() >= silent_at(watch))
+			r = fail(&error, POSTERN_TIMED_OUT, ETIMEDOUT,
+				"no sign of life of the agent for %.1f s",
+				(double)watch->wish->silence_ns / (double)NSEC_PER_SEC);
+	} while (r == 0 && watch->left > 0 && (watch->client || !watch->ended) &&
+		 monotonic_ns() < watch->wish->until_ns && wait_any(watch, signals));
 	return r < 0 ? cli_fail(watch->cli, &error) : POSTERN_DONE;
 }
 

@@ -15,6 +15,35 @@
 #include "proto/client/json.h"
 #include "proto/clock.h"
 
+static void show_property(const json_t *payload, const json_t *property)
+{
+	const char *change = agent_words(payload, "change", "PROPERTY_");
+
+	if (strcmp(change, "set") != 0)
+		show_words("%s %s", agent_text(property, "key"), change);
+	else if (json_object_get(property, "value"))
+		show_words("%s = %s", agent_text(property, "key"), agent_text(property, "value"));
+	else
+		show_words("%s, %" JSON_INTEGER_FORMAT " bytes", agent_text(property, "key"),
+			json_field_int(payload, "value_bytes", 0));
+	if (agent_text(payload, "by")[0])
+		show_words(" by %s", agent_text(payload, "by"));
+}
+
+static void show_program(const json_t *payload, const json_t *program)
+{
+	json_int_t silent = json_field_int(payload, "silent_ms", -1);
+
+	show_words("%s of user %" JSON_INTEGER_FORMAT, agent_text(program, "name"),
+		json_field_int(program, "uid", 0));
+	if (silent >= 0)
+		show_words(" is there again after %.1f s", (double)silent / 1000);
+	else
+		show_words(" is %s, last seen %.1f s ago",
+			agent_words(program, "state", "HEARTBEAT_"),
+			(double)json_field_int(program, "last_beat_ago_ms", 0) / 1000);
+}
+
 /* What a person wants to know of a mount, a share, a device. */
 static void show_subject(const char *topic, const json_t *payload)
 {
@@ -22,8 +51,18 @@ static void show_subject(const char *topic, const json_t *payload)
 		     *share = json_object_get(payload, "share");
 	const json_t *device = json_object_get(payload, "device"),
 		     *sample = json_object_get(payload, "sample"),
-		     *job = json_object_get(payload, "job");
+		     *job = json_object_get(payload, "job"),
+		     *property = json_object_get(payload, "property"),
+		     *program = json_object_get(payload, "program");
 
+	if (property) {
+		show_property(payload, property);
+		return;
+	}
+	if (program) {
+		show_program(payload, program);
+		return;
+	}
 	if (job) {
 		show_words("%" JSON_INTEGER_FORMAT " %s", json_field_int(job, "job", 0),
 			agent_joined(job, "argv"));
@@ -42,6 +81,12 @@ static void show_subject(const char *topic, const json_t *payload)
 			json_number_value(json_object_get(sample, "cpu_percent")),
 			human_bytes(
 				json_number_value(json_object_get(sample, "memory_available"))));
+	} else if (strcmp(topic, "notify.heartbeat.agent") == 0) {
+		show_words("up %.0f s, %" JSON_INTEGER_FORMAT " programs, %" JSON_INTEGER_FORMAT
+			   " missed",
+			(double)json_field_int(payload, "uptime_ms", 0) / 1000,
+			json_field_int(payload, "programs", 0),
+			json_field_int(payload, "missed", 0));
 	} else if (strcmp(topic, "notify.gap") == 0) {
 		show_words("%" JSON_INTEGER_FORMAT " missed", json_field_int(payload, "missed", 0));
 	} else {

@@ -54,7 +54,8 @@ struct postern_subscribe {
 	const char *const *topics; /* patterns: "notify.mounts.*"; at least one */
 	size_t n_topics;
 	bool snapshot;        /* the current state first */
-	uint32_t interval_ms; /* between load events, at least 1000; 0: the sampler's */
+	uint32_t interval_ms; /* between load events, at least 1000; 0: the sampler's. Also between
+			       * notify.heartbeat.agent; 0: none */
 	struct postern_threshold threshold;
 	const struct postern_cursor *after; /* go on behind this event; not with snapshot */
 	uint64_t reserved[4];               /* zero */

@@ -21,7 +21,9 @@ CALLS = {
     "mounts list": [], "mounts list --usage": [], "mounts mount": ["/mnt", "--type", "tmpfs"],
     "mounts unmount": ["/mnt"], "shares list": [], "shares add --type tmpfs": ["/mnt"],
     "modules list": [], "modules info": ["dummy"], "modules load": ["dummy"], "modules unload": ["dummy"],
-    "call": ["system.info"], "events --count 7": [],
+    "property set": ["key", "value"], "property remove": ["key"], "property watch --count 11": [],
+    "heartbeat": [], "heartbeat --watch --count 11": [],
+    "call": ["system.info"], "events --count 11": [],
 }
 
 
@@ -42,7 +44,8 @@ def answer_and_notify(peer, request):
     if request.method != "notifications.subscribe":
         return
     for topic in ("notify.mounts.mount", "notify.shares.mount", "notify.shares.unmount", "notify.devices.added",
-                  "notify.system_load", "notify.gap", "notify.no_such_topic"):
+                  "notify.system_load", "notify.properties.changed", "notify.heartbeat.agent",
+                  "notify.heartbeat.missed", "notify.heartbeat.recovered", "notify.gap", "notify.no_such_topic"):
         body = b"\x1b" if "no_such" in topic else fill(payload(topic)()).SerializeToString()
         peer.say(notification=pb.Notification(subscription=7, topic=topic, epoch=1, seq=1, payload=body))
 
@@ -64,7 +67,8 @@ def test_nothing_a_guest_says_reaches_the_terminal_as_it_is(command, options):
         assert texts or command in WITHOUT_TEXT
 
 
-WITHOUT_TEXT = ("ping", "load --history", "mounts unmount", "modules load", "modules unload", "shares add --type tmpfs")
+WITHOUT_TEXT = ("ping", "load --history", "mounts unmount", "modules load", "modules unload", "shares add --type tmpfs",
+                "property set", "property remove")
 
 
 def texts_in(value):

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+
+#include "host/cli/agent.h"
+#include "host/cli/event_follow.h"
+#include "host/cli/show.h"
+#include "host/cli/table.h"
+#include "host/common/json_line.h"
+#include "proto/clock.h"
+
+#define SILENCE 3 /* intervals */
+
+static const struct cli_option options[] = {
+	{"watch", 'w', NULL, "print who is missed and who is there again, as it happens"},
+	{"interval", 'i', CLI_TIME,
+		"with --watch: the agent's own sign of life so often, at least 1s"},
+	{"count", 'n', "N", "with --watch: end after so many events"},
+	{"for", 'f', CLI_TIME, "with --watch: end after so long"},
+	{0},
+};
+
+static double seconds(const json_t *program, const char *key)
+{
+	return (double)json_field_int(program, key, 0) / 1000;
+}
+
+static void show(const json_t *programs)
+{
+	static const struct table_head heads[] = {{"Program", TABLE_LEFT}, {"User", TABLE_RIGHT},
+		{"State", TABLE_LEFT}, {"Last sign", TABLE_RIGHT}, {"Deadline", TABLE_RIGHT},
+		{"Missed", TABLE_RIGHT}, {0}};
+	const json_t *program;
+	struct table table;
+	size_t i;
+
+	table_init(&table, heads);
+	json_array_foreach(programs, i, program)
+	{
+		const char *state = agent_words(program, "state", "HEARTBEAT_");
+
+		table_cell(&table, "%s", agent_text(program, "name"));
+		table_cell(&table, "%lld", (long long)json_field_int(program, "uid", 0));
+		table_cell(&table, "%s", state);
+		table_cell(&table, "%.1f s ago", seconds(program, "last_beat_ago_ms"));
+		table_cell(&table, "%.1f s", seconds(program, "deadline_ms"));
+		table_cell(&table, "%lld", (long long)json_field_int(program, "missed", 0));
+	}
+	table_print(&table, stdout);
+}
+
+static int run_list(struct cli *cli)
+{
+	json_t *answer;
+	int r = agent_call(cli, "heartbeat.list", NULL, 0, &answer);
+
+	if (r != POSTERN_DONE)
+		return r;
+	if (cli->json)
+		return cli_json(answer);
+	show(json_object_get(answer, "programs"));
+	json_decref(answer);
+	return POSTERN_DONE;
+}
+
+static int run(struct cli *cli)
+{
+	static const char *const topics[] = {"notify.heartbeat.*"};
+	struct event_wish wish = {.until_ns = UINT64_MAX,
+		.subscribe = {.topics = topics, .n_topics = 1, .snapshot = true}};
+	uint64_t interval_ms, for_ms;
+
+	if (cli_time(cli, "interval", 1000, DAY_MS, 0, &interval_ms) < 0 ||
+		cli_number(cli, "count", UINT32_MAX, UINT64_MAX, &wish.most) < 0 ||
+		cli_time(cli, "for", 1, UINT32_MAX, 0, &for_ms) < 0)
+		return POSTERN_USAGE;
+	if (!cli_flag(cli, "watch"))
+		return cli->n_given > 0 ? cli_usage(cli, "that needs --watch") : run_list(cli);
+	wish.subscribe.interval_ms = (uint32_t)interval_ms;
+	wish.silence_ns = SILENCE * interval_ms * NSEC_PER_MSEC;
+	if (for_ms > 0)
+		wish.until_ns = monotonic_ns() + for_ms * NSEC_PER_MSEC;
+	return event_follow(cli, &wish);
+}
+
+const struct command cmd_heartbeat = {
+	.name = "heartbeat",
+	.arguments = "VM",
+	.summary = "Show which programs of the guest give signs of life, and which do not any more",
+	.details = "With --interval, an agent that gives no sign of life for three intervals is an "
+		   "error\n"
+		   "(exit code 5).",
+	.least = 1,
+	.most = 1,
+	.options = options,
+	.run = run,
+};
