@@ -49,17 +49,17 @@ def silence(client, seconds):
 
 def test_who_keeps_the_promise_is_alive(client, watching):
     before = time.time_ns()
-    assert client.call("heartbeat.beat", name="web", deadline_ms=400).deadline_ms == 400
-    for _ in range(5):
-        time.sleep(0.15)
-        assert client.call("heartbeat.beat", name="web").deadline_ms == 400
+    assert client.call("heartbeat.beat", name="web", deadline_ms=1000).deadline_ms == 1000
+    for _ in range(6):
+        time.sleep(0.2)
+        assert client.call("heartbeat.beat", name="web").deadline_ms == 1000
     program = programs(client)["web"]
     assert (program.uid, program.state, program.deadline_ms, program.beats, program.missed, program.detached) == (
-        0, ALIVE, 400, 6, 0, False)
-    assert before < program.last_beat_ns <= time.time_ns() and program.last_beat_ago_ms < 400
+        0, ALIVE, 1000, 7, 0, False)
+    assert before < program.last_beat_ns <= time.time_ns() and program.last_beat_ago_ms < 1000
     client.call("heartbeat.end", name="web")
     assert programs(client) == {}
-    silence(watching, 0.6)
+    silence(watching, 1.2)
 
 
 def test_who_is_late_is_told_once_and_so_is_his_return(client, watching):
@@ -113,9 +113,9 @@ def test_the_connection_that_beat_last_counts(agent, watching):
 
 def test_a_detached_one_has_only_its_deadline(agent, watching):
     with agent.client() as program:
-        program.call("heartbeat.beat", name="cron", deadline_ms=300, detached=True)
+        program.call("heartbeat.beat", name="cron", deadline_ms=1200, detached=True)
     with agent.client() as program:
-        time.sleep(0.2)
+        time.sleep(0.5)
         program.call("heartbeat.beat", name="cron")
     _, missed = watching.notification("notify.heartbeat.missed")
     assert (missed.program.state, missed.program.beats, missed.program.detached) == (LATE, 2, True)
@@ -174,8 +174,8 @@ def test_the_agents_own(agent, client):
         none.call("notifications.subscribe", topics=["notify.heartbeat.*"])
         begun = time.monotonic()
         bodies = [quick.notification("notify.heartbeat.agent")[1] for _ in range(4)]
-        assert 2.8 < time.monotonic() - begun < 4.5
-        assert 2700 < bodies[3].uptime_ms - bodies[0].uptime_ms < 4500
+        assert 2.8 < time.monotonic() - begun < 8
+        assert 2700 < bodies[3].uptime_ms - bodies[0].uptime_ms < 8000
         assert (bodies[0].programs, bodies[0].missed) == (1, 0)
         slow.notification("notify.heartbeat.agent")
         slow.notification("notify.heartbeat.agent")

@@ -243,10 +243,11 @@ def test_watching_ends_by_count_and_with_the_agent(agent, postern):
 # ---- Signs of life ----
 
 def test_heartbeats_of_a_script(agent, postern, posternd):
-    posternd("heartbeat", "--deadline", "0.4", "backup")
+    posternd("heartbeat", "--deadline", "60.5", "backup")
     posternd("heartbeat", "backup")
     row = postern("heartbeat").decode().splitlines()[1].split()
-    assert row[:3] == ["backup", "0", "alive"] and row[-3:] == ["0.4", "s", "0"]
+    assert row[:3] == ["backup", "0", "alive"] and row[-3:] == ["60.5", "s", "0"]
+    posternd("heartbeat", "--deadline", "0.3", "backup")
     with running(POSTERN, "heartbeat", f"local:{agent.socket}", "--watch") as process:
         assert "backup of user 0 is late" in process.stdout.readline()
         posternd("heartbeat", "--deadline", "60", "backup")
@@ -276,7 +277,7 @@ def test_the_agents_sign_of_life():
                 os.kill(pid, signal.SIGSTOP)
             begun = time.monotonic()
             assert process.wait(15) == 5
-            assert 1.5 < time.monotonic() - begun < 6
+            assert 1.5 < time.monotonic() - begun < 10
             assert "no sign of life of the agent for 3.0 s" in process.stderr.read()
         finally:
             for pid in frozen:

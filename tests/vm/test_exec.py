@@ -170,3 +170,38 @@ def test_where_the_file_system_is_dead(host, tmp_path):
         reply = client.call("exec.start", argv=[b"/bin/busybox", b"true"])
         assert client.call("exec.wait", job=reply.job).job.exit_code == 0
     vm.stop("-f")
+
+
+def test_programs_and_the_host_tell_each_other_things(postern, vm):
+    """The host is outside: what it says is its own, and each side can keep the other from changing it."""
+    def guest(*words, user="0", code=0):
+        done = postern("exec", "-u", user, "guest", "--", "/usr/sbin/posternd", *words)
+        assert done.returncode == code, done
+        return done.stdout
+
+    said(postern("property", "set", "guest", "app/mode", "fast"))
+    assert guest("property", "get", "app/mode") == b"fast"
+    assert guest("property", "list", user="61001") == b""
+    said(postern("property", "set", "guest", "app/mode", "slow", "-w", "true", "-r", "true"))
+    assert guest("property", "get", "app/mode", user="61001") == b"slow"
+    guest("property", "set", "app/mode", "x", code=ANSWERED)
+    guest("property", "remove", "app/mode", code=ANSWERED)
+    guest("property", "set", "--read-only-host", "true", "user/61001/state", "up", user="61001")
+    shown = json.loads(said(postern("property", "list", "guest", "--json")))["properties"]
+    assert [(found["key"], found["value"], found["set_by"]) for found in shown] == [
+        ("app/mode", "slow", "host"), ("user/61001/state", "up", "local:61001")]
+    for words in (("set", "guest", "user/61001/state", "down"), ("remove", "guest", "user/61001/state")):
+        assert postern("property", *words).returncode == ANSWERED
+    guest("property", "remove", "user/61001/state", user="61001")
+    said(postern("property", "remove", "guest", "app/mode"))
+
+    guest("heartbeat", "--deadline", "60", "web", user="61001")
+    with subprocess.Popen([POSTERN, "heartbeat", "guest", "--watch"], env=vm.host.env, stdout=subprocess.PIPE,
+                          text=True) as watching:
+        try:
+            guest("heartbeat", "--deadline", "1", "web", user="61001")
+            assert "web of user 61001 is late" in watching.stdout.readline()
+        finally:
+            watching.kill()
+    guest("heartbeat", "--end", "web", user="61001")
+    assert json.loads(said(postern("heartbeat", "guest", "--json")))["programs"] == []
