@@ -154,6 +154,15 @@ static void fail_late(
 		"not done in time");
 }
 
+Postern__V1__Outcome request_outcome(const struct request *request)
+{
+	enum where where = method_rows[request->method].where;
+
+	return where == BROKER || (where == WATCHER && !request->unasked)
+		       ? POSTERN__V1__OUTCOME__OUTCOME_UNKNOWN
+		       : POSTERN__V1__OUTCOME__NOT_DONE;
+}
+
 static void on_late(struct loop_timer *timer)
 {
 	struct request *request = container_of(timer, struct request, timer);
@@ -161,7 +170,7 @@ static void on_late(struct loop_timer *timer)
 
 	ask_withdraw(request);
 	events_cancel(session, request->id);
-	fail_late(session, request->id, request->method, watcher_outcome(request));
+	fail_late(session, request->id, request->method, request_outcome(request));
 	conn_update(session);
 }
 
@@ -273,5 +282,5 @@ void request_cancel(struct session *session, uint64_t id)
 	ask_withdraw(request);
 	events_cancel(session, id);
 	request_end(session, id, request->method, POSTERN__V1__CODE__CANCELLED,
-		watcher_outcome(request), "cancelled by the caller");
+		request_outcome(request), "cancelled by the caller");
 }

@@ -164,6 +164,9 @@ void request_ended(struct session *session, uint64_t serial, uint32_t why);
 void request_run(struct session *session, uint64_t id, enum method method, uint64_t deadline,
 	const uint8_t *params, size_t len);
 
+/* What is known of a change that another process was asked for, should nobody wait any more. */
+Postern__V1__Outcome request_outcome(const struct request *request);
+
 /* Has its deadline kept here: what the answer waits for is another process of the agent. */
 void request_wait(struct request *request, uint64_t deadline);
 
@@ -205,9 +208,6 @@ void watcher_answer(
 
 /* Fails all that waits for the watcher. */
 void watcher_lost(struct session *session, int error);
-
-/* What becomes of a change that nobody waits for any more. */
-Postern__V1__Outcome watcher_outcome(const struct request *request);
 
 /* ---- events.c: subscriptions ---- */
 

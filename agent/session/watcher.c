@@ -14,12 +14,6 @@ static bool is_for_watcher(const struct request *request)
 	return method_rows[request->method].where == WATCHER;
 }
 
-Postern__V1__Outcome watcher_outcome(const struct request *request)
-{
-	return is_for_watcher(request) && !request->unasked ? POSTERN__V1__OUTCOME__OUTCOME_UNKNOWN
-							    : POSTERN__V1__OUTCOME__NOT_DONE;
-}
-
 static int prepare(struct request *request, const ProtobufCBinaryData *params)
 {
 	struct events_command command = {.kind = EVENTS_CALL,
@@ -108,7 +102,7 @@ void watcher_lost(struct session *session, int error)
 
 		if (is_for_watcher(request))
 			request_end(session, request->id, request->method,
-				POSTERN__V1__CODE__UNAVAILABLE, watcher_outcome(request),
+				POSTERN__V1__CODE__UNAVAILABLE, request_outcome(request),
 				error == ENOTCONN ? "what keeps this is being started again"
 						  : strerror(error));
 	}
