@@ -21,9 +21,11 @@ POSTERN = f"{BUILD}/postern"
 DONE, ANSWERED, USAGE, REFUSED, ABSENT, TIMED_OUT, PROTOCOL = range(7)
 
 
-# What the shipped policy lets nobody do: it makes the host root of the guest, or changes what is the guest's own.
+# What the shipped policy lets the host not do: it would make it root of the guest, changes what is the guest's own, or
+# is for programs of the guest.
 DENIED = ("exec.", "copy.", "forward.", "identity.set_", "users.add_", "users.remove_", "users.replace_", "users.set_",
-          "time.set_zone", "sysctl.set", "network.set_", "cpus.set", "memory.set_", "memory.probe", "memory.reclaim")
+          "time.set_zone", "sysctl.set", "network.set_", "cpus.set", "memory.set_", "memory.probe", "memory.reclaim",
+          "heartbeat.beat", "heartbeat.end")
 # Of files and disks only these are allowed.
 READING = ("stat", "list", "read", "get_footprint", "watch", "list_disks", "list_files", "read_file",
            "get_file_footprint", "stats", "grow")
