@@ -10,6 +10,7 @@
 #include "proto/encode.h"
 #include "proto/limits.h"
 #include "proto/verify.h"
+#include "proto/cleanup.h"
 #include "verify_test.pb-c.h"
 
 #define MUTATIONS 200000
