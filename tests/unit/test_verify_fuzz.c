@@ -6,11 +6,11 @@
 
 #include "messages.h"
 #include "proto/arena.h"
+#include "proto/cleanup.h"
 #include "proto/client/services.h"
 #include "proto/encode.h"
 #include "proto/limits.h"
 #include "proto/verify.h"
-#include "proto/cleanup.h"
 #include "verify_test.pb-c.h"
 
 #define MUTATIONS 200000
