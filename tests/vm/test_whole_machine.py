@@ -195,12 +195,13 @@ def test_a_hook_keeps_the_guest_up(vm, client):
 # ---- More room ----
 
 def test_disks_that_do_not_grow(vm, client):
-    """By one that is not of those that can, and by what is no disk."""
-    vm.shell("truncate -s 16M /ext2 && mkfs.ext2 -q /ext2 && mkdir -p /mnt/ext2 && mount -o loop /ext2 /mnt/ext2 && "
-             "truncate -s 32M /ext2 && losetup -c /dev/loop0")
-    refusal = refused(client, "disks.grow", disk=b"loop0")
-    vm.shell("umount /mnt/ext2; rm /ext2")
+    """By a file system that is not one of those that can, and by what is no disk."""
+    image = f"{vm.host.dir}/ext2"
+    id = vm.host.json("disks", "attach", "whole", image, "--create", "16M", "--mkfs", "ext2")["id"]
+    vm.shell("mkdir -p /mnt/ext2 && mount -t ext2 /dev/vdb /mnt/ext2")
+    refusal = refused(client, "disks.grow", disk=id.encode())
     assert refusal.code == "UNIMPLEMENTED" and "ext2 does not grow" in refusal.message
+    vm.host.run("disks", "detach", "whole", id)
     assert refused(client, "disks.grow", disk=b"none").code == "NOT_FOUND"
     assert refused(client, "disks.grow").code == "INVALID_ARGUMENT"
     assert refused(client, "disks.grow", disk=b"vda", partition=2).code == "NOT_FOUND"
