@@ -99,7 +99,7 @@ struct machine {
 	bool channel_lost;
 	bool vmm_silent;
 	bool paused;
-	bool asleep; /* by its own will */
+	bool asleep;                /* by its own will */
 	uint64_t plugged_bytes;     /* of memory, as the VMM told last */
 	struct request *ballooning; /* the one that asks the VMM to move the balloon */
 	uint64_t balloon_asked;     /* pages, by that one */

@@ -75,8 +75,8 @@ static void on_resumed(void *ctx, const struct postern_error *error)
 		request_return(take_request(machine), NULL);
 }
 
-/* True where the machine runs, and nobody else is just pausing or saving it; one that sleeps can only
- * be woken. */
+/* True where the machine runs, and nobody else is just pausing or saving it; one that sleeps can
+ * only be woken. */
 static bool may_begin(struct machine *machine, struct request *request, bool wake)
 {
 	struct postern_error error = {0};
