@@ -88,7 +88,7 @@ static void rescan(const char *disk)
 static int choose(struct call *call, const Postern__V1__DisksGrowRequest *request, const char *name,
 	const Postern__V1__Disk **ret_disk, const Postern__V1__Disk **ret_part)
 {
-	struct disks disks;
+	struct disks disks = {0};
 	size_t n = 0;
 	int r = read_all(call, &disks);
 
@@ -136,10 +136,10 @@ int disks_grow(struct call *call, const Postern__V1__DisksGrowRequest *request,
 	Postern__V1__DisksGrowReply *reply)
 {
 	char *name = call_string(call, request->has_disk, &request->disk, NAME_MAX_ - 1, "disk");
-	const Postern__V1__Disk *disk, *part;
+	const Postern__V1__Disk *disk = NULL, *part = NULL;
 	int r = name ? choose(call, request, name, &disk, &part) : -EINVAL;
 
-	if (r < 0)
+	if (r < 0 || !disk || !part)
 		return r;
 	if (part == disk && part->n_mounted_at == 0)
 		return call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, 0,
