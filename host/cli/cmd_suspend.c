@@ -42,15 +42,13 @@ static int wait_for_sleep(struct postern_vm_watch *watch, uint64_t timeout_ms,
 		struct postern_vm_event event;
 		int r = postern_vm_watch_next(watch, ms_until(deadline), &event, error);
 		AUTO_JSON json_t *payload = NULL;
-		const char *state;
+		const char *state = "ended"; /* as the supervisor has, when nobody tells any more */
 
 		if (r == 0)
 			return fail(error, POSTERN_TIMED_OUT, ETIMEDOUT,
 				"the guest said that it would, and did not fall asleep: postern "
 				"logs may say why");
-		if (r == -ECONNRESET)
-			state = "ended";
-		else if (r < 0)
+		if (r < 0 && r != -ECONNRESET)
 			return r;
 		if (r > 0 && strcmp(event.topic, "vm.state") != 0)
 			continue;
