@@ -2,14 +2,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Figures of Postern in a real guest; tests/bench/README.md says how each is measured.
 
-usage: bench.py [--build DIR] [--rounds N] [PART...]     parts: speed channels memory boot vsockd (default:
-                                                      all)
+usage: bench.py [--build DIR] [--rounds N] [PART...]     parts: speed channels disks counterparts memory boot
+                                                      vsockd (default: all)
 """
 
 import argparse
-import json
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -17,14 +15,13 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, f"{HERE}/../lib"]
 
-PARTS = ("speed", "channels", "memory", "boot", "vsockd")
+PARTS = ("speed", "channels", "disks", "counterparts", "memory", "boot", "vsockd")
 IDLE_SECONDS = 30
 READINGS = 5  # of memory, and minutes of wake-ups
 WAKEUP_SECONDS = 60
 SAMPLER_WAKEUPS = 6  # of postern-watch in 60 s, by sample_interval
 CONNECTIONS = 10
 BOOTS = 5
-PAYLOAD = b"0123456789abcdef" * 4
 
 
 def say(text):
@@ -34,110 +31,21 @@ def say(text):
 # ---- round trips ---------------------------------------------------------------------------------
 
 
-class Loop:
-    """One compared program: what is sent to it, and what its answers must be."""
-
-    def __init__(self, name, port, mode, request, prelude=b"", undo=b"", check=None):
-        self.name = name
-        self.words = [str(port), mode, prelude.hex() or "-", request.hex()]
-        self.words += [undo.hex()] if undo else []
-        self.check = check
-
-    def start(self, uds):
-        self.process = subprocess.Popen([f"{guest.BENCH}/roundtrip", uds, *self.words],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-    def turn(self, count):
-        """The times of so many round trips, in microseconds."""
-        self.process.stdin.write(b"%d\n" % count)
-        self.process.stdin.flush()
-        times = [float(word) for word in self.process.stdout.readline().split()]
-        assert len(times) == count, f"{self.name}: {len(times)} of {count} round trips"
-        return times
-
-    def finish(self):
-        answers, _ = self.process.communicate(timeout=60)
-        assert self.process.returncode == 0, self.name
-        self.check(answers)
-
-
-def compare(results, uds, programs, turns, trips):
-    """One round: the p50 of each program, whose connections are open side by side. They take turns of a
-    few trips, in either order, so that whatever else the machine does hits all of them."""
-    times = {program: [] for program in programs}
-    for program in programs:
-        program.start(uds)
-        program.turn(trips)  # warms up
-    for number in range(turns):
-        for program in programs if number % 2 == 0 else programs[::-1]:
-            times[program] += program.turn(trips)
-    for program in programs:
-        program.finish()
-        results.add(program.name, statistics.median(times[program]))
-
-
-def frames(data):
-    """The FromAgent messages of a stream, which must end with one."""
-    while data:
-        length = shift = at = 0
-        while True:
-            byte = data[at]
-            length |= (byte & 0x7F) << shift
-            shift += 7
-            at += 1
-            if byte < 0x80:
-                break
-        assert len(data) >= at + length, "a frame is cut"
-        yield wire.pb.FromAgent.FromString(data[at:at + length])
-        data = data[at + length:]
-
-
-def check_frames(data):
-    seen = 0
-    for message in frames(data):
-        response = message.response
-        assert response.id == 1 and response.WhichOneof("outcome") == "result" and not response.more, message
-        seen += 1
-    assert seen
-
-
-def check_lines(data):
-    lines = data.splitlines()
-    assert lines and all("return" in json.loads(line) for line in lines), lines[:1]
-
-
-def check_echo(data):
-    assert data and data == PAYLOAD * (len(data) // len(PAYLOAD))
-
-
-def request(method, **fields):
-    params = wire.message(method, "Request")(**fields).SerializeToString()
-    to_agent = wire.pb.ToAgent(request=wire.pb.Request(id=1, method=method, params=params))
-    return wire.frame(to_agent.SerializeToString())
-
-
-def qga(command):
-    """Padded to the payload's size: white space is JSON's own."""
-    return json.dumps({"execute": command}).encode().ljust(len(PAYLOAD) - 1) + b"\n"
-
-
 def groups():
     """What is compared with each other, with the turns of a round and the trips of a turn. Two at a
     time: a third would fill the emulator's caches with its own code between the two."""
-    hello = wire.frame(wire.pb.ToAgent(hello=wire.pb.Hello(major=1, client="bench")).SerializeToString())
-    agent = dict(port=767, mode="frame", prelude=hello, check=check_frames)
-    daemon = dict(port=guest.QGA_PORT, mode="line", check=check_lines)
-    mount = request("mounts.mount", target=b"/mnt/bench", type="tmpfs", create_target=True)
-    unmount = request("mounts.unmount", target=b"/mnt/bench")
-    ping = request("system.ping", payload=PAYLOAD)
+    agent, daemon = round_trips.agent(), round_trips.daemon()
+    mount = round_trips.request("mounts.mount", target=b"/mnt/bench", type="tmpfs", create_target=True)
+    unmount = round_trips.request("mounts.unmount", target=b"/mnt/bench")
+    ping = round_trips.request("system.ping", payload=round_trips.PAYLOAD)
     return [
-        ([Loop("raw_p50_us", guest.ECHO_PORT, "exact", PAYLOAD, check=check_echo),
-          Loop("ping_p50_us", request=ping, **agent)], 40, 100),
-        ([Loop("ping_beside_qga_p50_us", request=ping, **agent),
-          Loop("qga_ping_p50_us", request=qga("guest-ping"), **daemon)], 40, 50),
-        ([Loop("mounts_list_p50_us", request=request("mounts.list"), **agent),
-          Loop("qga_fsinfo_p50_us", request=qga("guest-get-fsinfo"), **daemon)], 40, 50),
-        ([Loop("mounts_mount_p50_us", request=mount, undo=unmount, **agent)], 6, 5),
+        ([round_trips.Loop("raw_p50_us", guest.ECHO_PORT, "exact", round_trips.PAYLOAD, check=round_trips.check_echo),
+          round_trips.Loop("ping_p50_us", request=ping, **agent)], 40, 100),
+        ([round_trips.Loop("ping_beside_qga_p50_us", request=ping, **agent),
+          round_trips.Loop("qga_ping_p50_us", request=round_trips.qga("guest-ping"), **daemon)], 40, 50),
+        ([round_trips.Loop("mounts_list_p50_us", request=round_trips.request("mounts.list"), **agent),
+          round_trips.Loop("qga_fsinfo_p50_us", request=round_trips.qga("guest-get-fsinfo"), **daemon)], 40, 50),
+        ([round_trips.Loop("mounts_mount_p50_us", request=mount, undo=unmount, **agent)], 6, 5),
     ]
 
 
@@ -145,7 +53,7 @@ def measure_speed(results, uds, rounds):
     for number in range(rounds):
         say(f"round {number + 1} of {rounds}")
         for programs, turns, trips in groups():
-            compare(results, uds, programs, turns, trips)
+            round_trips.compare(results, uds, programs, turns, trips)
         results.ratio("ping_over_raw_ratio", "ping_p50_us", "raw_p50_us")
         results.ratio("qga_ping_over_ping_ratio", "qga_ping_p50_us", "ping_beside_qga_p50_us")
         results.ratio("mounts_list_over_qga_fsinfo_ratio", "mounts_list_p50_us", "qga_fsinfo_p50_us")
@@ -223,6 +131,13 @@ def in_the_systemd_guest(results, host, parts, rounds):
             measure_wakeups(results, vm.vsock)
     if "speed" in parts:
         measure_speed(results, vm.vsock, rounds)
+    if "counterparts" in parts:
+        for number in range(rounds):
+            say(f"counterparts of qemu-ga's commands, round {number + 1} of {rounds}")
+            counterparts.measure_reading(results, vm)
+            counterparts.measure_changing(results, vm)
+    if "disks" in parts:
+        disks.measure(results, vm, rounds, say)
     if "channels" in parts:
         for number in range(rounds):
             say(f"channels, round {number + 1} of {rounds}")
@@ -300,11 +215,13 @@ def main():
         parser.error(f"the parts are {', '.join(PARTS)}")
     os.environ["POSTERN_BUILD"] = options.build = os.path.abspath(options.build)
 
-    global channels, debian, guest, wire
+    global channels, counterparts, debian, disks, guest, round_trips
     import channels
+    import counterparts
     import debian
+    import disks
     import guest
-    import wire
+    import round_trips
     from machine import Host
     from peer import measure_vsockd
     from results import Results
@@ -316,7 +233,7 @@ def main():
             measure_boot(results, host)
         if "vsockd" in parts:
             measure_vsockd(results, host, say)
-        if {"speed", "channels", "memory"} & set(parts):
+        if {"speed", "channels", "disks", "counterparts", "memory"} & set(parts):
             in_the_systemd_guest(results, host, parts, options.rounds)
     finally:
         host.close()

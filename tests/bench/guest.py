@@ -45,7 +45,9 @@ UNITS = {
 # whoever watches them.
 AFTER = {"bench-memory": "multi-user.target"}
 PROGRAMS = ("vsock_server", "memory", "forkexec", "relay")
-POLICY = "allow host exec.* copy.* forward.*\n"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ4Sk3Z0f6nqcKqYx0Zb3mJrXb6H5o0iTz8wqFz0there there"
+POLICY = "allow host exec.* copy.* forward.* users.* cpus.*\n"
+FILE = "/srv/file"  # one that files.* may read
 
 
 def copy_program(tree, path):
@@ -64,6 +66,11 @@ def add_to(tree):
         shutil.copy(f"{BENCH}/{program}", f"{tree}/usr/bin/{program}")
     with open(f"{tree}/etc/postern/policy.d/60-bench.policy", "w") as policy:
         policy.write(POLICY)
+    with open(f"{tree}/etc/postern/postern.conf", "a") as config:
+        config.write(f"files_roots = {os.path.dirname(FILE)}\n")
+    debian.write(f"{tree}{FILE}", "0123456789abcdef" * 4096)
+    os.makedirs(f"{tree}/root/.ssh", mode=0o700)
+    debian.write(f"{tree}/root/.ssh/authorized_keys", f"{KEY}\n", 0o600)
     for name, command in UNITS.items():
         with open(f"{tree}/etc/systemd/system/{name}.service", "w") as unit:
             unit.write(UNIT.format(command=command, after=AFTER.get(name, "")))

@@ -16,6 +16,23 @@ FIGURES = [
     ("exec_over_qga_ratio", "... / qemu-ga guest-exec with polling", ("<=", 0.8)),
     ("key_over_raw_ratio", "a key and its echo through vsh p50 / raw echo p50", ("<=", 1.6)),
     ("key_over_least_ratio", "... / a relay that does nothing else", None),
+    ("list_files_over_find_ratio", "disks.list_files of 10,000 files / find in the guest", ("<=", 1.5)),
+    ("footprint_over_sha256sum_ratio", "disks.get_file_footprint of 256 MiB / sha256sum in the guest", ("<=", 1.1)),
+    ("disk_mounted_over_detected_ratio", "disks attach to mounted / disks add to the kernel's word of it", ("<=", 1.3)),
+    *[(f"qga_{command}_ratio", f"{method} p50 / qemu-ga guest-{command.replace('_', '-')} p50", ("<=", 0.6))
+      for command, method in (
+          ("get_time", "time.get"), ("get_timezone", "time.zone"), ("get_host_name", "identity.get"),
+          ("get_osinfo", "system.info"), ("get_users", "users.list"), ("get_vcpus", "cpus.list"),
+          ("get_memory_blocks", "memory.blocks"), ("get_memory_block_info", "memory.blocks"),
+          ("network_get_interfaces", "network.interfaces"), ("get_disks", "disks.list_disks"),
+          ("get_diskstats", "disks.stats"), ("fsfreeze_status", "filesystems.status"),
+          ("ssh_get_authorized_keys", "users.get_keys"), ("file_read", "files.read"))],
+    *[(f"qga_{command}_{kind}", f"{text} / {under}", wanted)
+      for command, text in (
+          ("set_time", "time.set"), ("fsfreeze", "filesystems.freeze and thaw"), ("fstrim", "filesystems.trim"),
+          ("set_vcpus", "cpus.set of what is so"), ("ssh_keys", "users.add_keys and remove_keys"))
+      for kind, under, wanted in (("ratio", "qemu-ga's", None),
+                                  ("bound_ratio", "... and a spare worker's each", ("<=", 1.0)))],
     ("copy_to_guest_over_raw_ratio", "cp of 64 MiB to the guest / raw stream", (">=", 0.90)),
     ("copy_from_guest_over_raw_ratio", "cp of 64 MiB from the guest / raw stream", (">=", 0.90)),
     ("copy_over_qga_read_ratio", "cp from the guest / qemu-ga guest-file-read", (">=", 7)),
