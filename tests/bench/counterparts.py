@@ -19,7 +19,7 @@ READING = [
     ("guest-get-time", "time.get", {}),
     ("guest-get-timezone", "time.zone", {}),
     ("guest-get-host-name", "identity.get", {}),
-    ("guest-get-osinfo", "system.info", {}),
+    ("guest-get-osinfo", "identity.get", {}),
     ("guest-get-users", "users.list", {}),
     ("guest-get-vcpus", "cpus.list", {}),
     ("guest-get-memory-blocks", "memory.blocks", {}),

@@ -69,7 +69,7 @@ def add_to(tree):
     with open(f"{tree}/etc/postern/postern.conf", "a") as config:
         config.write(f"files_roots = {os.path.dirname(FILE)}\n")
     debian.write(f"{tree}{FILE}", "0123456789abcdef" * 4096)
-    os.makedirs(f"{tree}/root/.ssh", mode=0o700)
+    os.makedirs(f"{tree}/root/.ssh", mode=0o700, exist_ok=True)
     debian.write(f"{tree}/root/.ssh/authorized_keys", f"{KEY}\n", 0o600)
     for name, command in UNITS.items():
         with open(f"{tree}/etc/systemd/system/{name}.service", "w") as unit:
