@@ -75,15 +75,16 @@ def measure_list(results, vm, client):
 
 def measure_footprint(results, vm, client):
     answers = []
-    for number in range(FOOTPRINTS + 1):
-        ours = timed(lambda: answers.append(client.call("disks.get_file_footprint", disk=b"bench", path=b"big")))
+    in_the_guest(vm, client, "/bin/dd", f"if={TREE}/big", "of=/dev/null", "bs=1M", "status=none")  # warms up
+    for _ in range(FOOTPRINTS):
+        ours = timed(lambda: answers.append(client.call(
+            "disks.get_file_footprint", disk=b"bench", path=b"big", timeout_ms=300000)))
         lines, theirs = in_the_guest(vm, client, "/usr/bin/sha256sum", f"{TREE}/big")
         reply = answers.pop()
         assert reply.size == BIG_BYTES and reply.footprint == lines[0].split()[0]
-        if number:
-            results.add("footprint_ms", ours / 1e3)
-            results.add("sha256sum_ms", theirs / 1e3)
-            results.ratio("footprint_over_sha256sum_ratio", "footprint_ms", "sha256sum_ms")
+        results.add("footprint_ms", ours / 1e3)
+        results.add("sha256sum_ms", theirs / 1e3)
+        results.ratio("footprint_over_sha256sum_ratio", "footprint_ms", "sha256sum_ms")
 
 
 # ---- When it is there ----------------------------------------------------------------------------
@@ -137,12 +138,12 @@ def measure(results, vm, rounds, say):
     make_image(images[0], (BIG_BYTES >> 20) + 100, fill)
     make_image(images[1], 64)
     vm.host.run("disks", "attach", vm.name, images[0], "--mount", TREE, "--type", "ext4")
-    with vm.client(timeout=120) as client:
+    with vm.client(timeout=320) as client:
         for number in range(rounds):
             say(f"disks, round {number + 1} of {rounds}")
+            measure_footprint(results, vm, client)
             measure_list(results, vm, client)
             measure_plug(results, vm, client, images[1])
-            measure_footprint(results, vm, client)
     vm.host.run("disks", "detach", vm.name, images[0])
     for image in images:
         os.unlink(image)
