@@ -427,8 +427,8 @@ def test_readiness_alone_proves_nothing(host):
 
 def test_an_agent_that_says_nothing_is_reached_all_the_same(host):
     start = time.monotonic()
-    host.run("launch", "web", "-a", "postern.ready_port=0", "-t", "24")
-    assert time.monotonic() - start >= 12
+    host.run("launch", "web", "-a", "postern.ready_port=0", "-t", "36")
+    assert time.monotonic() - start >= 18
     with open(host.file("web", "supervisor.log")) as log:
         assert "the agent answered, having said nothing" in log.read()
 
