@@ -208,7 +208,7 @@ $(foreach name,$(AGENT) $(HOST),$(eval $(call program,$(name))))
 ABI         := 0
 LIB_SO      := libpostern.so.$(ABI)
 LIB_MAP     := host/lib/libpostern.map
-LIB_HEADERS := $(addprefix $(B)/include/postern/,postern.h client.h channel.h ride.h subscribe.h text.h)
+LIB_HEADERS := $(addprefix $(B)/include/postern/,postern.h disks.h client.h channel.h ride.h subscribe.h text.h)
 LIB_OBJECTS := $(call objects,$(call sources,host/lib proto/client))
 LIB_PARTS   := $(LIB_OBJECTS) $(B)/libhost.a $(B)/libproto.a $(B)/libmessages.a
 
@@ -233,7 +233,7 @@ $(B)/libpostern.a: $(LIB_PARTS)
 vpath %.h host/lib proto/client
 $(B)/include/postern/%.h: %.h
 	$(Q)mkdir -p $(@D)
-	$(Q)sed 's,#include "proto/client/,#include ",' $< >$@
+	$(Q)sed 's,#include "\(proto/client\|host/lib\)/,#include ",' $< >$@
 
 # Programs of somebody else, as far as they go: they see the headers as they are installed.
 EXAMPLES := $(patsubst host/examples/%.c,$(B)/examples/%,$(wildcard host/examples/*.c))

@@ -57,6 +57,22 @@ int agent_call(struct cli *cli, const char *method, json_t *params, uint32_t tim
 	return r;
 }
 
+int agent_run(struct cli *cli, const char *method, json_t *params, uint32_t timeout_ms,
+	void (*show)(const struct cli *cli, const json_t *answer))
+{
+	json_t *answer;
+	int r = agent_call(cli, method, params, timeout_ms, &answer);
+
+	if (r != POSTERN_DONE)
+		return r;
+	if (cli->json)
+		return cli_json(answer);
+	if (show)
+		show(cli, answer);
+	json_decref(answer);
+	return POSTERN_DONE;
+}
+
 const char *agent_text(const json_t *object, const char *key)
 {
 	const json_t *value = json_object_get(object, key);

@@ -16,6 +16,11 @@ int agent_connect_to(struct cli *cli, const char *vm, struct postern_client **re
 int agent_call(struct cli *cli, const char *method, json_t *params, uint32_t timeout_ms,
 	json_t **ret_answer);
 
+/* A whole command: one such call, and then its answer with --json, else what show prints of it
+ * (NULL: nothing; it is done). params NULL: none. The exit code. */
+int agent_run(struct cli *cli, const char *method, json_t *params, uint32_t timeout_ms,
+	void (*show)(const struct cli *cli, const json_t *answer));
+
 /* The text of a field that may be absent, or hold bytes that are no text ("base64:..."). Borrowed;
  * valid until the next four calls. It is the guest's: table_cell() and show_line() escape it. */
 const char *agent_text(const json_t *object, const char *key);

@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include "host/cli/files_guest.h"
+#include "host/cli/listing.h"
 #include "host/cli/show.h"
-#include "host/cli/table.h"
 #include "host/common/json_line.h"
 #include "proto/clock.h"
 
@@ -66,52 +66,40 @@ static const struct cli_option list_options[] = {
 	{0},
 };
 
-static void show_list(const json_t *answer)
+static void add_file(struct table *table, const json_t *entry)
+{
+	char mode[11], when[32];
+
+	mode_text(entry, mode);
+	when_text(entry, "modified_ns", when);
+	table_cell(table, "%s", mode);
+	table_cell(table, "%lld", (long long)json_field_int(entry, "uid", 0));
+	table_cell(table, "%lld", (long long)json_field_int(entry, "gid", 0));
+	table_cell(table, "%lld", (long long)json_field_int(entry, "size", 0));
+	table_cell(table, "%s", when);
+	table_cell(table, "%s", agent_text(entry, "path"));
+}
+
+static void add_problem(struct table *table, const json_t *problem)
+{
+	table_cell(table, "%s", agent_text(problem, "path"));
+	table_cell(table, "%s", agent_text(problem, "message"));
+}
+
+/* The exit code. */
+static int show_list(const json_t *answer)
 {
 	static const struct table_head heads[] = {{"Mode", TABLE_LEFT}, {"Owner", TABLE_RIGHT},
 		{"Group", TABLE_RIGHT}, {"Size", TABLE_RIGHT}, {"Modified", TABLE_LEFT},
 		{"Name", TABLE_LEFT}, {0}};
-	const json_t *entry;
-	struct table table;
-	size_t i;
-
-	table_init(&table, heads);
-	json_array_foreach(json_object_get(answer, "files"), i, entry)
-	{
-		char mode[11], when[32];
-
-		mode_text(entry, mode);
-		when_text(entry, "modified_ns", when);
-		table_cell(&table, "%s", mode);
-		table_cell(&table, "%lld", (long long)json_field_int(entry, "uid", 0));
-		table_cell(&table, "%lld", (long long)json_field_int(entry, "gid", 0));
-		table_cell(&table, "%lld", (long long)json_field_int(entry, "size", 0));
-		table_cell(&table, "%s", when);
-		table_cell(&table, "%s", agent_text(entry, "path"));
-	}
-	table_print(&table, stdout);
-}
-
-/* Those that could not be listed, and the exit code. */
-static int show_problems(const json_t *answer)
-{
-	static const struct table_head heads[] = {
+	static const struct table_head problem_heads[] = {
 		{"Folder", TABLE_LEFT}, {"Problem", TABLE_LEFT}, {0}};
-	const json_t *problems = json_object_get(answer, "problems"), *problem;
-	struct table table;
-	size_t i;
+	static const struct listing files = {.array = "files", .heads = heads, .add_row = add_file};
+	static const struct listing problems = {
+		.array = "problems", .heads = problem_heads, .add_row = add_problem};
 
-	if (json_array_size(problems) == 0)
-		return POSTERN_DONE;
-	table_init(&table, heads);
-	json_array_foreach(problems, i, problem)
-	{
-		table_cell(&table, "%s", agent_text(problem, "path"));
-		table_cell(&table, "%s", agent_text(problem, "message"));
-	}
-	(void)fflush(stdout);
-	table_print(&table, stderr);
-	return POSTERN_ANSWERED;
+	listing_print(&files, answer);
+	return listing_problems(&problems, answer);
 }
 
 static int run_list(struct cli *cli)
@@ -129,8 +117,7 @@ static int run_list(struct cli *cli)
 		return r;
 	if (cli->json)
 		return cli_json(answer);
-	show_list(answer);
-	r = show_problems(answer);
+	r = show_list(answer);
 	json_decref(answer);
 	return r;
 }

@@ -3,9 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/cli/agent.h"
+#include "host/cli/listing.h"
 #include "host/cli/show.h"
-#include "host/cli/table.h"
 #include "host/common/json_line.h"
 
 /* Words from the second on are mount points. */
@@ -18,27 +17,21 @@ static json_t *targets_of(const struct cli *cli)
 	return targets;
 }
 
+static void add_problem(struct table *table, const json_t *problem)
+{
+	table_cell(table, "%s", agent_text(json_object_get(problem, "filesystem"), "target"));
+	table_cell(table, "%s", agent_text(problem, "message"));
+}
+
 /* Those that did not do, and the exit code. */
 static int show_problems(const json_t *answer)
 {
 	static const struct table_head heads[] = {
 		{"Target", TABLE_LEFT}, {"Problem", TABLE_LEFT}, {0}};
-	const json_t *problems = json_object_get(answer, "problems"), *problem;
-	struct table table;
-	size_t i;
+	static const struct listing problems = {
+		.array = "problems", .heads = heads, .add_row = add_problem};
 
-	if (json_array_size(problems) == 0)
-		return POSTERN_DONE;
-	table_init(&table, heads);
-	json_array_foreach(problems, i, problem)
-	{
-		table_cell(
-			&table, "%s", agent_text(json_object_get(problem, "filesystem"), "target"));
-		table_cell(&table, "%s", agent_text(problem, "message"));
-	}
-	(void)fflush(stdout);
-	table_print(&table, stderr);
-	return POSTERN_ANSWERED;
+	return listing_problems(&problems, answer);
 }
 
 /* ---- status ---- */
@@ -126,15 +119,20 @@ static const struct cli_option trim_options[] = {
 	{0},
 };
 
+static void add_trimmed(struct table *table, const json_t *trimmed)
+{
+	table_cell(table, "%s", agent_text(json_object_get(trimmed, "filesystem"), "target"));
+	table_cell(table, "%s", human_bytes((double)json_field_int(trimmed, "bytes", 0)));
+}
+
 static int run_trim(struct cli *cli)
 {
 	static const struct table_head heads[] = {
 		{"Target", TABLE_LEFT}, {"Trimmed", TABLE_RIGHT}, {0}};
-	const json_t *trimmed;
-	struct table table;
+	static const struct listing trimmed = {
+		.array = "trimmed", .heads = heads, .add_row = add_trimmed};
 	uint64_t minimum;
 	json_t *answer;
-	size_t i;
 	int r;
 
 	if (cli_size(cli, "minimum", 0, &minimum) < 0)
@@ -146,14 +144,7 @@ static int run_trim(struct cli *cli)
 		return r;
 	if (cli->json)
 		return cli_json(answer);
-	table_init(&table, heads);
-	json_array_foreach(json_object_get(answer, "trimmed"), i, trimmed)
-	{
-		table_cell(
-			&table, "%s", agent_text(json_object_get(trimmed, "filesystem"), "target"));
-		table_cell(&table, "%s", human_bytes((double)json_field_int(trimmed, "bytes", 0)));
-	}
-	table_print(&table, stdout);
+	listing_print(&trimmed, answer);
 	r = show_problems(answer);
 	json_decref(answer);
 	return r;
@@ -176,16 +167,9 @@ const struct command cmd_fs_trim = {
 
 static int run_sync(struct cli *cli)
 {
-	json_t *answer;
-	int r = agent_call(cli, "filesystems.sync", json_pack("{s:o}", "targets", targets_of(cli)),
-		0, &answer);
+	json_t *params = json_pack("{s:o}", "targets", targets_of(cli));
 
-	if (r != POSTERN_DONE)
-		return r;
-	if (cli->json)
-		return cli_json(answer);
-	json_decref(answer);
-	return POSTERN_DONE;
+	return agent_run(cli, "filesystems.sync", params, 0, NULL);
 }
 
 const struct command cmd_fs_sync = {

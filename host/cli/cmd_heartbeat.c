@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdio.h>
 
-#include "host/cli/agent.h"
 #include "host/cli/event_follow.h"
+#include "host/cli/listing.h"
 #include "host/cli/show.h"
-#include "host/cli/table.h"
 #include "host/common/json_line.h"
 #include "proto/clock.h"
 
@@ -24,42 +23,29 @@ static double seconds(const json_t *program, const char *key)
 	return (double)json_field_int(program, key, 0) / 1000;
 }
 
-static void show(const json_t *programs)
+static void add_row(struct table *table, const json_t *program)
 {
-	static const struct table_head heads[] = {{"Program", TABLE_LEFT}, {"User", TABLE_RIGHT},
-		{"State", TABLE_LEFT}, {"Last sign", TABLE_RIGHT}, {"Deadline", TABLE_RIGHT},
-		{"Missed", TABLE_RIGHT}, {0}};
-	const json_t *program;
-	struct table table;
-	size_t i;
+	const char *state = agent_words(program, "state", "HEARTBEAT_");
 
-	table_init(&table, heads);
-	json_array_foreach(programs, i, program)
-	{
-		const char *state = agent_words(program, "state", "HEARTBEAT_");
-
-		table_cell(&table, "%s", agent_text(program, "name"));
-		table_cell(&table, "%lld", (long long)json_field_int(program, "uid", 0));
-		table_cell(&table, "%s", state);
-		table_cell(&table, "%.1f s ago", seconds(program, "last_beat_ago_ms"));
-		table_cell(&table, "%.1f s", seconds(program, "deadline_ms"));
-		table_cell(&table, "%lld", (long long)json_field_int(program, "missed", 0));
-	}
-	table_print(&table, stdout);
+	table_cell(table, "%s", agent_text(program, "name"));
+	table_cell(table, "%lld", (long long)json_field_int(program, "uid", 0));
+	table_cell(table, "%s", state);
+	table_cell(table, "%.1f s ago", seconds(program, "last_beat_ago_ms"));
+	table_cell(table, "%.1f s", seconds(program, "deadline_ms"));
+	table_cell(table, "%lld", (long long)json_field_int(program, "missed", 0));
 }
 
 static int run_list(struct cli *cli)
 {
-	json_t *answer;
-	int r = agent_call(cli, "heartbeat.list", NULL, 0, &answer);
+	static const struct table_head heads[] = {{"Program", TABLE_LEFT}, {"User", TABLE_RIGHT},
+		{"State", TABLE_LEFT}, {"Last sign", TABLE_RIGHT}, {"Deadline", TABLE_RIGHT},
+		{"Missed", TABLE_RIGHT}, {0}};
+	static const struct listing programs = {.method = "heartbeat.list",
+		.array = "programs",
+		.heads = heads,
+		.add_row = add_row};
 
-	if (r != POSTERN_DONE)
-		return r;
-	if (cli->json)
-		return cli_json(answer);
-	show(json_object_get(answer, "programs"));
-	json_decref(answer);
-	return POSTERN_DONE;
+	return listing_run(cli, &programs, NULL);
 }
 
 static int run(struct cli *cli)

@@ -142,22 +142,6 @@ const struct command cmd_jobs_attach = {
 	.run = attach_run,
 };
 
-static int call_run(struct cli *cli, const char *method, json_t *params, uint32_t timeout_ms)
-{
-	json_t *answer;
-	int r;
-
-	if (!params)
-		return POSTERN_USAGE;
-	r = agent_call(cli, method, params, timeout_ms, &answer);
-	if (r != POSTERN_DONE)
-		return r;
-	if (cli->json)
-		return cli_json(answer);
-	json_decref(answer);
-	return POSTERN_DONE;
-}
-
 static const struct cli_option signal_options[] = {
 	{"only-leader", 'l', NULL, "to the program alone, not to its process group"},
 	{0},
@@ -197,7 +181,7 @@ static int signal_run(struct cli *cli)
 	(void)json_object_set_new(params, "signal", json_integer((json_int_t)number));
 	(void)json_object_set_new(
 		params, "only_leader", json_boolean(cli_flag(cli, "only-leader")));
-	return call_run(cli, "exec.signal", params, 0);
+	return agent_run(cli, "exec.signal", params, 0, NULL);
 }
 
 const struct command cmd_jobs_signal = {
@@ -257,7 +241,9 @@ const struct command cmd_jobs_wait = {
 
 static int forget_run(struct cli *cli)
 {
-	return call_run(cli, "exec.forget", job_params(cli), 0);
+	json_t *params = job_params(cli);
+
+	return params ? agent_run(cli, "exec.forget", params, 0, NULL) : POSTERN_USAGE;
 }
 
 const struct command cmd_jobs_forget = {

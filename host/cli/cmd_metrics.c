@@ -26,18 +26,15 @@ static void show_text(const char *text)
 	}
 }
 
+static void show(const struct cli *cli, const json_t *answer)
+{
+	(void)cli;
+	show_text(agent_text(answer, "text"));
+}
+
 static int run(struct cli *cli)
 {
-	json_t *answer;
-	int r = agent_call(cli, "metrics.get", NULL, 0, &answer);
-
-	if (r != POSTERN_DONE)
-		return r;
-	if (cli->json)
-		return cli_json(answer);
-	show_text(agent_text(answer, "text"));
-	json_decref(answer);
-	return POSTERN_DONE;
+	return agent_run(cli, "metrics.get", NULL, 0, show);
 }
 
 const struct command cmd_metrics = {

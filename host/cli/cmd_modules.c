@@ -107,19 +107,17 @@ const struct command cmd_modules_load = {
 	.run = run_load,
 };
 
+static void show_unloaded(const struct cli *cli, const json_t *answer)
+{
+	(void)answer;
+	show_line("%s is unloaded", cli->words[1]);
+}
+
 static int run_unload(struct cli *cli)
 {
-	json_t *answer;
-	int r = agent_call(
-		cli, "modules.unload", json_pack("{s:s}", "name", cli->words[1]), 0, &answer);
+	json_t *params = json_pack("{s:s}", "name", cli->words[1]);
 
-	if (r != POSTERN_DONE)
-		return r;
-	if (cli->json)
-		return cli_json(answer);
-	show_line("%s is unloaded", cli->words[1]);
-	json_decref(answer);
-	return POSTERN_DONE;
+	return agent_run(cli, "modules.unload", params, 0, show_unloaded);
 }
 
 const struct command cmd_modules_unload = {

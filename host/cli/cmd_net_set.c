@@ -6,20 +6,6 @@
 #include "host/cli/agent.h"
 #include "host/cli/show.h"
 
-/* Calls, and prints the answer with --json, else nothing: it is done. */
-static int change(struct cli *cli, const char *method, json_t *params)
-{
-	json_t *answer;
-	int r = agent_call(cli, method, params, 0, &answer);
-
-	if (r != POSTERN_DONE)
-		return r;
-	if (cli->json)
-		return cli_json(answer);
-	json_decref(answer);
-	return POSTERN_DONE;
-}
-
 /* "ADDRESS[/PREFIX]" into two fields. 0, or -1 after cli_usage(). */
 static int put_address(struct cli *cli, json_t *params, const char *key, const char *word)
 {
@@ -64,7 +50,7 @@ static int run_link(struct cli *cli)
 		(void)json_object_set_new(params, "up", json_boolean(up));
 	if (mtu > 0)
 		(void)json_object_set_new(params, "mtu", json_integer((json_int_t)mtu));
-	return change(cli, "network.set_link", params);
+	return agent_run(cli, "network.set_link", params, 0, NULL);
 }
 
 const struct command cmd_net_link = {
@@ -93,7 +79,7 @@ static int run_address(struct cli *cli)
 		json_decref(params);
 		return POSTERN_USAGE;
 	}
-	return change(cli, "network.set_address", params);
+	return agent_run(cli, "network.set_address", params, 0, NULL);
 }
 
 const struct command cmd_net_address = {
@@ -156,7 +142,7 @@ static int run_route(struct cli *cli)
 		json_decref(params);
 		return POSTERN_USAGE;
 	}
-	return change(cli, "network.set_route", params);
+	return agent_run(cli, "network.set_route", params, 0, NULL);
 }
 
 const struct command cmd_net_route = {

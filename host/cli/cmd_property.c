@@ -6,15 +6,15 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "host/cli/agent.h"
 #include "host/cli/event_follow.h"
 #include "host/cli/files_guest.h"
+#include "host/cli/listing.h"
 #include "host/cli/show.h"
-#include "host/cli/table.h"
 #include "host/common/fail.h"
 #include "host/common/json_line.h"
 #include "messages.h"
 #include "proto/arena.h"
+#include "proto/cleanup.h"
 #include "proto/clock.h"
 #include "proto/limits.h"
 #include "proto/verify.h"
@@ -152,20 +152,18 @@ static int run_list(struct cli *cli)
 {
 	static const struct table_head heads[] = {{"Key", TABLE_LEFT}, {"Set by", TABLE_LEFT},
 		{"Time left", TABLE_RIGHT}, {"Flags", TABLE_LEFT}, {"Value", TABLE_LEFT}, {0}};
-	const json_t *property;
-	struct table table;
+	static const struct listing properties = {
+		.array = "properties", .heads = heads, .add_row = add_row};
+	AUTO_JSON json_t *answer = NULL;
 	json_t *all = NULL;
-	size_t i;
 	int r = fetch(cli, &all);
 
 	if (r != POSTERN_DONE)
 		return r;
+	answer = json_pack("{s:o}", "properties", all);
 	if (cli->json)
-		return cli_json(json_pack("{s:o}", "properties", all));
-	table_init(&table, heads);
-	json_array_foreach(all, i, property) add_row(&table, property);
-	table_print(&table, stdout);
-	json_decref(all);
+		return cli_json(json_incref(answer));
+	listing_print(&properties, answer);
 	return POSTERN_DONE;
 }
 
@@ -226,7 +224,7 @@ static int add_value(struct cli *cli, json_t *params)
 
 static int run_set(struct cli *cli)
 {
-	json_t *params = json_pack("{s:s}", "key", cli->words[1]), *answer;
+	json_t *params = json_pack("{s:s}", "key", cli->words[1]);
 	uint64_t ttl_ms;
 	int r = POSTERN_DONE;
 
@@ -244,13 +242,7 @@ static int run_set(struct cli *cli)
 		json_decref(params);
 		return r;
 	}
-	r = agent_call(cli, "properties.set", params, 0, &answer);
-	if (r != POSTERN_DONE)
-		return r;
-	if (cli->json)
-		return cli_json(answer);
-	json_decref(answer);
-	return POSTERN_DONE;
+	return agent_run(cli, "properties.set", params, 0, NULL);
 }
 
 const struct command cmd_property_set = {
@@ -270,16 +262,9 @@ const struct command cmd_property_set = {
 
 static int run_remove(struct cli *cli)
 {
-	json_t *answer;
-	int r = agent_call(
-		cli, "properties.remove", json_pack("{s:s}", "key", cli->words[1]), 0, &answer);
+	json_t *params = json_pack("{s:s}", "key", cli->words[1]);
 
-	if (r != POSTERN_DONE)
-		return r;
-	if (cli->json)
-		return cli_json(answer);
-	json_decref(answer);
-	return POSTERN_DONE;
+	return agent_run(cli, "properties.remove", params, 0, NULL);
 }
 
 const struct command cmd_property_remove = {

@@ -17,11 +17,9 @@
 #include "proto/cleanup.h"
 #include "proto/client/json_call.h"
 
-#define WAIT_MS      20000
-#define MOUNT_MS     60000
-#define KNOW_MS      2000 /* for the guest's udev to find out what is on a new disk */
-#define KNOW_STEPS   20
-#define KNOW_STEP_US (KNOW_MS * 1000 / KNOW_STEPS)
+#define WAIT_MS  20000
+#define MOUNT_MS 60000
+#define KNOW_MS  2000 /* for the guest's udev to find out what is on a new disk */
 
 /* ---- Attach ---- */
 
@@ -55,28 +53,6 @@ static int prepare(struct attach *attach, struct postern_error *error)
 	return r;
 }
 
-/* What is on the disk as far as the guest knows: its udev finds out some time after the disk is
- * there. NULL: it does not know. */
-static const char *find_type(struct attach *attach, struct disk_seen *seen)
-{
-	for (int i = 0; i < KNOW_STEPS; i++) {
-		const char *type = json_field_string(seen->part, "filesystem", NULL);
-		struct disk_seen next;
-
-		if (type || usleep(KNOW_STEP_US) < 0)
-			return type;
-		if (disk_look_in_guest(attach->client, attach->attached->id, attach->how->partition,
-			    &next, NULL) < 0 ||
-			!next.part) {
-			disk_seen_done(&next);
-			return NULL;
-		}
-		disk_seen_done(seen);
-		*seen = next;
-	}
-	return NULL;
-}
-
 static int mount_it(struct attach *attach, const char *type, struct postern_error *error)
 {
 	const struct postern_disk_attach *how = attach->how;
@@ -98,11 +74,18 @@ static int attach_in_guest(
 	const struct postern_disk_attach *how = attach->how;
 	struct postern_disk_attached *attached = attach->attached;
 	const char *type = how->type ? how->type : how->mkfs;
+	struct disk_wish wish = {.serial = attached->id, .partition = how->partition};
 	int r = agent_link_open(attach->name, &attach->client, error);
 
 	if (r == 0)
-		r = disk_wait_in_guest(attach->client, attached->id, how->partition, 0,
-			how->wait_ms ? how->wait_ms : WAIT_MS, seen, error);
+		r = disk_wait_in_guest(
+			attach->client, &wish, how->wait_ms ? how->wait_ms : WAIT_MS, seen, error);
+	if (r == 0 && how->target && !type) {
+		disk_seen_done(seen);
+		wish.filesystem = true;
+		r = disk_wait_in_guest(attach->client, &wish, KNOW_MS, seen, error);
+		type = json_field_string(seen->part, "filesystem", "");
+	}
 	if (r < 0)
 		return r;
 	(void)snprintf(attached->device, sizeof(attached->device), "/dev/%s",
@@ -110,11 +93,6 @@ static int attach_in_guest(
 	attached->bytes = (uint64_t)json_field_int(seen->part, "size", 0);
 	if (!how->target)
 		return 0;
-	if (!type)
-		type = find_type(attach, seen);
-	if (!type)
-		return fail(error, POSTERN_USAGE, EINVAL,
-			"the guest does not know what is on the disk: say it with --type");
 	(void)snprintf(attached->type, sizeof(attached->type), "%s", type);
 	return mount_it(attach, attached->type, error);
 }
@@ -208,13 +186,14 @@ static int unmount_all(
 static int unmount_disk(const char *name, const char *serial, struct postern_error *error)
 {
 	AUTO(agent_link_closep) struct postern_client *client = NULL;
+	const struct disk_wish wish = {.serial = serial};
 	struct disk_seen seen = {0};
 	const json_t *part;
 	size_t i;
 	int r = agent_link_open(name, &client, error);
 
 	if (r == 0)
-		r = disk_look_in_guest(client, serial, 0, &seen, error);
+		r = disk_look_in_guest(client, &wish, &seen, error);
 	if (r == 0 && seen.disk) {
 		const char *of = json_field_string(seen.disk, "name", "");
 

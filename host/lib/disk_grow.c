@@ -60,13 +60,14 @@ int postern_disk_grow(const char *name, const struct postern_disk_grow *how,
 {
 	AUTO(agent_link_closep) struct postern_client *client = NULL;
 	void (*tell)(void *, const char *) = how->on_step;
+	struct disk_wish wish = {.serial = ret_grown->id};
 	struct disk_seen seen = {0};
 	int r = disk_find_id(name, how->id_or_image, ret_grown->id, error);
 
 	if (r == 0)
 		r = agent_link_open(name, &client, error);
 	if (r == 0)
-		r = disk_wait_in_guest(client, ret_grown->id, 0, 0, SEE_MS, &seen, error);
+		r = disk_wait_in_guest(client, &wish, SEE_MS, &seen, error);
 	if (r == 0 && tell)
 		tell(how->ctx, "making the disk larger");
 	if (r == 0)
@@ -75,8 +76,9 @@ int postern_disk_grow(const char *name, const struct postern_disk_grow *how,
 	disk_seen_done(&seen);
 	if (r == 0 && tell)
 		tell(how->ctx, "waiting for the guest to see it");
+	wish.bytes = how->bytes;
 	if (r == 0)
-		r = disk_wait_in_guest(client, ret_grown->id, 0, how->bytes, SEE_MS, &seen, error);
+		r = disk_wait_in_guest(client, &wish, SEE_MS, &seen, error);
 	disk_seen_done(&seen);
 	if (r == 0 && tell)
 		tell(how->ctx, "growing what is on it");

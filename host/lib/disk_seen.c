@@ -37,7 +37,7 @@ static const json_t *find_part(const json_t *disks, const json_t *disk, uint32_t
 	return NULL;
 }
 
-int disk_look_in_guest(struct postern_client *client, const char *serial, uint32_t partition,
+int disk_look_in_guest(struct postern_client *client, const struct disk_wish *wish,
 	struct disk_seen *ret, struct postern_error *error)
 {
 	AUTO_JSON json_t *none = json_object();
@@ -52,12 +52,13 @@ int disk_look_in_guest(struct postern_client *client, const char *serial, uint32
 	disks = json_object_get(ret->answer, "disks");
 	json_array_foreach(disks, i, disk)
 	{
-		if (strcmp(json_field_string(disk, "serial", ""), serial) == 0 &&
+		if (strcmp(json_field_string(disk, "serial", ""), wish->serial) == 0 &&
 			!json_object_get(disk, "parent"))
 			ret->disk = disk;
 	}
 	if (ret->disk)
-		ret->part = partition == 0 ? ret->disk : find_part(disks, ret->disk, partition);
+		ret->part = wish->partition == 0 ? ret->disk
+						 : find_part(disks, ret->disk, wish->partition);
 	return 0;
 }
 
@@ -81,36 +82,45 @@ static void name_all(const struct disk_seen *seen, char *text, size_t size)
 	}
 }
 
-static int fail_late(const struct disk_seen *seen, const char *serial, uint32_t partition,
+static int fail_late(const struct disk_seen *seen, const struct disk_wish *wish,
 	uint32_t timeout_ms, struct postern_error *error)
 {
 	char all[256], number[32] = "";
 
+	if (seen->part && wish->filesystem)
+		return fail(error, POSTERN_USAGE, EINVAL,
+			"the guest does not know what is on the disk: say it with --type");
 	name_all(seen, all, sizeof(all));
-	if (partition)
-		(void)snprintf(number, sizeof(number), ", partition %u", partition);
+	if (wish->partition)
+		(void)snprintf(number, sizeof(number), ", partition %u", wish->partition);
 	return fail(error, POSTERN_TIMED_OUT, ETIMEDOUT,
-		"the guest did not see the disk %s%s%s in %u ms; it sees %s", serial, number,
+		"the guest did not see the disk %s%s%s in %u ms; it sees %s", wish->serial, number,
 		seen->part ? " with its new size" : "", timeout_ms, all);
 }
 
-int disk_wait_in_guest(struct postern_client *client, const char *serial, uint32_t partition,
-	uint64_t bytes, uint32_t timeout_ms, struct disk_seen *ret, struct postern_error *error)
+static bool is_so(const struct disk_seen *seen, const struct disk_wish *wish)
+{
+	if (!seen->part)
+		return false;
+	if (wish->bytes && (uint64_t)json_field_int(seen->disk, "size", 0) != wish->bytes)
+		return false;
+	return !wish->filesystem || json_field_string(seen->part, "filesystem", NULL);
+}
+
+int disk_wait_in_guest(struct postern_client *client, const struct disk_wish *wish,
+	uint32_t timeout_ms, struct disk_seen *ret, struct postern_error *error)
 {
 	uint64_t until = monotonic_ns() + timeout_ms * NSEC_PER_MSEC;
 	uint32_t step = FIRST_MS;
 
 	for (;;) {
 		struct timespec pause = {.tv_nsec = (long)(step * NSEC_PER_MSEC)};
-		int r = disk_look_in_guest(client, serial, partition, ret, error);
+		int r = disk_look_in_guest(client, wish, ret, error);
 
-		if (r < 0)
+		if (r < 0 || is_so(ret, wish))
 			return r;
-		if (ret->part &&
-			(bytes == 0 || (uint64_t)json_field_int(ret->disk, "size", 0) == bytes))
-			return 0;
 		if (monotonic_ns() >= until)
-			return fail_late(ret, serial, partition, timeout_ms, error);
+			return fail_late(ret, wish, timeout_ms, error);
 		disk_seen_done(ret);
 		(void)nanosleep(&pause, NULL);
 		step = step * 2 < MOST_MS ? step * 2 : MOST_MS;

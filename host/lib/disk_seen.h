@@ -3,9 +3,19 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "host/lib/postern.h"
+
+/* What is looked for. */
+struct disk_wish {
+	const char *serial;
+	uint32_t partition; /* of it; 0: the disk itself */
+	uint64_t bytes;     /* the disk's size; 0: any */
+	bool filesystem;    /* that the guest knows what is on it, as its udev finds out after a
+			       while */
+};
 
 /* What a look found: answer is a new reference that the others are within. */
 struct disk_seen {
@@ -16,14 +26,14 @@ struct disk_seen {
 
 void disk_seen_done(struct disk_seen *seen);
 
-/* Looks once, for the disk with this serial number and a partition of it (0: the whole). 0 or
- * -errno with *error; *ret is the caller's in any case. */
-int disk_look_in_guest(struct postern_client *client, const char *serial, uint32_t partition,
+/* Looks once, for the disk and the partition only. 0 or -errno with *error; *ret is the caller's in
+ * any case. */
+int disk_look_in_guest(struct postern_client *client, const struct disk_wish *wish,
 	struct disk_seen *ret, struct postern_error *error);
 
 /*
- * Looks until it is there and, unless bytes is 0, has that size. Blocks for timeout_ms at most.
- * -ETIMEDOUT then, with *error that tells what was seen; else as disk_look_in_guest().
+ * Looks until all that is wished for is so. Blocks for timeout_ms at most. -ETIMEDOUT then, with
+ * *error that tells what was seen; else as disk_look_in_guest().
  */
-int disk_wait_in_guest(struct postern_client *client, const char *serial, uint32_t partition,
-	uint64_t bytes, uint32_t timeout_ms, struct disk_seen *ret, struct postern_error *error);
+int disk_wait_in_guest(struct postern_client *client, const struct disk_wish *wish,
+	uint32_t timeout_ms, struct disk_seen *ret, struct postern_error *error);

@@ -16,7 +16,7 @@ from machine import ABSENT, BUILD, DONE, TIMED_OUT, USAGE
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 SO = f"{BUILD}/libpostern.so.0"
-HEADERS = [f"{BUILD}/include/postern/{name}.h" for name in ("postern", "client", "channel", "ride", "subscribe", "text")]
+HEADERS = [f"{BUILD}/include/postern/{name}.h" for name in ("postern", "disks", "client", "channel", "ride", "subscribe", "text")]
 VERSION = "POSTERN_0.1"
 
 

@@ -5,6 +5,7 @@
 /* libs: mount */
 /* flags: -Wl,--wrap=mount_table_read,--wrap=calloc */
 #include "tests/unit/unit.h"
+#include "tests/unit/watch_stubs.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -41,27 +42,6 @@ int __wrap_mount_table_read(int fd, struct libmnt_table **ret_table)
 void *__wrap_calloc(size_t n, size_t size)
 {
 	return calloc_fails > 0 && --calloc_fails == 0 ? NULL : __real_calloc(n, size);
-}
-
-/* What they would do is not looked at here. */
-int snapshot_take(const struct subscriber *subscriber, uint64_t topics, int *ret_fd)
-{
-	(void)subscriber;
-	(void)topics;
-	(void)ret_fd;
-	return -ENOSYS;
-}
-
-void snapshot_add(struct snapshot *snapshot, enum topic topic, const ProtobufCMessage *message)
-{
-	(void)snapshot;
-	(void)topic;
-	(void)message;
-}
-
-void sampler_schedule(struct watch *watch)
-{
-	(void)watch;
 }
 
 void heartbeat_schedule(struct watch *watch)

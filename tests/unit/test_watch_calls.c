@@ -7,6 +7,7 @@
 /* needs: agent/watch/property_log.c agent/methods/watch agent/methods/call.c agent/row.c */
 /* libs: mount */
 #include "tests/unit/unit.h"
+#include "tests/unit/watch_stubs.h"
 
 #include <sys/socket.h>
 
@@ -28,27 +29,6 @@
 static struct watch watcher;
 static int session;
 static struct arena arena;
-
-/* What they would do is not looked at here. */
-int snapshot_take(const struct subscriber *subscriber, uint64_t topics, int *ret_fd)
-{
-	(void)subscriber;
-	(void)topics;
-	(void)ret_fd;
-	return -ENOSYS;
-}
-
-void snapshot_add(struct snapshot *snapshot, enum topic topic, const ProtobufCMessage *message)
-{
-	(void)snapshot;
-	(void)topic;
-	(void)message;
-}
-
-void sampler_schedule(struct watch *watch)
-{
-	(void)watch;
-}
 
 /* A session that serves the host (uid -1), or a user; it may call what the watcher runs, but for
  * heartbeat.end. */

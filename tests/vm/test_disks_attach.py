@@ -135,7 +135,7 @@ def test_a_partition_grows_in_use(vm, image, label):
 def test_what_cannot_grow(vm, image):
     attach(vm, image, "--create", "32M")
     assert "is not mounted" in refused(vm, "grow", "guest", image, "64M")
-    assert "partition 3" in refused(vm, "grow", "guest", image, "64M", "--partition", "3")
+    assert "part3: no disk" in refused(vm, "grow", "guest", image, "64M", "--partition", "3")
     vm.host.run("disks", "detach", "guest", image)
     subprocess.run(["sfdisk", "-q", image], input="2048,2048,L\n,2048,L\n", text=True, check=True)
     attach(vm, image)

@@ -32,7 +32,7 @@ HOST = {"PREFIX/bin": ["postern"],
         "PREFIX/share/man/man8": ["postern-vsockd.8"]}
 LIBRARY = {"PREFIX/lib": ["libpostern.a", "libpostern.so", "libpostern.so.0"],
            "PREFIX/lib/pkgconfig": ["libpostern.pc"],
-           "PREFIX/include/postern": ["channel.h", "client.h", "postern.h", "ride.h", "subscribe.h", "text.h"],
+           "PREFIX/include/postern": ["channel.h", "client.h", "disks.h", "postern.h", "ride.h", "subscribe.h", "text.h"],
            "PREFIX/share/postern/proto": [os.path.basename(path) for path in glob.glob(f"{ROOT}/proto/*.proto")],
            "PREFIX/share/man/man3": ["libpostern.3"]}
 
