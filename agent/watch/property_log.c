@@ -11,7 +11,7 @@
 #include "proto/cleanup.h"
 #include "proto/log.h"
 
-#define HEAD_MAGIC   UINT64_C(0x3153504f52505350)
+#define HEAD_MAGIC   UINT64_C(0x3253504f52505350)
 #define RECORD_MAGIC 0x50525031u
 #define BLOCK        4096u /* the head has one to itself, so that holes can begin behind it */
 #define SLACK        (256u << 10)        /* bytes out of date that are nobody's concern */
@@ -21,6 +21,7 @@ struct head {
 	uint64_t magic;
 	uint8_t boot_id[16];
 	uint64_t start;
+	uint64_t revision; /* that is behind all that was ever given, also to what is gone */
 };
 
 struct record {
@@ -32,9 +33,9 @@ struct record {
 	char set_by[24];
 };
 
-static bool write_head(const struct property_log *log)
+static bool write_head(const struct property_log *log, const struct store *store)
 {
-	struct head head = {.magic = HEAD_MAGIC, .start = log->start};
+	struct head head = {.magic = HEAD_MAGIC, .start = log->start, .revision = store->revision};
 
 	memcpy(head.boot_id, log->boot_id, sizeof(head.boot_id));
 	return pwrite(log->fd, &head, sizeof(head), 0) == (ssize_t)sizeof(head);
@@ -90,7 +91,7 @@ static void write_anew(struct property_log *log, const struct store *store)
 	}
 	log->start = start;
 	log->end = at;
-	if (!write_head(log)) {
+	if (!write_head(log, store)) {
 		set_back(log);
 		return;
 	}
@@ -183,6 +184,7 @@ void property_log_open(
 		head.magic == HEAD_MAGIC && head.start >= BLOCK && head.start < INT64_MAX / 2 &&
 		memcmp(head.boot_id, boot_id, sizeof(head.boot_id)) == 0) {
 		log->start = log->end = head.start;
+		store->revision = head.revision;
 		while (read_record(log, &log->end, store))
 			;
 	} else {

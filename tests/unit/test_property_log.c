@@ -73,6 +73,27 @@ UNIT(nothing_is_written_before_there_is_something)
 	assert_int_equal(file_size(fd), 0);
 }
 
+UNIT(no_revision_is_given_twice)
+{
+	AUTO_CLOSE int fd = new_file();
+	struct property_log log;
+	static char value[PROPERTY_VALUE_MAX];
+
+	memset(value, 'a', sizeof(value) - 1);
+	property_log_open(&log, fd, boot, &store);
+	/* Now and then the file is written anew, with nothing of what was the last change. */
+	for (int i = 0; i < 64; i++) {
+		AUTO_FREE struct property *gone = NULL;
+
+		now.monotonic_ns += NSEC_PER_SEC;
+		(void)change(&host, "key", value, 0, 0);
+		property_log_set(&log, &store, last);
+		assert_int_equal(store_remove(&store, &host, "key", NULL, &now, &gone), STORE_DONE);
+		property_log_remove(&log, &store, gone);
+		same_after_restart(fd);
+	}
+}
+
 UNIT(the_file_brings_all_back_after_any_changes)
 {
 	struct dice dice = dice_new("properties");
@@ -189,6 +210,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		STORE_TEST(nothing_is_written_before_there_is_something),
+		STORE_TEST(no_revision_is_given_twice),
 		STORE_TEST(the_file_brings_all_back_after_any_changes),
 		STORE_TEST(another_boots_file_is_nobodys),
 		STORE_TEST(a_file_that_ends_anywhere_or_is_no_such_is_read_as_far_as_it_goes),
