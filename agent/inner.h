@@ -28,11 +28,16 @@ enum inner_kind {
 	INNER_ENDED,    /* id; arg: enum ended_why: its worker wrote no whole answer */
 	INNER_TOLD,     /* id; arg: errno, or 0 with what was asked for in the body */
 	INNER_EVENTS,   /* fd: the pair's end whose other end the watcher has; arg: 0 or errno */
-	INNER_STOP,     /* say goodbye and leave */
+	INNER_LANE_ENDED, /* id: the lane; arg: enum ended_why, 0: its process left between two
+			   * requests; aux: the request that it was ended for, 0: for none */
+	INNER_STOP,       /* say goodbye and leave */
 	/* session -> broker */
 	INNER_CALL,   /* id, method, deadline, arg: the caller's max_frame, aux: the id that the
 		       * answer bears; fds: reply, body unless empty */
-	INNER_CANCEL, /* id */
+	INNER_CANCEL, /* id; of a lane its number, and aux: the request */
+	INNER_LANE,   /* id: its number; method: of the first request; fd: the far end (lane.h) */
+	INNER_SLOW,   /* id: a lane; aux: number of its request, method, deadline: the broker keeps
+		       * the time from here on; aux 0: it is answered */
 	INNER_ASK,    /* id, method: a row of BROKER; arg: number of the channel, job or lease; aux,
 		       * body and fd: as the row needs */
 	INNER_WANT_EVENTS,
@@ -42,6 +47,8 @@ enum inner_kind {
 			* the call, which INNER_DONE repeats; fds: reply, verdicts, quarantine, body
 			* unless empty */
 	INNER_SETTLE,  /* the same; aux: enum ended_why */
+	INNER_SERVE,   /* method: whose rights it keeps; fds: a lane, verdicts, quarantine */
+	INNER_YIELD,   /* no facts; leave the lane once nothing runs */
 	INNER_VSH,     /* deadline, aux: as in INNER_RUN; fds: a client of vsh, of whom nothing was
 			* read; quarantine */
 	INNER_SAVE,    /* fd: the load history, to be written to the state folder */
@@ -61,8 +68,9 @@ enum inner_kind {
 	INNER_FORGET,  /* no facts; the job has ended, and nobody will attach to it; what is guarded
 			* is  thawed */
 	/* worker -> broker */
-	INNER_DONE,     /* all of the answer is written; arg, of INNER_RESTORE: enum restored, of a
-			 * row that GRANTS: 1 when it serves a channel; aux: as in INNER_RUN */
+	INNER_DONE,     /* all of the answer is written, or the lane is left; arg, of INNER_RESTORE:
+			 * enum restored, of a     row that GRANTS: 1 when it serves a channel; aux: as
+			 * in     INNER_RUN */
 	INNER_TOUCH,    /* arg: device number of the file system that is touched next; 0: none;
 			 * aux: enum inner_touch */
 	INNER_CHANGING, /* what a row that changes something does begins now */
@@ -205,7 +213,6 @@ struct worker_facts {
 	struct grant grants[GRANTS_MAX]; /* for a row that GRANTS, to be used or not */
 	uint64_t job;                    /* for a row of NEW_JOB: its number */
 	uint64_t renew_machine_id;       /* 1: in a guest that was restored */
-	struct freeze_facts freeze;
 };
 
 enum job_state { JOB_RUNNING, JOB_EXITED, JOB_SIGNALLED, JOB_LOST };
@@ -290,22 +297,25 @@ struct footprint {
 	} stuck_process[STUCK_MAX];
 };
 
-/* Before each part of an answer in a reply pipe: so many bytes follow, a FromAgent frame. */
+/* Before each part of an answer in a pipe or a lane: so many bytes follow, a FromAgent frame. */
 struct reply_head {
 	uint32_t len;
-	uint32_t last; /* 1: the answer's last part */
+	uint16_t last;    /* 1: the answer's last part */
+	uint16_t refused; /* enum ended_why, of a lane: there is no answer but this; 0: there is */
 };
 
 /* What stands in a device's place while a file system of a type (its number in
  * kmod-helpers/types.c) is being made and has none yet. */
 #define DEVICE_OF_NEW(type) (UINT64_C(1) << 63 | (uint64_t)(type))
 
-/* The devices that somebody hangs on, shared by all readers and workers (read only to them). */
+/* What nobody should touch, shared by all readers and workers (read only to them): the devices that
+ * somebody hangs on, and what is frozen. */
 #define QUARANTINE_MAX STUCK_MAX
 
 struct quarantine {
 	uint32_t n;
-	uint32_t reserved;
+	uint32_t many; /* 1: so many hang that only what may help them is begun */
+	struct freeze_facts freeze;
 	struct {
 		uint64_t device;
 		uint64_t writes_only; /* 1: who hangs on it wanted to write, as to a frozen disk */

@@ -33,6 +33,22 @@ const struct topic_row topic_rows[TOPIC_COUNT] = {
 #undef TOPIC
 };
 
+bool row_has_lane(enum method method)
+{
+	const struct method_row *row = &method_rows[method];
+
+	return row->where == READER || (row->where == WORKER && row->flags & KEPT);
+}
+
+bool row_same_lane(enum method first, enum method second)
+{
+	const struct method_row *one = &method_rows[first], *other = &method_rows[second];
+
+	if (!row_has_lane(first) || !row_has_lane(second) || one->where != other->where)
+		return false;
+	return one->where == READER || (one->caps == other->caps && one->profile == other->profile);
+}
+
 enum method method_find(const char *name, size_t len)
 {
 	for (int i = 0; i < METHOD_COUNT; i++)

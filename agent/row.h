@@ -15,7 +15,7 @@
  * default_ms    time for an answer when the caller asks for none, and the most it can ask for
  * max_ms
  * flags         MUTATING, STREAMING, SAFE_FROZEN, WHEN_STUCK, GRANTS, GRANTS_MORE, HOOKS,
- *               or 0
+ *               KEPT, or 0
  * settle        SETTLE(function) that finds out what became of a killed call, or NO_SETTLE
  * needs         function that says why the method cannot work here, or needs_nothing
  * summary       one line for a person
@@ -40,7 +40,8 @@ enum where {
 	BROKER,  /* in the session, with what only the broker knows or can do: session_ask() */
 	WATCHER, /* in the watcher, which keeps what it is about */
 	READER,  /* in a kept process without capabilities that sees what process 1 sees */
-	WORKER,  /* in a fresh process with the row's capabilities, for this one request */
+	WORKER, /* in a fresh process with the row's capabilities, for this one request or, of a row
+		 * that is KEPT, for this one connection */
 	NEW_JOB, /* in a fresh process that starts a program, and stays to look after it */
 	JOB,     /* in that process: of the job that the request's field "job" names */
 };
@@ -53,6 +54,8 @@ enum row_flags {
 	GRANTS = 1 << 4,      /* its answer may grant channels */
 	GRANTS_MORE = 1 << 5, /* ... and while that one is open its process may grant more */
 	HOOKS = 1 << 6,       /* programs of the administrator are run around it */
+	KEPT = 1 << 7, /* of a WORKER that only looks, and leaves its process as it found it: that
+			* one serves what its caller asks next of rows with the same rights */
 };
 
 #define CAP(name) (UINT64_C(1) << CAP_##name)
@@ -121,6 +124,12 @@ struct topic_row {
 
 extern const struct method_row method_rows[METHOD_COUNT];
 extern const struct topic_row topic_rows[TOPIC_COUNT];
+
+/* True when its process serves one request after another, which come by a lane (lane.h). */
+bool row_has_lane(enum method method);
+
+/* True when a process that was found for the first may serve the second, too. */
+bool row_same_lane(enum method first, enum method second);
 
 /* The row of a method's name of len bytes (need not end in NUL); METHOD_COUNT: there is none. */
 enum method method_find(const char *name, size_t len);

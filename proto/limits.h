@@ -49,6 +49,9 @@
 #define SESSIONS_USER_MAX    8  /* of one of them */
 #define WORKERS_MAX          16
 #define WORKERS_EACH_MAX     12 /* of one connection */
+#define LANES_MAX            16 /* processes that serve one request after another */
+#define LANES_WAITING_MAX    64 /* for one of them */
+#define LANES_EACH_MAX       12 /* of one connection */
 #define JOBS_MAX             64 /* programs that run, and records of those that ended */
 #define JOBS_RUNNING_MAX     32
 #define JOBS_RUNNING_EACH    24           /* of one identity */

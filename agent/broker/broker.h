@@ -50,7 +50,7 @@ struct child {
 	/* Called for each message; fds are closed after it unless taken. */
 	void (*on_message)(struct child *child, const struct inner_message *message,
 		const void *body, int fds[INNER_FDS_MAX], size_t n_fds);
-	void *owner;     /* struct session or struct call, by role */
+	void *owner;     /* struct session, struct call or struct lane, by role */
 	struct job *job; /* of ROLE_JOB: whose program it looks after */
 };
 
@@ -113,7 +113,9 @@ struct broker {
 	size_t pending_n;
 	struct list sessions; /* struct session that serve somebody */
 	size_t sessions_n;
-	struct list calls; /* struct call */
+	struct list lanes;            /* struct lane, oldest first */
+	struct loop_timer lanes_room; /* one has ended */
+	struct list calls;            /* struct call */
 	size_t calls_n;
 	struct list channels; /* struct channel */
 	size_t channels_n;
@@ -126,8 +128,6 @@ struct broker {
 	struct child *worker_zygote; /* zygote.h; NULL: there is none */
 	struct child *job_zygote;
 	bool job_zygote_failed; /* it could not be started: tried again for the next caller */
-	/* Two: a caller's next request can come before the first one's reader has said that it is
-	 * done. */
 	struct child *idle_reader[IDLE_READERS];
 	struct loop_timer refill;
 	uint64_t refill_from; /* no earlier; CLOCK_MONOTONIC, ns */

@@ -21,8 +21,8 @@
 #include "proto/clock.h"
 #include "proto/log.h"
 
-#define SETTLE_MS 2000 /* to look up what became of a killed change */
-#define READER_MS 10   /* for a busy reader to come free, before another is started */
+#define SETTLE_MS 2000              /* to look up what became of a killed change */
+#define CALLS_MAX (4 * WORKERS_MAX) /* with those that are answered */
 
 static void on_timer(struct loop_timer *timer);
 
@@ -33,8 +33,6 @@ static void call_free(struct call *call)
 	freeze_call_over(call);
 	loop_timer_del(&call->timer);
 	list_remove(&call->node);
-	if (call->session)
-		call->session->calls_n--;
 	broker->calls_n--;
 	if (broker->calls_n == 0)
 		spare_refill(broker);
@@ -60,50 +58,6 @@ static void call_fail(struct call *call, uint32_t why)
 {
 	tell_ended(call->session, call->id, call->method, why);
 	call_free(call);
-}
-
-/* True when the call should wait: a reader that answers is free long before a new one has started,
- * and the caller's next request may come before the last one's reader has said that it is done. */
-static bool should_wait(const struct call *call)
-{
-	if (call_role(call) != ROLE_READER || spare_is_ready(call->broker, ROLE_READER))
-		return false;
-	LIST_EACH(&call->broker->calls, node)
-	{
-		const struct call *other = container_of(node, struct call, node);
-
-		if (other->child && other->child->role == ROLE_READER && other->why == 0)
-			return true;
-	}
-	return false;
-}
-
-/* Runs the call now, or when a reader is free, or a little later in a new one. 0 or -errno. */
-static int run_or_wait(struct call *call)
-{
-	uint64_t patience = monotonic_ns() + READER_MS * NSEC_PER_MSEC;
-
-	if (!should_wait(call))
-		return call_run(call);
-	call->waiting = true;
-	loop_timer_set(&call->broker->loop, &call->timer,
-		patience < call->deadline ? patience : call->deadline);
-	return 0;
-}
-
-/* A reader has come free: for the call that waits longest. */
-static void run_waiting(struct broker *broker)
-{
-	LIST_EACH(&broker->calls, node)
-	{
-		struct call *call = container_of(node, struct call, node);
-
-		if (!call->waiting)
-			continue;
-		if (call_run(call) < 0)
-			call_fail(call, ENDED_NO_WORKER);
-		return;
-	}
 }
 
 /* Times asked for by a session are held to the row's. */
@@ -147,13 +101,29 @@ static struct call *call_new(struct broker *broker, const struct identity *ident
 	return call;
 }
 
+/* Whether one more can run: of a session, or of nobody (NULL). One that is answered is over to its
+ * caller, whose next one may come before its process has ended. */
+static bool has_place(const struct broker *broker, const struct session *session)
+{
+	size_t all = 0, same = 0;
+
+	LIST_EACH(&broker->calls, node)
+	{
+		const struct call *call = container_of(node, struct call, node);
+
+		all += !call->answered;
+		same += !call->answered && session && call->session == session;
+	}
+	return all < WORKERS_MAX && same < WORKERS_EACH_MAX && broker->calls_n < CALLS_MAX;
+}
+
 static uint32_t check_start(const struct session *session, const struct inner_message *message)
 {
 	const struct broker *broker = session->broker;
 
 	if (!session->verdicts.method[message->method].allowed)
 		return ENDED_DENIED;
-	if (session->calls_n >= WORKERS_EACH_MAX || broker->calls_n >= WORKERS_MAX)
+	if (!has_place(broker, session))
 		return ENDED_BUSY;
 	if (stuck_many(broker) && !(method_rows[message->method].flags & WHEN_STUCK))
 		return ENDED_HUNG;
@@ -172,7 +142,7 @@ void call_start(struct session *session, const struct inner_message *message,
 	int r;
 
 	if (message->method >= METHOD_COUNT || method_rows[message->method].where < READER ||
-		n_fds < 1 || n_fds > 2) {
+		row_has_lane(method) || n_fds < 1 || n_fds > 2) {
 		log_warning("session (pid %d) asked for what is no call", session->child->pid);
 		child_kill(session->child);
 		return;
@@ -193,8 +163,7 @@ void call_start(struct session *session, const struct inner_message *message,
 	call->reply = take_fd(&fds[0]);
 	call->body = take_fd(&fds[1]);
 	call->verdicts_fd = fcntl(session->verdicts_fd, F_DUPFD_CLOEXEC, 3);
-	session->calls_n++;
-	r = call->verdicts_fd < 0 ? -EMFILE : run_or_wait(call);
+	r = call->verdicts_fd < 0 ? -EMFILE : call_run(call);
 	if (r < 0)
 		call_fail(call, why_not_run(r));
 }
@@ -218,7 +187,7 @@ int call_start_vsh(struct broker *broker, int socket, const struct identity *ide
 	struct call *call;
 	int r;
 
-	if (broker->calls_n >= WORKERS_MAX || stuck_many(broker) ||
+	if (!has_place(broker, NULL) || stuck_many(broker) ||
 		freeze_forbids(broker, METHOD_exec_start) ||
 		vsh_calls_of(broker, identity) >= WORKERS_EACH_MAX)
 		return -EUSERS;
@@ -307,15 +276,9 @@ static void on_timer(struct loop_timer *timer)
 {
 	struct call *call = container_of(timer, struct call, timer);
 
-	if (!call->waiting)
-		call = hear(call);
+	call = hear(call);
 	if (!call)
 		return;
-	if (call->waiting) {
-		if (call_run(call) < 0)
-			call_fail(call, ENDED_NO_WORKER);
-		return;
-	}
 	if (where_of(call) == JOB) {
 		/* The process is the program's, which is not to suffer for it. */
 		call_fail(call, ENDED_DEADLINE);
@@ -390,7 +353,6 @@ void call_worker_message(struct child *child, const struct inner_message *messag
 		}
 		spare_return_reader(child);
 		call_free(call);
-		run_waiting(child->broker);
 		break;
 	case INNER_FREEZING:
 		freeze_told(call, message->arg);
@@ -441,10 +403,8 @@ void call_cancel(struct session *session, uint64_t id)
 
 		if (call->session != session || call->id != id)
 			continue;
-		if (call->waiting)
-			call_fail(call, ENDED_CANCELLED);
-		else if (call->child && !call->answered && !call->settling && call->why == 0 &&
-			 where_of(call) != JOB && !has_started(call))
+		if (call->child && !call->answered && !call->settling && call->why == 0 &&
+			where_of(call) != JOB && !has_started(call))
 			kill_for(call, ENDED_CANCELLED);
 	}
 }
@@ -458,10 +418,8 @@ void call_end_all_of(struct session *session)
 		if (call->session != session)
 			continue;
 		call->session = NULL;
-		if (call->waiting)
-			call_free(call);
-		else if (!(method_rows[call->method].flags & MUTATING) && call->why == 0 &&
-			 call->child && where_of(call) != JOB)
+		if (!(method_rows[call->method].flags & MUTATING) && call->why == 0 &&
+			call->child && where_of(call) != JOB)
 			kill_for(call, ENDED_CANCELLED);
 	}
 }

@@ -98,10 +98,8 @@ int call_run(struct call *call)
 		fds[1] = broker->sources.quarantine_ro;
 		n_fds = 2;
 	}
-	call->waiting = false;
 	if (r < 0)
 		return r;
-	freeze_describe(broker, &facts.freeze);
 	r = add_facts(call, &facts);
 	if (r < 0) {
 		give_back(call);

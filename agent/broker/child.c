@@ -102,6 +102,11 @@ static void on_socket(struct loop_io *io, uint32_t events)
 		;
 }
 
+void child_hear(struct child *child)
+{
+	on_socket(&child->socket_io, EPOLLIN);
+}
+
 void child_hear_all(struct broker *broker)
 {
 	LIST_EACH(&broker->children, node)
@@ -110,7 +115,7 @@ void child_hear_all(struct broker *broker)
 
 		if (child->role == ROLE_JOB || child->role == ROLE_WORKER ||
 			child->role == ROLE_READER)
-			on_socket(&child->socket_io, EPOLLIN);
+			child_hear(child);
 	}
 }
 

@@ -23,6 +23,9 @@ void child_kill(struct child *child);
 /* Forgets and frees the child; it is not killed. Its socket closes, which ends a healthy one. */
 void child_free(struct child *child);
 
+/* Takes what the child has said by now. */
+void child_hear(struct child *child);
+
 /* Takes what jobs and workers have said by now: a caller that has their answer may ask about it
  * before the loop comes to their sockets. */
 void child_hear_all(struct broker *broker);

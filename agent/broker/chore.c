@@ -63,21 +63,19 @@ static void on_message(struct child *child, const struct inner_message *message,
 static int start(struct broker *broker, struct chore *chore, struct inner_message *message, int fd,
 	uint64_t ms)
 {
-	struct worker_facts facts = broker->worker_facts;
 	int r = spare_take(broker, ROLE_WORKER, &chore->child);
 
 	if (r < 0)
 		return r;
-	message->body_len = sizeof(facts);
+	message->body_len = sizeof(broker->worker_facts);
 	message->deadline = monotonic_ns() + ms * NSEC_PER_MSEC;
-	freeze_describe(broker, &facts.freeze);
 	chore->result = RESTORE_LOST;
 	chore->child->owner = chore;
 	chore->child->on_message = on_message;
 	chore->child->on_exit = on_exit_;
 	chore->deadline.fn = on_deadline;
 	loop_timer_set(&broker->loop, &chore->deadline, message->deadline);
-	(void)child_send(chore->child, message, &facts, &fd, 1);
+	(void)child_send(chore->child, message, &broker->worker_facts, &fd, 1);
 	return 0;
 }
 

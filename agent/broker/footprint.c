@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "agent/broker/lane.h"
 #include "agent/broker/footprint.h"
 
 #include <dirent.h>
@@ -64,7 +65,7 @@ void footprint_take(const struct broker *broker, struct footprint *ret)
 {
 	memset(ret, 0, sizeof(*ret));
 	ret->connections = (uint32_t)(broker->sessions_n + broker->pending_n);
-	ret->calls = (uint32_t)broker->calls_n;
+	ret->calls = (uint32_t)(broker->calls_n + lane_count_slow(broker));
 	ret->log_dropped = log_dropped();
 	ret->generation = broker->facts.generation;
 	add(ret, getpid(), ROLE_BROKER, false);

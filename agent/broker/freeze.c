@@ -8,6 +8,7 @@
 #include "agent/broker/call.h"
 #include "agent/broker/child.h"
 #include "agent/broker/chore.h"
+#include "agent/broker/quarantine.h"
 #include "agent/broker/session.h"
 #include "agent/broker/spare.h"
 #include "agent/broker/stop.h"
@@ -41,6 +42,7 @@ void freeze_start(struct broker *broker)
 		return;
 	log_warning("an agent before this one left file systems frozen");
 	broker->freeze.lease = UINT64_MAX;
+	quarantine_publish(broker);
 	freeze_thaw(broker, THAW_AGENT_STOPPED);
 }
 
@@ -57,6 +59,7 @@ void freeze_told(struct call *call, uint64_t lease_ms)
 		freeze->identity = call->identity;
 		freeze->session = call->session;
 		freeze->why = 0;
+		quarantine_publish(broker);
 		return;
 	}
 	if (freeze->lease != call->number || lease_ms > FREEZE_MOST_MS)
@@ -68,6 +71,7 @@ void freeze_told(struct call *call, uint64_t lease_ms)
 	}
 	freeze->until_ns = monotonic_ns() + lease_ms * NSEC_PER_MSEC;
 	set_timer(broker, lease_ms);
+	quarantine_publish(broker);
 }
 
 static void on_guard_exit(struct child *child)
@@ -119,6 +123,7 @@ void freeze_over(struct broker *broker)
 	broker->freeze.session = NULL;
 	broker->freeze.why = 0;
 	loop_timer_del(&broker->freeze.timer);
+	quarantine_publish(broker);
 	stop_check(broker);
 }
 
@@ -140,6 +145,7 @@ void freeze_thaw(struct broker *broker, enum thaw_why why)
 		freeze->why = why;
 	freeze->session = NULL;
 	freeze->until_ns = 0;
+	quarantine_publish(broker);
 	loop_timer_del(&freeze->timer);
 	if (freeze->thawer.child)
 		return;
@@ -183,6 +189,7 @@ int freeze_extend(
 		return -ENOENT;
 	freeze->until_ns = monotonic_ns() + lease_ms * NSEC_PER_MSEC;
 	set_timer(broker, lease_ms);
+	quarantine_publish(broker);
 	return 0;
 }
 

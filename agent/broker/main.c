@@ -126,6 +126,7 @@ static int set_up(void)
 	list_init(&broker.children);
 	list_init(&broker.pending);
 	list_init(&broker.sessions);
+	list_init(&broker.lanes);
 	list_init(&broker.calls);
 	list_init(&broker.channels);
 	list_init(&broker.jobs);

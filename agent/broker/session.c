@@ -13,8 +13,9 @@
 #include "agent/broker/call.h"
 #include "agent/broker/child.h"
 #include "agent/broker/freeze.h"
-#include "agent/broker/job.h"
 #include "agent/broker/generation.h"
+#include "agent/broker/job.h"
+#include "agent/broker/lane.h"
 #include "agent/broker/spare.h"
 #include "agent/broker/stop.h"
 #include "agent/broker/watcher.h"
@@ -39,6 +40,7 @@ static void session_free(struct session *session)
 	struct broker *broker = session->broker;
 
 	call_end_all_of(session);
+	lane_session_gone(session);
 	job_session_gone(session);
 	freeze_session_gone(session);
 	list_remove(&session->node);
@@ -89,7 +91,14 @@ static void on_message(struct child *child, const struct inner_message *message,
 		break;
 	case INNER_CANCEL:
 		call_cancel(session, message->id);
+		lane_cancel(session, message);
 		job_unwait(session, message->id);
+		break;
+	case INNER_LANE:
+		lane_open(session, message, fds, n_fds);
+		break;
+	case INNER_SLOW:
+		lane_slow(session, message);
 		break;
 	case INNER_ASK:
 		ask_take(session, message, body, fds);

@@ -11,7 +11,7 @@ struct session {
 	struct identity identity;
 	struct verdicts verdicts;
 	int verdicts_fd; /* owned; the same, sealed, for its processes */
-	size_t calls_n;
+	size_t lanes_n;
 };
 
 /* Hands the socket (owned, closed on failure) to a session process. */

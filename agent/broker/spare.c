@@ -15,7 +15,7 @@
 #define REFILL_MS      20    /* after the last request, and between two starts */
 #define REFILL_MOST_MS 1000  /* after a spare was taken, even while requests run */
 #define REFILL_FAIL_MS 1000  /* after one could not be started */
-#define READER_IDLE_MS 30000 /* a reader that nobody needed for so long goes */
+#define READER_IDLE_MS 10000 /* a reader that nobody needed for so long goes */
 
 /* Where a ready process for the role stands; NULL: there is none. */
 static struct child **find_ready(struct broker *broker, enum role role)
@@ -28,11 +28,6 @@ static struct child **find_ready(struct broker *broker, enum role role)
 		if (broker->idle_reader[i])
 			return &broker->idle_reader[i];
 	return NULL;
-}
-
-bool spare_is_ready(struct broker *broker, enum role role)
-{
-	return find_ready(broker, role) != NULL;
 }
 
 int spare_take(struct broker *broker, enum role role, struct child **ret_child)

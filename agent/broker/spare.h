@@ -14,9 +14,6 @@
  * on_message must be set by the caller. 0 or -errno. */
 int spare_take(struct broker *broker, enum role role, struct child **ret_child);
 
-/* True when spare_take() would not start a process. */
-bool spare_is_ready(struct broker *broker, enum role role);
-
 /* A reader that answered its request: kept as the idle one, or let go. */
 void spare_return_reader(struct child *child);
 

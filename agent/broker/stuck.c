@@ -12,33 +12,10 @@
 #include <unistd.h>
 
 #include "agent/broker/child.h"
+#include "agent/broker/quarantine.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 #include "proto/log.h"
-
-static void quarantine_add(struct quarantine *quarantine, const struct stuck *stuck)
-{
-	for (uint32_t i = 0; i < quarantine->n; i++) {
-		if (quarantine->place[i].device != stuck->device)
-			continue;
-		quarantine->place[i].writes_only &= stuck->writes_only;
-		return;
-	}
-	quarantine->place[quarantine->n].device = stuck->device;
-	quarantine->place[quarantine->n++].writes_only = stuck->writes_only;
-}
-
-/* Writes down the devices that somebody hangs on, for all who look before they touch. */
-static void publish(struct broker *broker)
-{
-	struct quarantine quarantine = {0};
-
-	for (size_t i = 0; i < STUCK_MAX; i++)
-		if (broker->stuck[i].pid > 0 && broker->stuck[i].device != 0)
-			quarantine_add(&quarantine, &broker->stuck[i]);
-	if (pwrite(broker->sources.quarantine, &quarantine, sizeof(quarantine), 0) < 0)
-		log_warning("the quarantine could not be written");
-}
 
 static struct stuck *add(
 	struct broker *broker, pid_t pid, enum method method, uint64_t device, bool writes_only)
@@ -62,7 +39,7 @@ static struct stuck *add(
 		else
 			log_warning("process %d (%s) does not end: it hangs on device %u:%u", pid,
 				name, major(device), minor(device));
-		publish(broker);
+		quarantine_publish(broker);
 		return stuck;
 	}
 	log_warning(
@@ -81,7 +58,7 @@ static void forget(struct broker *broker, pid_t pid)
 		loop_io_del(&stuck->io);
 		stuck->pidfd = fd_close(stuck->pidfd);
 		stuck->pid = 0;
-		publish(broker);
+		quarantine_publish(broker);
 	}
 }
 

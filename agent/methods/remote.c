@@ -42,6 +42,14 @@ int remote_reply(int pipe, struct buffer *out, bool last)
 	return r;
 }
 
+int remote_refuse(int lane, uint32_t why)
+{
+	struct reply_head head = {.last = 1, .refused = (uint16_t)why};
+	struct iovec iov = {&head, sizeof(head)};
+
+	return write_parts(lane, &iov, 1);
+}
+
 int remote_body(struct arena *arena, int fd, uint8_t **ret_body, size_t *ret_len)
 {
 	struct stat st = {0};

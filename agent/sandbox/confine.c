@@ -276,6 +276,11 @@ int worker_raise(uint64_t caps)
 	return set_caps(caps, caps);
 }
 
+int worker_lower(uint64_t caps)
+{
+	return set_caps(caps, 0);
+}
+
 int job_raise(void)
 {
 	uint64_t permitted = 0;

@@ -60,6 +60,9 @@ int worker_keep(uint64_t caps, bool network);
 /* Makes the permitted capabilities effective, right before the handler. */
 int worker_raise(uint64_t caps);
 
+/* ... and, behind it, where the process goes on, ineffective again; they stay permitted. */
+int worker_lower(uint64_t caps);
+
 /* A job: all that is permitted takes effect, for the start of its program. 0 or -errno. */
 int job_raise(void);
 

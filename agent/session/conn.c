@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "agent/session/lane.h"
+#include "agent/session/remote.h"
 #include "agent/session/ride.h"
 #include "agent/session/session.h"
 #include "proto/cleanup.h"
@@ -110,7 +112,8 @@ static bool go_on(struct session *session)
 	if (!session->waits_for_room || conn_paused(session))
 		return false;
 	session->waits_for_room = false;
-	request_resume_pipes(session);
+	remote_resume(session);
+	lane_resume(session);
 	events_resume(session);
 	ride_resume(session);
 	return buffer_len(&session->out) > 0;

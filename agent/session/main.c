@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "agent/sandbox/confine.h"
+#include "agent/session/lane.h"
+#include "agent/session/remote.h"
 #include "agent/session/session.h"
 #include "proto/cleanup.h"
 #include "proto/log.h"
@@ -56,7 +58,10 @@ static int take_message(
 		(void)hello_announce(&session.facts, fds[0]);
 		return -ESHUTDOWN;
 	case INNER_ENDED:
-		request_ended(&session, message->id, (uint32_t)message->arg);
+		remote_ended(&session, message->id, (uint32_t)message->arg);
+		break;
+	case INNER_LANE_ENDED:
+		lane_ended(&session, message->id, message->aux, (uint32_t)message->arg);
 		break;
 	case INNER_TOLD:
 		told = (struct told){(int)message->arg, body, message->body_len};
@@ -105,6 +110,7 @@ int main(int argc, char **argv)
 	for (int i = 0; i < SUBSCRIPTIONS_MAX; i++)
 		session.subscriptions[i].snapshot = -EBADF;
 	list_init(&session.requests);
+	list_init(&session.lanes);
 	list_init(&session.rides);
 	arena_init(&session.arena, ARENA_REQUEST_MAX);
 	r = loop_init(&session.loop);

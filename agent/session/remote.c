@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -13,76 +12,76 @@
 #include "proto/log.h"
 #include "proto/verify.h"
 
-/* Takes one whole part out of what came. False when more bytes are needed or the request ended. */
-static bool take_part(struct request *request)
+#define READ_LEAST 4096 /* bytes at once of what comes */
+
+int remote_pass_on(struct session *session, struct buffer *came, struct reply_head *ret_head)
 {
-	struct session *session = request->session;
-	struct buffer *part = &request->part;
-	struct reply_head head;
 	struct buffer frame;
 
-	if (buffer_len(part) < sizeof(head))
-		return false;
-	memcpy(&head, buffer_front(part), sizeof(head));
-	if (head.len > session->max_frame + FRAME_HEADER_MAX) {
-		request_fail(session, request->id, POSTERN__V1__CODE__INTERNAL,
-			"a worker's answer is over the limit");
-		return false;
+	while (buffer_len(came) >= sizeof(*ret_head)) {
+		memcpy(ret_head, buffer_front(came), sizeof(*ret_head));
+		if (ret_head->len > session->max_frame + FRAME_HEADER_MAX)
+			return -EMSGSIZE;
+		if (buffer_len(came) - sizeof(*ret_head) < ret_head->len)
+			return 0;
+		frame = *came;
+		frame.start += sizeof(*ret_head);
+		frame.end = frame.start + ret_head->len;
+		if (ret_head->len > 0 && conn_send(session, &frame) < 0)
+			return -ENOMEM;
+		buffer_consume(came, sizeof(*ret_head) + ret_head->len);
+		if (ret_head->last)
+			return 1;
 	}
-	if (buffer_len(part) - sizeof(head) < head.len)
-		return false;
-	frame = *part;
-	frame.start += sizeof(head);
-	frame.end = frame.start + head.len;
-	if (conn_send(session, &frame) < 0)
-		return false;
-	buffer_consume(part, sizeof(head) + head.len);
-	if (!head.last)
-		return true;
-	/* More than the last part is nobody's answer: this pipe serves no other request. */
-	request->answered = buffer_len(part) == 0;
-	request_close(request);
-	return false;
+	return 0;
+}
+
+int remote_read(struct session *session, struct loop_io *io, struct buffer *came)
+{
+	size_t room = buffer_len(came) > READ_LEAST ? buffer_len(came) : READ_LEAST;
+	ssize_t n = -1;
+	uint8_t *at;
+
+	if (conn_paused(session)) {
+		session->waits_for_room = true;
+		(void)loop_io_set(io, 0);
+		return -EAGAIN;
+	}
+	at = buffer_reserve(came, room);
+	if (at)
+		n = read(io->fd, at, room);
+	if (n < 0 && at && (errno == EAGAIN || errno == EINTR))
+		return -EAGAIN;
+	if (n > 0)
+		buffer_commit(came, (size_t)n);
+	return n > 0;
 }
 
 static void on_pipe(struct loop_io *io, uint32_t events)
 {
 	struct request *request = container_of(io, struct request, io);
 	struct session *session = request->session;
-	size_t room = 4096;
-	ssize_t n = -1;
-	uint8_t *at;
+	int r = remote_read(session, io, &request->part);
+	struct reply_head head;
 
 	(void)events;
-	if (request == session->kept) {
-		/* Nobody asked: what came must not stand in for the next request's answer. */
-		request_free(take_ptr(session->kept));
+	if (r == -EAGAIN)
 		return;
-	}
-	if (conn_paused(session)) {
-		session->waits_for_room = true;
-		(void)loop_io_set(io, 0);
-		return;
-	}
-	if (buffer_len(&request->part) > room)
-		room = buffer_len(&request->part);
-	at = buffer_reserve(&request->part, room);
-	if (at)
-		n = read(request->pipe, at, room);
-	if (n < 0 && at && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0) {
+	if (r == 0) {
 		/* No whole answer: the broker says why. */
 		loop_io_del(io);
 		return;
 	}
-	buffer_commit(&request->part, (size_t)n);
-	while (take_part(request))
-		;
+	r = remote_pass_on(session, &request->part, &head);
+	if (r == -EMSGSIZE)
+		request_fail(session, request->id, POSTERN__V1__CODE__INTERNAL,
+			"a worker's answer is over the limit");
+	else if (r == 1)
+		request_close(request);
 	conn_update(session);
 }
 
-void request_resume_pipes(struct session *session)
+void remote_resume(struct session *session)
 {
 	LIST_EACH(&session->requests, node)
 	{
@@ -107,19 +106,14 @@ static int seal_params(const ProtobufCBinaryData *params, int *ret_fd)
 	return 0;
 }
 
-bool remote_keeps_pipe(enum method method)
-{
-	return method_rows[method].where == READER;
-}
-
-static int make_pipe(struct request *request)
+static int make_pipe(struct request *request, int *ret_writer)
 {
 	int ends[2];
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return -errno;
 	request->pipe = ends[0];
-	request->writer = ends[1];
+	*ret_writer = ends[1];
 	/* Ours only: the worker's end waits for us. */
 	if (fcntl(request->pipe, F_SETFL, O_NONBLOCK) < 0)
 		return -errno;
@@ -156,20 +150,17 @@ static int hand_over(struct request *request, const Postern__V1__Request *from, 
 		.method = (uint16_t)request->method,
 		.deadline = deadline,
 		.arg = session->max_frame};
+	AUTO_CLOSE int writer = -EBADF;
 	AUTO_CLOSE int body = -EBADF;
-	int r = 0;
+	int r = make_pipe(request, &writer);
 
-	if (request->pipe < 0)
-		r = make_pipe(request);
 	if (method_rows[request->method].where == JOB)
 		message.job = job_of(session, request->method, &from->params);
 	if (r == 0 && from->params.len > 0)
 		r = seal_params(&from->params, &body);
 	if (r == 0)
-		r = inner_send(session->broker, &message, NULL, (int[]){request->writer, body},
-			body < 0 ? 1 : 2);
-	if (!remote_keeps_pipe(request->method))
-		request->writer = fd_close(request->writer);
+		r = inner_send(
+			session->broker, &message, NULL, (int[]){writer, body}, body < 0 ? 1 : 2);
 	return r;
 }
 
@@ -193,53 +184,18 @@ void remote_start(struct session *session, const Postern__V1__Request *from, enu
 			"the agent is out of descriptors or memory");
 }
 
+void remote_ended(struct session *session, uint64_t serial, uint32_t why)
+{
+	struct request *request = request_of_serial(session, serial);
+
+	/* An answer that was whole before the end came is on its way already. */
+	if (request)
+		request_ended(request, why);
+}
+
 void remote_cancel(struct request *request)
 {
 	struct inner_message message = {.kind = INNER_CANCEL, .id = request->serial};
 
 	(void)inner_send(request->session->broker, &message, NULL, NULL, 0);
-}
-
-void request_ended(struct session *session, uint64_t serial, uint32_t why)
-{
-	static const struct {
-		Postern__V1__Code code;
-		const char *message;
-	} reasons[] = {
-		[ENDED_CRASHED] = {POSTERN__V1__CODE__INTERNAL,
-			"the worker ended without an answer"},
-		[ENDED_DEADLINE] = {POSTERN__V1__CODE__DEADLINE_EXCEEDED, "not done in time"},
-		[ENDED_CANCELLED] = {POSTERN__V1__CODE__CANCELLED, "cancelled by the caller"},
-		[ENDED_DENIED] = {POSTERN__V1__CODE__PERMISSION_DENIED, "denied by the policy"},
-		[ENDED_BUSY] = {POSTERN__V1__CODE__RESOURCE_EXHAUSTED,
-			"too many requests, jobs or channels are under way; try again"},
-		[ENDED_NO_WORKER] = {POSTERN__V1__CODE__RESOURCE_EXHAUSTED,
-			"no process could be started for this"},
-		[ENDED_NO_JOB] = {POSTERN__V1__CODE__NOT_FOUND,
-			"no such job of this caller; exec.list has them"},
-		[ENDED_JOB_OVER] = {POSTERN__V1__CODE__FAILED_PRECONDITION,
-			"the program has ended, and nothing of its output was kept"},
-		[ENDED_FROZEN] = {POSTERN__V1__CODE__FAILED_PRECONDITION,
-			"file systems are frozen (filesystems.status says for how long), and this "
-			"may want to write; ask again when they are thawed"},
-		[ENDED_HUNG] = {POSTERN__V1__CODE__UNAVAILABLE,
-			"too many of the agent's processes hang on file systems that do not "
-			"answer; unmount those lazily (mounts.unmount), or restart the guest"},
-	};
-	struct request *request = request_of_serial(session, serial);
-	uint32_t reason = why & ~(uint32_t)(ENDED_STUCK | ENDED_NOT_DONE);
-	bool not_done = why & ENDED_NOT_DONE || reason >= ENDED_DENIED;
-
-	char text[256];
-
-	/* An answer that was whole before the end came is on its way already. */
-	if (!request || reason >= ARRAY_SIZE(reasons) || !reasons[reason].message)
-		return;
-	(void)snprintf(text, sizeof(text), "%s%s", reasons[reason].message,
-		why & ENDED_NOT_DONE && method_rows[request->method].flags & MUTATING
-			? "; nothing was changed"
-			: "");
-	request_end(session, request->id, request->method, reasons[reason].code,
-		not_done ? POSTERN__V1__OUTCOME__NOT_DONE : POSTERN__V1__OUTCOME__OUTCOME_UNKNOWN,
-		text);
 }

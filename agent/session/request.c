@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/session/lane.h"
 #include "agent/session/remote.h"
 #include "agent/session/session.h"
 #include "proto/cleanup.h"
@@ -37,47 +38,31 @@ struct request *request_of_serial(struct session *session, uint64_t serial)
 
 struct request *request_open(struct session *session, uint64_t id, enum method method)
 {
-	struct request *request;
+	struct request *request = calloc(1, sizeof(*request));
 
-	if (session->kept && remote_keeps_pipe(method)) {
-		request = take_ptr(session->kept);
-		request->answered = false;
-	} else {
-		request = calloc(1, sizeof(*request));
-		if (!request)
-			return NULL;
-		*request = (struct request){.pipe = -EBADF, .writer = -EBADF};
-	}
-	request->session = session;
-	request->id = id;
-	request->serial = ++session->last_serial;
-	request->method = method;
-	request->unasked = false;
+	if (!request)
+		return NULL;
+	*request = (struct request){.session = session,
+		.id = id,
+		.serial = ++session->last_serial,
+		.method = method,
+		.pipe = -EBADF};
 	list_append(&session->requests, &request->node);
 	session->requests_n++;
 	return request;
 }
 
-void request_free(struct request *request)
+void request_close(struct request *request)
 {
+	list_remove(&request->node);
+	request->session->requests_n--;
+	if (request->lane)
+		lane_request_gone(request->lane);
 	loop_io_del(&request->io);
 	loop_timer_del(&request->timer);
 	(void)fd_close(request->pipe);
-	(void)fd_close(request->writer);
 	buffer_clear(&request->part);
 	free(request);
-}
-
-void request_close(struct request *request)
-{
-	struct session *session = request->session;
-
-	list_remove(&request->node);
-	session->requests_n--;
-	if (request->answered && remote_keeps_pipe(request->method) && !session->kept)
-		session->kept = request;
-	else
-		request_free(request);
 }
 
 static void close_by_id(struct session *session, uint64_t id)
@@ -265,6 +250,8 @@ void request_take(struct session *session, const Postern__V1__Request *request)
 	else if (runs_here(method))
 		request_run(session, request->id, method, deadline, request->params.data,
 			request->params.len);
+	else if (row_has_lane(method))
+		lane_start(session, request, method, deadline);
 	else
 		remote_start(session, request, method, deadline);
 }
@@ -277,6 +264,10 @@ void request_cancel(struct session *session, uint64_t id)
 		return;
 	if (request->pipe >= 0) {
 		remote_cancel(request);
+		return;
+	}
+	if (request->lane) {
+		lane_cancel(request->lane);
 		return;
 	}
 	ask_withdraw(request);

@@ -28,15 +28,15 @@ struct request {
 	uint64_t id;     /* the peer's, which it may use again after the answer */
 	uint64_t serial; /* what the broker knows it by, never used twice */
 	enum method method;
-	int pipe;   /* owned; where a worker's answer arrives, -EBADF: it is not in a worker */
-	int writer; /* owned; the pipe's other end, kept where the pipe serves again */
+	int pipe; /* owned; where a worker's answer arrives, -EBADF: it is not in a worker */
 	struct loop_io io;
+	struct lane *lane; /* where it is answered by one that serves several; NULL: it is not */
 	struct loop_timer
 		timer; /* deferred: of its deadline, which a worker's is the broker's to keep */
 	struct buffer part; /* of the answer: head and frame as far as they came; of a row of
 			     * WATCHER first what the watcher is asked */
-	bool answered;      /* all of the answer has come */
 	bool unasked;       /* the watcher has not been asked yet */
+	bool again;         /* a lane ended before its process took it, and it was asked anew */
 };
 
 struct subscription {
@@ -89,7 +89,8 @@ struct session {
 	struct list requests;
 	size_t requests_n;
 	uint64_t last_serial;
-	struct request *kept; /* owned; answered, its pipe serves the next request to a reader */
+	struct list lanes; /* struct lane */
+	size_t lanes_n;
 
 	int events; /* owned; pair with the watcher, -EBADF: not asked for yet */
 	struct loop_io events_io;
@@ -141,12 +142,11 @@ void request_cancel(struct session *session, uint64_t id);
 struct request *request_find(struct session *session, uint64_t id);
 struct request *request_of_serial(struct session *session, uint64_t serial);
 
-/* Remembers an open request; one to a reader may find a pipe there. NULL: -ENOMEM. */
+/* Remembers an open request. NULL: -ENOMEM. */
 struct request *request_open(struct session *session, uint64_t id, enum method method);
 
-/* It has its last answer: forgets it, or keeps it for its pipe. */
+/* It has its last answer: forgets it. */
 void request_close(struct request *request);
-void request_free(struct request *request);
 
 /* Answers an open or a new request and forgets it. */
 void request_reply(struct session *session, uint64_t id, const ProtobufCMessage *result);
@@ -157,8 +157,8 @@ void request_fail(
 void request_end(struct session *session, uint64_t id, enum method method, Postern__V1__Code code,
 	Postern__V1__Outcome outcome, const char *message);
 
-/* INNER_ENDED */
-void request_ended(struct session *session, uint64_t serial, uint32_t why);
+/* Answers it by why the broker, or its process, has no answer (enum ended_why). */
+void request_ended(struct request *request, uint32_t why);
 
 /* Runs a method of the session. */
 void request_run(struct session *session, uint64_t id, enum method method, uint64_t deadline,
@@ -169,9 +169,6 @@ Postern__V1__Outcome request_outcome(const struct request *request);
 
 /* Has its deadline kept here: what the answer waits for is another process of the agent. */
 void request_wait(struct request *request, uint64_t deadline);
-
-/* Goes on after the peer has read. */
-void request_resume_pipes(struct session *session);
 
 /* ---- ask.c: what only the broker knows or can do ---- */
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "agent/methods/remote.h"
+#include "agent/worker/lane.h"
 #include "agent/worker/save.h"
 #include "agent/worker/settle.h"
 #include "agent/worker/worker.h"
@@ -43,23 +44,6 @@ static int emit(struct call *call, bool last)
 	return remote_reply(worker.reply, call->out, last);
 }
 
-/* Between the checks and the handler: only now do the capabilities take effect. */
-static int prepare(struct call *call)
-{
-	if (worker.confinement.role == ROLE_READER)
-		return 0;
-	return worker_raise(method_rows[call->method].caps);
-}
-
-/* The agent can have been started with less than root has. */
-static int fail_for_rights(struct call *call, int r)
-{
-	(void)call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, -r,
-		"the agent was started without a capability that %s needs: %s",
-		method_rows[call->method].name, strerror(-r));
-	return dispatch_error(call, r);
-}
-
 static int run(const struct inner_message *message, int fds[INNER_FDS_MAX], size_t n_fds)
 {
 	struct call call = {.arena = &worker.arena,
@@ -70,7 +54,7 @@ static int run(const struct inner_message *message, int fds[INNER_FDS_MAX], size
 		.program = &worker,
 		.out = &worker.out,
 		.emit = emit,
-		.prepare = prepare};
+		.prepare = worker_prepare};
 	uint8_t *body = NULL;
 	size_t len = 0;
 	int kept = 0, r;
@@ -89,7 +73,7 @@ static int run(const struct inner_message *message, int fds[INNER_FDS_MAX], size
 	worker.call = message->aux;
 	worker.reply = take_fd(&fds[0]);
 	if (kept < 0)
-		return fail_for_rights(&call, kept);
+		return worker_fail_for_rights(&call, kept);
 	worker.quarantine = take_fd(&fds[2]);
 	worker_read_quarantine(&worker);
 	if (pread(fds[1], &worker.verdicts, sizeof(worker.verdicts), 0) !=
@@ -180,6 +164,9 @@ static int serve(void)
 		worker.broker, &message, &worker.facts, sizeof(worker.facts), fds, &n_fds);
 	if (r <= 0)
 		return r;
+	/* It wanted us to leave a lane that we had left by then. */
+	if (message.kind == INNER_YIELD)
+		return 1;
 	if (message.body_len != sizeof(worker.facts))
 		message.kind = 0;
 	done.aux = message.aux;
@@ -190,6 +177,8 @@ static int serve(void)
 		r = do_chore(&message, &fds[0], &done.arg);
 	else if (message.kind == INNER_RUN || message.kind == INNER_SETTLE)
 		r = run(&message, fds, n_fds);
+	else if (message.kind == INNER_SERVE)
+		r = lane_serve(&worker, &message, fds, n_fds);
 	else
 		r = -EBADMSG;
 	inner_close_fds(fds);

@@ -2,6 +2,7 @@
 #include "agent/worker/worker.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "agent/methods/grant_message.h"
@@ -16,6 +17,23 @@ const struct worker_facts *worker_facts(const struct call *call)
 	const struct worker *worker = call->program;
 
 	return &worker->facts;
+}
+
+int worker_prepare(struct call *call)
+{
+	const struct worker *worker = call->program;
+
+	if (worker->confinement.role == ROLE_READER)
+		return 0;
+	return worker_raise(method_rows[call->method].caps);
+}
+
+int worker_fail_for_rights(struct call *call, int negative_errno)
+{
+	(void)call_fail(call, POSTERN__V1__CODE__FAILED_PRECONDITION, -negative_errno,
+		"the agent was started without a capability that %s needs: %s",
+		method_rows[call->method].name, strerror(-negative_errno));
+	return dispatch_error(call, negative_errno);
 }
 
 static void tell(struct call *call, enum inner_kind kind, uint64_t arg, uint64_t aux)
@@ -101,7 +119,14 @@ void worker_read_quarantine(struct worker *worker)
 {
 	if (pread(worker->quarantine, &worker->hung, sizeof(worker->hung), 0) !=
 		(ssize_t)sizeof(worker->hung))
-		worker->hung.n = 0;
+		worker->hung = (struct quarantine){0};
+}
+
+const struct freeze_facts *worker_freeze(const struct call *call)
+{
+	const struct worker *worker = call->program;
+
+	return &worker->hung.freeze;
 }
 
 bool worker_has_quarantine(struct call *call)

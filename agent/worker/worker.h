@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The worker program: as a reader it answers requests without any capability, one after another; as
- * a worker it answers one with the capabilities of its row, and ends.
+ * a worker it answers one with the capabilities of its row, or what comes by one lane, and ends.
  */
 #pragma once
 
@@ -27,9 +27,9 @@ struct worker {
 	struct confinement confinement;
 	int broker;             /* descriptor 3 */
 	uint64_t call;          /* the broker's number of the request at hand */
-	int reply;              /* owned; pipe to the session, of the request at hand */
+	int reply;              /* owned; pipe or lane to the session, of the request at hand */
 	int quarantine;         /* owned; struct quarantine */
-	struct quarantine hung; /* as it was when the request at hand began */
+	struct quarantine hung; /* what it said when the request at hand began */
 	uint64_t *touched; /* in a child that may hang for us: where its parent looks; else NULL */
 	struct verdicts verdicts;
 	struct worker_facts facts;
@@ -37,6 +37,13 @@ struct worker {
 	struct worker_channel channel;
 	struct buffer out; /* the frame that is being answered; its memory is kept */
 };
+
+/* call->prepare, between the checks and the handler: only now do the capabilities take effect. 0 or
+ * -errno. */
+int worker_prepare(struct call *call);
+
+/* The agent can have been started with less than root has: answers so. As dispatch_error(). */
+int worker_fail_for_rights(struct call *call, int negative_errno);
 
 /* Folders of the agent's state: of this boot, and the one that outlives it. */
 const struct worker_facts *worker_facts(const struct call *call);
@@ -83,8 +90,11 @@ int worker_want_hooks(struct call *call, uint32_t event, uint64_t deadline, int 
  * quarantined for the rest of the request. pid 0: the child could be ended. */
 void worker_hung(struct call *call, pid_t pid, dev_t device);
 
-/* Looks who hangs on what; once a request, before anything is touched. */
+/* Looks who hangs on what, and what is frozen; once a request, before anything is touched. */
 void worker_read_quarantine(struct worker *worker);
+
+/* What is frozen through the agent. */
+const struct freeze_facts *worker_freeze(const struct call *call);
 
 /* True when anybody hangs on anything. */
 bool worker_has_quarantine(struct call *call);

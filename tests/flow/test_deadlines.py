@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """How long a request may take, whatever it waits for."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -12,6 +13,9 @@ import pytest
 import error_pb2
 from machine import halted, state_of, wait_until
 from wire import Closed, Failed, frame, message, pb
+
+
+LANES, LANES_EACH = 16, 12  # proto/limits.h: processes that serve one request after another
 
 
 def request(id, method, **fields):
@@ -106,32 +110,68 @@ def test_what_waits_for_the_broker_has_a_deadline(agent):
 
 # ---- What is said in the moment of an end ----
 
-def readers_of(client):
-    """Once all of them wait for a request."""
-    while True:
-        readers = [process for process in client.call("system.info").agent.processes if process.role == "reader"]
-        if readers and all(reader.spare for reader in readers):
-            return [reader.pid for reader in readers]
+def lanes_of(client):
+    """The readers that serve somebody: who and how many is the broker's to know."""
+    return [process.pid for process in client.call("system.info").agent.processes
+            if process.role == "reader" and not process.spare]
 
 
-def test_a_reader_that_was_killed_too_late_serves_nobody(agent):
-    """Its caller cancels when the answer is on its way: it is not kept for the next."""
+def test_a_reader_that_was_killed_too_late(agent):
+    """Its caller cancels when the answer is on its way, and what it asks next is on its way to the same reader
+    when that is killed: somebody else answers it."""
     with agent.client() as one, agent.client() as other:
+        wait_until(lambda: not lanes_of(other))  # of callers that have just left
         one.call("mounts.list")
-        other.call("mounts.list")
-        readers = readers_of(other)
-        with halted(*readers):
-            ids = [one.start("mounts.list") for _ in readers]
-            wait_until(lambda: other.call("system.info").agent.calls >= len(ids))
+        reader, = lanes_of(other)
+        with halted(reader):
+            id = one.start("mounts.list")
+            # A request that takes its time is told to the broker.
+            wait_until(lambda: other.call("system.info").agent.calls == 1)
             with halted(agent.process.pid):
-                for id in ids:
-                    one.cancel(id)
-                one.call("system.ping")  # the session has passed them on
-                for pid in readers:
-                    os.kill(pid, signal.SIGCONT)
-                for id in ids:
-                    assert one.finish(id, "mounts.list").mounts
-                wait_until(lambda: all(state_of(pid) == "S" for pid in readers))
-                next_one = other.start("mounts.list")
-                other.call("system.ping")
-        assert other.finish(next_one, "mounts.list").mounts
+                one.cancel(id)
+                one.call("system.ping")  # the session has passed it on
+                os.kill(reader, signal.SIGCONT)
+                assert one.finish(id, "mounts.list").mounts
+                wait_until(lambda: state_of(reader) == "S")
+                os.kill(reader, signal.SIGSTOP)
+                next_one = one.start("mounts.list")
+                one.call("system.ping")
+        assert one.finish(next_one, "mounts.list").mounts
+        # It may have answered that, too, before it was killed.
+        wait_until(lambda: reader not in lanes_of(other), timeout=5)
+        assert one.call("mounts.list").mounts
+        assert other.call("system.info").agent.calls == 0
+
+
+def test_a_reader_leaves_for_those_who_wait(agent):
+    """There are fewer readers than connections may have some; between two requests one leaves its caller."""
+    clients = [agent.client() for _ in range(LANES + 8)]
+    for _ in range(3):
+        ids = [client.start("mounts.list") for client in clients]
+        for client, id in zip(clients, ids):
+            assert client.finish(id, "mounts.list").mounts
+    assert len(lanes_of(clients[0])) <= LANES
+    for client in clients:
+        client.close()
+    with agent.client() as client:
+        wait_until(lambda: not lanes_of(client))
+
+
+def test_who_keeps_all_his_readers_busy(agent):
+    """A connection has so many at once. What it asks beyond that is refused; others are served."""
+    with agent.client() as one, agent.client() as other, contextlib.ExitStack() as stack:
+        ids, readers = [], set()
+        while len(readers) < LANES_EACH:
+            ids.append(one.start("mounts.list"))
+            one.call("system.ping")
+            for reader in set(lanes_of(other)) - readers:
+                stack.enter_context(halted(reader))
+                readers.add(reader)
+        # Some of them had answered before they were halted.
+        ids += [one.start("mounts.list") for _ in range(LANES_EACH + 1)]
+        one.call("system.ping")
+        assert other.call("mounts.list").mounts
+        stack.close()
+        codes = [one.take_response(id).error.code for id in ids]
+        assert set(codes) == {0, error_pb2.RESOURCE_EXHAUSTED} and codes[-1] == error_pb2.RESOURCE_EXHAUSTED
+        assert one.call("mounts.list").mounts

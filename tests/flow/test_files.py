@@ -181,6 +181,14 @@ def test_a_folder_that_is_swapped_for_a_link(client, root, tmp_path):
     assert seen["inside"] > 0 and seen["refused"] > 0, seen
 
 
+def test_changes_one_after_another(client, root):
+    """One that is answered is over, also where its process takes a while to end."""
+    put(f"{root}/file", b"")
+    for i in range(100):
+        client.call("files.write", path=raw(f"{root}/file"), offset=i, data=b"x")
+    assert get(f"{root}/file") == b"x" * 100
+
+
 def test_what_is_no_file_is_never_opened(client, root):
     os.mkfifo(f"{root}/fifo")
     os.mknod(f"{root}/device", stat.S_IFCHR | 0o600, os.makedev(10, 130))  # a watchdog's

@@ -233,10 +233,11 @@ def test_a_client_that_vanishes_with_a_mount_under_way(agent, target):
         client = agent.client()
         client.call("system.ping")
         deadline = time.monotonic() + 10
-        while not any(process.role == "worker" for process in other.call("system.info").agent.processes):
+        while not any(process.role == "worker" and process.spare for process in other.call("system.info").agent.processes):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        spares = [process.pid for process in other.call("system.info").agent.processes if process.role == "worker"]
+        spares = [process.pid for process in other.call("system.info").agent.processes
+                  if process.role == "worker" and process.spare]
         for pid in spares:
             os.kill(pid, signal.SIGSTOP)
         client.start("mounts.mount", type="tmpfs", target=target.encode())

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
+import ctypes
 import glob
 import os
 import re
 import signal
+import socket
 import struct
 import time
 
@@ -211,31 +213,29 @@ def test_spares_come_after_requests_but_do_not_wait_for_one_that_hangs(agent, cl
 
 
 def test_what_nobody_asked_for_is_no_answer(agent):
-    """The pipe that a reader's answers come through serves again; what lies in it between two requests
-    is thrown away with it."""
+    """The lane that answers come by serves again; what lies in it between two requests is thrown away with it."""
     with agent.client() as client:
         assert client.call("mounts.list").mounts
-        info = client.call("system.info").agent
-        session, = [p.pid for p in info.processes if p.role == "session" and writers(p.pid)]
+        reader, = [p.pid for p in client.call("system.info").agent.processes if p.role == "reader" and not p.spare]
         forged = pb.FromAgent(response=pb.Response(id=77, result=b""))
         body = frame(forged.SerializeToString())
-        with open(writers(session)[0], "wb", buffering=0) as pipe:
-            pipe.write(struct.pack("II", len(body), 1) + body)
+        lane, = [sock for sock in sockets_of(reader) if sock.type == socket.SOCK_STREAM]
+        lane.sendall(struct.pack("IHH", len(body), 1, 0) + body)
         client.call("system.ping")
         assert client.call("mounts.list").mounts
         assert client.call("mounts.list").mounts
         assert not client.responses
 
 
-def writers(pid):
-    """The pipes that a process may write to."""
-    found = []
+def sockets_of(pid):
+    """The UNIX sockets of a process, as ours (pidfd_getfd(2))."""
+    pidfd = os.pidfd_open(pid)
     for fd in os.listdir(f"/proc/{pid}/fd"):
-        path = f"/proc/{pid}/fd/{fd}"
-        flags = int(re.search(r"flags:\s*(\d+)", open(f"/proc/{pid}/fdinfo/{fd}").read())[1], 8)
-        if os.readlink(path).startswith("pipe:") and flags & os.O_WRONLY and int(fd) > 2:
-            found.append(path)
-    return found
+        if os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:"):
+            taken = ctypes.CDLL(None, use_errno=True).syscall(438, pidfd, int(fd), 0)
+            assert taken >= 0, os.strerror(ctypes.get_errno())
+            yield socket.socket(fileno=taken)
+    os.close(pidfd)
 
 
 def test_current_load_is_the_kernels(client):

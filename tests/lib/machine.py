@@ -244,4 +244,5 @@ def halted(*pids):
         yield
     finally:
         for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # it may have been killed
+                os.kill(pid, signal.SIGCONT)

@@ -6,6 +6,10 @@ import os
 import struct
 
 
+# struct quarantine: two numbers, what is frozen (two times eight bytes and a name of 64), then the devices.
+PLACES = 8 + 80
+
+
 def descriptors(pid, name):
     """Those of a process that lead to what is called so; others come and go meanwhile."""
     for fd in os.listdir(f"/proc/{pid}/fd"):
@@ -31,4 +35,6 @@ class Quarantine:
     def __call__(self, place=None, writes_only=False):
         device = os.lstat(place).st_dev if place else 0
         with open(self.path, "r+b", buffering=0) as file:
-            file.write(struct.pack("=IIQQ", bool(place), 0, device, writes_only))
+            file.write(struct.pack("=II", bool(place), 0))
+            file.seek(PLACES)
+            file.write(struct.pack("=QQ", device, writes_only))

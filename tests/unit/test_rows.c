@@ -34,6 +34,17 @@ UNIT(only_a_change_is_settled_and_none_runs_on_frozen_disks)
 	}
 }
 
+UNIT(only_who_looks_is_kept)
+{
+	for (int i = 0; i < METHOD_COUNT; i++) {
+		const struct method_row *row = &method_rows[i];
+
+		if (row->flags & KEPT && (row->where != WORKER || row->settles ||
+						 row->flags & (MUTATING | GRANTS | HOOKS)))
+			fail_msg("%s: leaves its process other than it was", row->name);
+	}
+}
+
 UNIT(what_stays_in_the_watcher_needs_no_more_than_it_has)
 {
 	for (int i = 0; i < METHOD_COUNT; i++) {
@@ -87,6 +98,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RUN(a_worker_changes_something_needs_a_right_or_stays),
 		RUN(only_a_change_is_settled_and_none_runs_on_frozen_disks),
+		RUN(only_who_looks_is_kept),
 		RUN(what_stays_in_the_watcher_needs_no_more_than_it_has),
 		RUN(channels_are_granted_by_who_can_serve_them),
 		RUN(times_are_in_order),

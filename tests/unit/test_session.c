@@ -46,6 +46,7 @@ static int set_up(void **state)
 	for (int i = 0; i < SUBSCRIPTIONS_MAX; i++)
 		session.subscriptions[i].snapshot = -EBADF;
 	list_init(&session.requests);
+	list_init(&session.lanes);
 	list_init(&session.rides);
 	arena_init(&session.arena, ARENA_REQUEST_MAX);
 	if (loop_init(&session.loop) < 0 || conn_start(&session) < 0)

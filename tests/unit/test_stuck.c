@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The list of processes that do not end, with this program as the reader whose children they are.
  */
-/* needs: agent/broker/stuck.c agent/broker/child.c agent/inner.c agent/row.c */
-/* needs: agent/sandbox/confine.c agent/sandbox/families.c */
+/* needs: agent/broker/stuck.c agent/broker/quarantine.c agent/broker/child.c */
+/* needs: agent/inner.c agent/row.c agent/sandbox/confine.c agent/sandbox/families.c */
 #include "tests/unit/unit.h"
 
 #include <signal.h>
@@ -10,9 +10,16 @@
 #include <sys/wait.h>
 
 #include "agent/broker/child.h"
+#include "agent/broker/freeze.h"
 #include "agent/broker/stuck.h"
 #include "proto/cleanup.h"
 #include "proto/log.h"
+
+void freeze_describe(const struct broker *of, struct freeze_facts *ret)
+{
+	(void)of;
+	*ret = (struct freeze_facts){.lease = 1};
+}
 
 static struct broker broker;
 static struct child reader;

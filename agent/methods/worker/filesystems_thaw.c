@@ -169,7 +169,7 @@ int thaw(struct call *call, bool everything, Postern__V1__ThawReason reason,
 int filesystems_thaw(struct call *call, const Postern__V1__FilesystemsThawRequest *request,
 	Postern__V1__FilesystemsThawReply *reply)
 {
-	uint64_t lease = worker_facts(call)->freeze.lease;
+	uint64_t lease = worker_freeze(call)->lease;
 	int lock = -EBADF, r;
 
 	if (request->has_lease && request->lease != lease)
@@ -200,7 +200,7 @@ int settle_freeze(struct call *call, const ProtobufCMessage *message, Postern__V
 int filesystems_status(struct call *call, const Postern__V1__FilesystemsStatusRequest *request,
 	Postern__V1__FilesystemsStatusReply *reply)
 {
-	const struct freeze_facts *facts = &worker_facts(call)->freeze;
+	const struct freeze_facts *facts = worker_freeze(call);
 	Postern__V1__FilesystemsStatusReply *record;
 	uint64_t now = monotonic_ns();
 	int r = freeze_record_read(call, &record);
