@@ -146,7 +146,7 @@ pkg = $(shell pkg-config --libs $(1))
 agent_static = $(if $(filter -static%,$(STATIC)),$(patsubst -l%,-l:lib%.a,$(call pkg,$(1))),$(call pkg,$(1)))
 
 agent_common := $(call objects,agent/inner.c agent/hook_event.c agent/init_kind.c agent/row.c agent/sandbox/confine.c \
-	agent/sandbox/families.c)
+	agent/sandbox/families.c agent/touch.c)
 
 posternd_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/broker agent/config agent/policy))
 postern-session_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/session agent/methods/session) \

@@ -68,11 +68,10 @@ enum inner_kind {
 	INNER_FORGET,  /* no facts; the job has ended, and nobody will attach to it; what is guarded
 			* is  thawed */
 	/* worker -> broker */
-	INNER_DONE,     /* all of the answer is written, or the lane is left; arg, of INNER_RESTORE:
-			 * enum restored, of a     row that GRANTS: 1 when it serves a channel; aux: as
-			 * in     INNER_RUN */
-	INNER_TOUCH,    /* arg: device number of the file system that is touched next; 0: none;
-			 * aux: enum inner_touch */
+	INNER_DONE,  /* all of the answer is written, or the lane is left; arg, of INNER_RESTORE:
+		      * enum restored, of a     row that GRANTS: 1 when it serves a channel; aux: as
+		      * in     INNER_RUN */
+	INNER_TOUCH, /* fd: memory that says what the process touches (touch.h); none: it is over */
 	INNER_CHANGING, /* what a row that changes something does begins now */
 	INNER_HUNG,     /* arg: device number; aux: pid of a child of the reader that hangs on it */
 	INNER_FREEZING, /* file systems may be frozen from here on; arg: ms until they thaw, 0:
@@ -97,12 +96,6 @@ enum inner_kind {
 	/* watcher -> broker */
 	INNER_WATCHING, /* arg: the event epoch */
 	INNER_SAVE_DUE, /* the load history should be written to disk */
-};
-
-enum inner_touch {
-	INNER_TOUCH_LOOK,
-	INNER_TOUCH_WRITE,
-	INNER_TOUCH_START, /* by a program that is being started, maybe elsewhere than it says */
 };
 
 /* What became of a persistent share. */

@@ -39,9 +39,7 @@ struct child {
 	int socket; /* owned; our end of the pair */
 	struct loop_io pid_io;
 	struct loop_io socket_io;
-	uint64_t touching;  /* device that it said it touches, 0: none */
-	bool starting;      /* ... or a process that it starts does */
-	bool writing;       /* ... to write to it */
+	int touch;          /* owned; where it says what it touches (touch.h), -EBADF: nothing */
 	bool changing;      /* it has begun to change something */
 	uint64_t killed_ns; /* CLOCK_MONOTONIC; 0: not killed */
 	enum method method; /* what it runs, METHOD_COUNT: nothing */
@@ -116,6 +114,7 @@ struct broker {
 	struct list lanes;            /* struct lane, oldest first */
 	struct loop_timer lanes_room; /* one has ended */
 	struct list calls;            /* struct call */
+	struct loop_timer calls_room; /* one has ended or is answered */
 	size_t calls_n;
 	struct list channels; /* struct channel */
 	size_t channels_n;

@@ -23,8 +23,17 @@
 
 #define SETTLE_MS 2000              /* to look up what became of a killed change */
 #define CALLS_MAX (4 * WORKERS_MAX) /* with those that are answered */
+#define PLACE_MS  100               /* for a place, before a call is refused */
 
 static void on_timer(struct loop_timer *timer);
+static void on_room(struct loop_timer *timer);
+
+/* There may be room for a call that waits; looked at from the loop, since it may fail in turn. */
+static void have_room(struct broker *broker)
+{
+	broker->calls_room.fn = on_room;
+	loop_timer_set(&broker->loop, &broker->calls_room, 0);
+}
 
 static void call_free(struct call *call)
 {
@@ -41,6 +50,7 @@ static void call_free(struct call *call)
 	(void)fd_close(call->verdicts_fd);
 	(void)fd_close(call->vsh);
 	free(call);
+	have_room(broker);
 	stop_check(broker);
 }
 
@@ -111,10 +121,40 @@ static bool has_place(const struct broker *broker, const struct session *session
 	{
 		const struct call *call = container_of(node, struct call, node);
 
-		all += !call->answered;
-		same += !call->answered && session && call->session == session;
+		if (call->answered || call->waiting)
+			continue;
+		all++;
+		same += session && call->session == session;
 	}
-	return all < WORKERS_MAX && same < WORKERS_EACH_MAX && broker->calls_n < CALLS_MAX;
+	return all < WORKERS_MAX && same < WORKERS_EACH_MAX;
+}
+
+/* Who has an answer may ask again before the process that gave it has said that it is done. */
+static void wait_for_place(struct call *call)
+{
+	uint64_t patience = monotonic_ns() + PLACE_MS * NSEC_PER_MSEC;
+
+	call->waiting = true;
+	loop_timer_set(&call->broker->loop, &call->timer,
+		patience < call->deadline ? patience : call->deadline);
+}
+
+static void on_room(struct loop_timer *timer)
+{
+	struct broker *broker = container_of(timer, struct broker, calls_room);
+
+	LIST_EACH(&broker->calls, node)
+	{
+		struct call *call = container_of(node, struct call, node);
+		int r;
+
+		if (!call->waiting || !has_place(broker, call->session))
+			continue;
+		call->waiting = false;
+		r = call_run(call);
+		if (r < 0)
+			call_fail(call, why_not_run(r));
+	}
 }
 
 static uint32_t check_start(const struct session *session, const struct inner_message *message)
@@ -123,7 +163,7 @@ static uint32_t check_start(const struct session *session, const struct inner_me
 
 	if (!session->verdicts.method[message->method].allowed)
 		return ENDED_DENIED;
-	if (!has_place(broker, session))
+	if (broker->calls_n >= CALLS_MAX)
 		return ENDED_BUSY;
 	if (stuck_many(broker) && !(method_rows[message->method].flags & WHEN_STUCK))
 		return ENDED_HUNG;
@@ -139,6 +179,7 @@ void call_start(struct session *session, const struct inner_message *message,
 	struct broker *broker = session->broker;
 	struct call *call;
 	uint32_t refused;
+	bool place;
 	int r;
 
 	if (message->method >= METHOD_COUNT || method_rows[message->method].where < READER ||
@@ -148,6 +189,7 @@ void call_start(struct session *session, const struct inner_message *message,
 		return;
 	}
 	refused = check_start(session, message);
+	place = has_place(broker, session);
 	call = refused ? NULL
 		       : call_new(broker, &session->identity, method,
 				 clamp_deadline(method, message->deadline));
@@ -163,7 +205,11 @@ void call_start(struct session *session, const struct inner_message *message,
 	call->reply = take_fd(&fds[0]);
 	call->body = take_fd(&fds[1]);
 	call->verdicts_fd = fcntl(session->verdicts_fd, F_DUPFD_CLOEXEC, 3);
-	r = call->verdicts_fd < 0 ? -EMFILE : call_run(call);
+	r = call->verdicts_fd < 0 ? -EMFILE : 0;
+	if (r == 0 && !place)
+		wait_for_place(call);
+	else if (r == 0)
+		r = call_run(call);
 	if (r < 0)
 		call_fail(call, why_not_run(r));
 }
@@ -276,6 +322,10 @@ static void on_timer(struct loop_timer *timer)
 {
 	struct call *call = container_of(timer, struct call, timer);
 
+	if (call->waiting) {
+		call_fail(call, ENDED_BUSY);
+		return;
+	}
 	call = hear(call);
 	if (!call)
 		return;
@@ -337,6 +387,7 @@ void call_worker_message(struct child *child, const struct inner_message *messag
 	switch (message->kind) {
 	case INNER_DONE:
 		call->answered = true;
+		have_room(child->broker);
 		loop_timer_del(&call->timer);
 		if (child->role == ROLE_WORKER && message->arg == 0)
 			break; /* its exit ends the call */
@@ -403,8 +454,10 @@ void call_cancel(struct session *session, uint64_t id)
 
 		if (call->session != session || call->id != id)
 			continue;
-		if (call->child && !call->answered && !call->settling && call->why == 0 &&
-			where_of(call) != JOB && !has_started(call))
+		if (call->waiting)
+			call_fail(call, ENDED_CANCELLED);
+		else if (call->child && !call->answered && !call->settling && call->why == 0 &&
+			 where_of(call) != JOB && !has_started(call))
 			kill_for(call, ENDED_CANCELLED);
 	}
 }
@@ -418,8 +471,10 @@ void call_end_all_of(struct session *session)
 		if (call->session != session)
 			continue;
 		call->session = NULL;
-		if (!(method_rows[call->method].flags & MUTATING) && call->why == 0 &&
-			call->child && where_of(call) != JOB)
+		if (call->waiting)
+			call_free(call);
+		else if (!(method_rows[call->method].flags & MUTATING) && call->why == 0 &&
+			 call->child && where_of(call) != JOB)
 			kill_for(call, ENDED_CANCELLED);
 	}
 }

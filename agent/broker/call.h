@@ -14,7 +14,7 @@ struct call {
 	struct list_node node;
 	struct broker *broker;
 	struct session *session; /* NULL once the connection is gone: the call goes on to its end */
-	struct child *child;     /* NULL once it is on the stuck list */
+	struct child *child;     /* NULL while it waits, and once it is on the stuck list */
 	uint64_t id;             /* the session's number of it */
 	uint64_t answer_id;      /* the caller's, for the answer */
 	uint64_t number;         /* the broker's, never used twice */
@@ -27,6 +27,7 @@ struct call {
 	int vsh;         /* owned; the client of vsh whose own connection brings the request, and
 			  * gets the answer; -EBADF: none, or it was handed over */
 	int verdicts_fd; /* owned */
+	bool waiting;    /* for a place; nothing has begun */
 	bool changing;   /* a worker that is gone had begun to change something */
 	bool answered;   /* the worker said that the whole answer is written */
 	bool settling;

@@ -180,6 +180,7 @@ static struct child *child_new(struct broker *broker, enum role role)
 		.spare = true,
 		.pidfd = -EBADF,
 		.socket = -EBADF,
+		.touch = -EBADF,
 		.method = METHOD_COUNT,
 		.on_exit = child_drop,
 		.on_message = child_unasked};
@@ -297,6 +298,7 @@ void child_free(struct child *child)
 	loop_io_del(&child->socket_io);
 	child->pidfd = fd_close(child->pidfd);
 	child->socket = fd_close(child->socket);
+	child->touch = fd_close(child->touch);
 	free(child);
 }
 

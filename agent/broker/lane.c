@@ -145,8 +145,7 @@ static void on_timer(struct loop_timer *timer)
 static void run(struct lane *lane)
 {
 	struct broker *broker = lane->broker;
-	enum role role =
-		method_rows[lane->rights].where == READER ? ROLE_READER : ROLE_WORKER;
+	enum role role = method_rows[lane->rights].where == READER ? ROLE_READER : ROLE_WORKER;
 	struct inner_message message = {.kind = INNER_SERVE,
 		.method = (uint16_t)lane->rights,
 		.body_len = sizeof(broker->worker_facts)};
@@ -244,8 +243,8 @@ static struct lane *lane_new(struct session *session, const struct inner_message
 	return lane;
 }
 
-void lane_open(struct session *session, const struct inner_message *message,
-	int fds[INNER_FDS_MAX], size_t n_fds)
+void lane_open(struct session *session, const struct inner_message *message, int fds[INNER_FDS_MAX],
+	size_t n_fds)
 {
 	struct broker *broker = session->broker;
 	struct lane *lane = NULL;

@@ -27,8 +27,8 @@ struct lane {
 };
 
 /* A session's INNER_LANE. Takes the descriptor it keeps out of fds. */
-void lane_open(struct session *session, const struct inner_message *message,
-	int fds[INNER_FDS_MAX], size_t n_fds);
+void lane_open(struct session *session, const struct inner_message *message, int fds[INNER_FDS_MAX],
+	size_t n_fds);
 
 /* A session's INNER_SLOW. An unknown lane is ignored: it may have ended meanwhile. */
 void lane_slow(struct session *session, const struct inner_message *message);

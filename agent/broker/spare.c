@@ -148,7 +148,6 @@ void spare_return_reader(struct child *child)
 
 	child->owner = NULL;
 	child->method = METHOD_COUNT;
-	child->touching = 0;
 	child->on_exit = child_drop;
 	child->on_message = child_unasked;
 	for (size_t i = 0; i < IDLE_READERS && !place; i++)

@@ -13,6 +13,7 @@
 
 #include "agent/broker/child.h"
 #include "agent/broker/quarantine.h"
+#include "agent/touch.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 #include "proto/log.h"
@@ -70,10 +71,12 @@ static void on_child_exit(struct child *child)
 
 void stuck_add(struct child *child)
 {
+	struct touched touch = touch_read(child->touch);
+
 	child->owner = NULL;
 	child->on_exit = on_child_exit;
 	loop_io_del(&child->socket_io);
-	(void)add(child->broker, child->pid, child->method, child->touching, child->writing);
+	(void)add(child->broker, child->pid, child->method, touch.device, touch.how == TOUCH_WRITE);
 }
 
 static void on_pidfd(struct loop_io *io, uint32_t events)
@@ -174,9 +177,10 @@ void stuck_follow_child_of(struct child *child)
 	pid_t pid = child->pid > 0 ? child_of(child->pid) : -1;
 	int pidfd = pid > 0 ? pidfd_open(pid, 0) : -EBADF;
 	struct straggler *straggler = NULL;
+	struct touched touch = touch_read(child->touch);
 
 	/* One that runs already touches nothing of ours any more. */
-	if (pidfd >= 0 && parent_of(pid) == child->pid && child->starting)
+	if (pidfd >= 0 && parent_of(pid) == child->pid && touch.how == TOUCH_START)
 		straggler = calloc(1, sizeof(*straggler));
 	if (!straggler) {
 		(void)fd_close(pidfd);
@@ -187,7 +191,7 @@ void stuck_follow_child_of(struct child *child)
 		.pid = pid,
 		.pidfd = pidfd,
 		.method = child->method,
-		.device = child->touching};
+		.device = touch.device};
 	loop_timer_set(&child->broker->loop, &straggler->timer,
 		monotonic_ns() + KILL_GRACE_MS * NSEC_PER_MSEC);
 }

@@ -15,9 +15,8 @@ bool worker_serve(struct child *worker, const struct inner_message *message, con
 {
 	switch (message->kind) {
 	case INNER_TOUCH:
-		worker->touching = message->arg;
-		worker->writing = message->aux == INNER_TOUCH_WRITE;
-		worker->starting = message->aux == INNER_TOUCH_START;
+		(void)fd_close(worker->touch);
+		worker->touch = n_fds == 1 ? take_fd(&fds[0]) : -EBADF;
 		return true;
 	case INNER_CHANGING:
 		worker->changing = true;

@@ -12,6 +12,7 @@
 #include "agent/job/reach.h"
 #include "agent/job/spec.h"
 #include "agent/sandbox/confine.h"
+#include "agent/touch.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 
@@ -154,19 +155,19 @@ static void describe(struct job_process *job, const struct spec *spec)
 	facts->argv_len = (uint16_t)len;
 }
 
+static struct touched *touch; /* while a program is being started */
+
 /* Should it hang there, the broker knows where. */
 static void tell_reach(uint64_t device)
 {
-	struct inner_message touch = {.kind = INNER_TOUCH, .arg = device, .aux = INNER_TOUCH_START};
-
-	(void)inner_send(INNER_FD, &touch, NULL, NULL, 0);
+	touch_set(touch, device, TOUCH_START);
 }
 
 static int start(struct call *call, const Postern__V1__ExecStartRequest *request, struct spec *spec,
 	struct ends *ends, enum program_step *ret_step)
 {
 	struct job_process *job = call->program;
-	struct inner_message changing = {.kind = INNER_CHANGING}, started = {.kind = INNER_TOUCH};
+	struct inner_message changing = {.kind = INNER_CHANGING};
 	int r;
 
 	*ret_step = PROGRAM_CWD;
@@ -193,8 +194,9 @@ static int start(struct call *call, const Postern__V1__ExecStartRequest *request
 	memcpy(spec->program.stdio, ends->fd, sizeof(ends->fd));
 	job->started_ns = monotonic_ns();
 	(void)inner_send(job->broker, &changing, NULL, NULL, 0);
+	touch = touch_open(job->broker);
 	r = program_start(&spec->program, &job->job.pid, &job->pidfd, ret_step);
-	(void)inner_send(job->broker, &started, NULL, NULL, 0);
+	touch_close(take_ptr(touch), job->broker);
 	if (r < 0 && request->cgroup)
 		cgroup_remove(job->facts.job);
 	return r < 0 ? fail_start(call, spec, r, *ret_step) : 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What sysfs says of devices of one kind, read anew only when the kernel has told of a change of any
- * device since: it counts what it tells (/sys/kernel/uevent_seqnum, kernel
+ * What sysfs says of devices of one kind, read anew only when the kernel has told of a change of
+ * any device since: it counts what it tells (/sys/kernel/uevent_seqnum, kernel
  * Documentation/ABI/testing/sysfs-kernel-uevents), and whatever takes a processor or a block of
  * memory into use or out of it is told.
  *

@@ -14,7 +14,7 @@
 #include "proto/clock.h"
 #include "proto/verify.h"
 
-#define SLOW_MS  100          /* then the broker hears of a request, and keeps its time */
+#define SLOW_MS  100         /* then the broker hears of a request, and keeps its time */
 #define KEEP_MAX (64u << 10) /* bytes of memory for answers that an idle lane keeps */
 
 struct lane {
@@ -137,8 +137,7 @@ static int ask_new(struct request *request)
 	struct session *session = request->session;
 	AUTO_CLOSE int far = -EBADF;
 	struct lane *lane = lane_new(session, request->method, &far);
-	struct inner_message message = {
-		.kind = INNER_LANE, .method = (uint16_t)request->method};
+	struct inner_message message = {.kind = INNER_LANE, .method = (uint16_t)request->method};
 	int r;
 
 	if (!lane)
@@ -223,9 +222,8 @@ void lane_start(struct session *session, const Postern__V1__Request *from, enum 
 /* Its process is gone without a whole answer, and it is known why. */
 static void conclude(struct lane *lane)
 {
-	bool not_ours = lane->why == 0 ||
-			(lane->ended_for != 0 && lane->request &&
-				lane->ended_for != lane->request->serial);
+	bool not_ours = lane->why == 0 || (lane->ended_for != 0 && lane->request &&
+						  lane->ended_for != lane->request->serial);
 	uint32_t why = lane->why ? lane->why : ENDED_CRASHED;
 	bool begun = lane->begun;
 	struct request *request = lane->request ? release(lane) : NULL;
@@ -258,8 +256,8 @@ static void finish(struct lane *lane, const struct reply_head *head)
 		request_close(request);
 }
 
-/* Takes what comes, once. 1: there may be more; 0: there will not be; -1: not now, or the request is
- * answered, and the lane may be gone with it. */
+/* Takes what comes, once. 1: there may be more; 0: there will not be; -1: not now, or the request
+ * is answered, and the lane may be gone with it. */
 static int take(struct lane *lane)
 {
 	struct session *session = lane->session;

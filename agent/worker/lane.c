@@ -67,6 +67,7 @@ static int answer(const struct lane *lane, enum method method)
 	if (lane->kept < 0)
 		return worker_fail_for_rights(&call, lane->kept);
 	r = dispatch(&call, incoming.bytes + sizeof(incoming.head), incoming.head.params_len);
+	worker_touch_done(&call);
 	arena_reset(&worker->arena);
 	if (worker->confinement.role == ROLE_WORKER &&
 		worker_lower(method_rows[lane->rights].caps) < 0)

@@ -5,9 +5,9 @@
 #include "agent/worker/worker.h"
 
 /*
- * INNER_SERVE: answers what comes by the lane, fds[0], until the caller leaves, nothing has come for
- * a while, or the broker wants the process elsewhere. Takes the descriptors it keeps out of fds. 0,
- * or -errno: the process should end.
+ * INNER_SERVE: answers what comes by the lane, fds[0], until the caller leaves, nothing has come
+ * for a while, or the broker wants the process elsewhere. Takes the descriptors it keeps out of
+ * fds. 0, or -errno: the process should end.
  */
 int lane_serve(struct worker *worker, const struct inner_message *message, int fds[INNER_FDS_MAX],
 	size_t n_fds);

@@ -48,11 +48,9 @@ void worker_touch(struct call *call, dev_t device, enum touch how)
 {
 	struct worker *worker = call->program;
 
-	if (worker->touched)
-		*worker->touched = device;
-	else
-		tell(call, INNER_TOUCH, device,
-			how == TOUCH_WRITE ? INNER_TOUCH_WRITE : INNER_TOUCH_LOOK);
+	if (!worker->touch && device != 0)
+		worker->touch = touch_open(worker->broker);
+	touch_set(worker->touch, device, how);
 }
 
 void worker_touch_done(struct call *call)

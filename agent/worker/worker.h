@@ -10,6 +10,7 @@
 #include "agent/inner.h"
 #include "agent/methods/call.h"
 #include "agent/sandbox/confine.h"
+#include "agent/touch.h"
 #include "channels.pb-c.h"
 
 /* What a handler leaves to be done with a channel, once its answer is written. */
@@ -30,7 +31,8 @@ struct worker {
 	int reply;              /* owned; pipe or lane to the session, of the request at hand */
 	int quarantine;         /* owned; struct quarantine */
 	struct quarantine hung; /* what it said when the request at hand began */
-	uint64_t *touched; /* in a child that may hang for us: where its parent looks; else NULL */
+	struct touched *touch; /* where we say what we touch; in a child that may hang for us: where
+				* its parent looks; NULL: nothing was touched yet */
 	struct verdicts verdicts;
 	struct worker_facts facts;
 	struct arena arena;
@@ -48,13 +50,7 @@ int worker_fail_for_rights(struct call *call, int negative_errno);
 /* Folders of the agent's state: of this boot, and the one that outlives it. */
 const struct worker_facts *worker_facts(const struct call *call);
 
-enum touch {
-	TOUCH_LOOK,  /* what even a frozen file system answers */
-	TOUCH_WRITE, /* what waits for one that is frozen */
-};
-
-/* Tells the broker (or who asked us to touch it in its place, see touched) which file system is
- * asked next, so that it is known should this process hang there. */
+/* Says which file system is asked next, so that it is known should this process hang there. */
 void worker_touch(struct call *call, dev_t device, enum touch how);
 
 /* Nothing is touched any longer. */

@@ -2,7 +2,8 @@
 /* The list of processes that do not end, with this program as the reader whose children they are.
  */
 /* needs: agent/broker/stuck.c agent/broker/quarantine.c agent/broker/child.c */
-/* needs: agent/inner.c agent/row.c agent/sandbox/confine.c agent/sandbox/families.c */
+/* needs: agent/inner.c agent/row.c agent/touch.c */
+/* needs: agent/sandbox/confine.c agent/sandbox/families.c */
 #include "tests/unit/unit.h"
 
 #include <signal.h>
@@ -12,6 +13,7 @@
 #include "agent/broker/child.h"
 #include "agent/broker/freeze.h"
 #include "agent/broker/stuck.h"
+#include "agent/touch.h"
 #include "proto/cleanup.h"
 #include "proto/log.h"
 
@@ -131,6 +133,7 @@ static void test_what_was_under_way_is_listed_too(void **state)
 /* A writer's device is one that others may look at, unless somebody hangs who only looked. */
 static void test_a_look_that_hangs_counts_for_more_than_a_write(void **state)
 {
+	const struct touched touch = {.device = 7, .how = TOUCH_WRITE};
 	struct child *writer = calloc(1, sizeof(*writer));
 
 	(void)state;
@@ -139,8 +142,8 @@ static void test_a_look_that_hangs_counts_for_more_than_a_write(void **state)
 		.pidfd = -EBADF,
 		.socket = -EBADF,
 		.method = METHOD_mounts_unmount,
-		.touching = 7,
-		.writing = true};
+		.touch = memfd_create("touch", MFD_CLOEXEC)};
+	assert_int_equal(pwrite(writer->touch, &touch, sizeof(touch), 0), sizeof(touch));
 	stuck_add(writer);
 	assert_int_equal(quarantine().place[0].writes_only, 1);
 	stuck_add_child_of(&reader, hanging[1], 7);

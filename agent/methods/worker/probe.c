@@ -155,7 +155,7 @@ static void give_up(struct call *call, Postern__V1__MountEntry **entries, size_t
 
 /* One process, as far as it gets. */
 static int run(struct call *call, const struct mount_map *map, Postern__V1__MountEntry **entries,
-	size_t *at, size_t n, uint64_t *touched)
+	size_t *at, size_t n, struct touched *touch)
 {
 	struct worker *worker = call->program;
 	AUTO_CLOSE int ours = -EBADF;
@@ -169,7 +169,7 @@ static int run(struct call *call, const struct mount_map *map, Postern__V1__Moun
 	pid = fork();
 	if (pid == 0) {
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-		worker->touched = touched;
+		worker->touch = touch;
 		ask(call, map, entries, *at, n, ends[1]);
 		_exit(0);
 	}
@@ -178,7 +178,8 @@ static int run(struct call *call, const struct mount_map *map, Postern__V1__Moun
 		return -errno;
 	r = take_answers(call, entries, at, n, ours, &silent);
 	if (r == 0 && silent)
-		give_up(call, entries, *at, n, pid, __atomic_load_n(touched, __ATOMIC_RELAXED));
+		give_up(call, entries, *at, n, pid,
+			__atomic_load_n(&touch->device, __ATOMIC_RELAXED));
 	else
 		/* One that answered everything is only slow to go; our own end takes it along. */
 		(void)end_child(pid);
@@ -188,20 +189,20 @@ static int run(struct call *call, const struct mount_map *map, Postern__V1__Moun
 static int run_all(struct call *call, Postern__V1__MountEntry **entries, size_t n)
 {
 	struct mount_map map;
-	uint64_t *touched;
+	struct touched *touch;
 	size_t at = 0;
 	int r = mount_map_own(&map);
 
 	if (r < 0)
 		return r;
-	touched = mmap(
-		NULL, sizeof(*touched), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (touched == MAP_FAILED)
+	touch = mmap(
+		NULL, sizeof(*touch), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (touch == MAP_FAILED)
 		r = -errno;
 	while (at < n && r == 0)
-		r = run(call, &map, entries, &at, n, touched);
-	if (touched != MAP_FAILED)
-		(void)munmap(touched, sizeof(*touched));
+		r = run(call, &map, entries, &at, n, touch);
+	if (touch != MAP_FAILED)
+		(void)munmap(touch, sizeof(*touch));
 	mount_map_done(&map);
 	return r;
 }
