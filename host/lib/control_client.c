@@ -27,6 +27,11 @@ int control_connect(const char *dir, int *ret_fd, struct postern_error *error)
 	return 0;
 }
 
+static int fail_ended(struct postern_error *error)
+{
+	return fail(error, POSTERN_ABSENT, ECONNRESET, "the supervisor of the VM ended");
+}
+
 /* Waits for a whole line until the deadline (UINT64_MAX: for ever). A new reference. */
 static int next_line(int fd, struct json_reader *reader, uint64_t deadline, json_t **ret_line,
 	struct postern_error *error)
@@ -49,8 +54,7 @@ static int next_line(int fd, struct json_reader *reader, uint64_t deadline, json
 			continue;
 		n = json_reader_read_line(reader, fd);
 		if (n == 0 || (n < 0 && n != -EAGAIN))
-			return fail(error, POSTERN_ABSENT, ECONNRESET,
-				"the supervisor of the VM ended");
+			return fail_ended(error);
 	}
 }
 
@@ -70,6 +74,8 @@ static int send_request(int fd, const char *command, json_t *arguments, struct p
 			r = -errno;
 	}
 	buffer_clear(&out);
+	if (r == -EPIPE || r == -ECONNRESET)
+		return fail_ended(error);
 	return r < 0 ? fail_errno(error, POSTERN_ABSENT, -r, "the supervisor of the VM") : 0;
 }
 

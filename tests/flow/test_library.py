@@ -300,7 +300,9 @@ def test_ready_in_time_or_not(host, tmp_path):
     assert err == "web was not ready in time\n"
     waiting = subprocess.Popen([f"{BUILD}/examples/ready", "web", "30"], env=host.env, stderr=subprocess.PIPE, text=True)
     host.run("stop", "-f", "web")
-    assert waiting.communicate(timeout=20)[1] == "web has ended\n" and waiting.returncode == ABSENT
+    # It may end before it is asked.
+    assert waiting.communicate(timeout=20)[1] in ("web has ended\n", "the supervisor of the VM ended\n")
+    assert waiting.returncode == ABSENT
 
 
 def numbers(line):
