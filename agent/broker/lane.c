@@ -12,7 +12,7 @@
 #include "proto/clock.h"
 #include "proto/log.h"
 
-#define LEAVE_MS 2000 /* for a process whose caller is gone to find that out */
+#define LEAVE_MS 2000 /* for a process that should be about to leave */
 
 static void on_room(struct loop_timer *timer);
 
@@ -124,7 +124,7 @@ static void on_timer(struct loop_timer *timer)
 		/* That the answer has come may be on its way. */
 		if (lane->session && !hear_session(lane))
 			return;
-		if (!lane->session || lane->slow != 0)
+		if (!lane->session || lane->slow != 0 || lane->yields)
 			kill_for(lane, ENDED_DEADLINE);
 		return;
 	}
@@ -201,6 +201,9 @@ static bool ask_for_room(struct broker *broker)
 	if (!chosen)
 		return false;
 	chosen->yields = true;
+	/* A request of which nobody has said that it takes its time takes none. */
+	if (chosen->slow == 0)
+		set_timer(chosen, monotonic_ns() + LEAVE_MS * NSEC_PER_MSEC);
 	(void)child_send(chosen->child, &message, NULL, NULL, 0);
 	return true;
 }
@@ -286,6 +289,8 @@ void lane_slow(struct session *session, const struct inner_message *message)
 	lane->slow = message->aux;
 	if (lane->slow == 0) {
 		loop_timer_del(&lane->timer);
+		if (lane->yields)
+			set_timer(lane, monotonic_ns() + LEAVE_MS * NSEC_PER_MSEC);
 		return;
 	}
 	if (method >= METHOD_COUNT || !row_same_lane(lane->rights, method)) {
