@@ -17,11 +17,20 @@ struct digest_functions {
 
 struct digest_algorithm;
 
-/* One that is being made. */
-struct digest {
-	const struct digest_algorithm *algorithm;
+/* By one library. */
+struct digest_work {
 	struct digest_functions functions;
 	uint64_t context[64]; /* room for that of any of them */
+	uint64_t spent_ns;
+};
+
+/* One that is being made. Of a large file the first pieces are worked on by each library that there
+ * is, and the faster one goes on with what it has. */
+struct digest {
+	const struct digest_algorithm *algorithm;
+	struct digest_work work[2];
+	size_t works;
+	uint64_t bytes; /* so far */
 };
 
 /* NULL: there is none of this name. */
@@ -32,8 +41,7 @@ const char *digest_names(void);
 
 const char *digest_name(const struct digest_algorithm *algorithm);
 
-/* size: about how many bytes will come; for many of them it is worth looking for a faster library.
- */
+/* size: about how many bytes will come; for many of them it is worth looking for another library. */
 void digest_begin(struct digest *digest, const struct digest_algorithm *algorithm, uint64_t size);
 void digest_add(struct digest *digest, const void *bytes, size_t len);
 

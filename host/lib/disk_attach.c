@@ -68,6 +68,20 @@ static int mount_it(struct attach *attach, const char *type, struct postern_erro
 	return json_call_object(attach->client, "mounts.mount", params, MOUNT_MS, &reply, error);
 }
 
+/* Before anything is plugged: a guest that does not answer gets no disk; and the processes that will
+ * answer there start while it has nothing else to do. */
+static int reach_guest(struct attach *attach, struct postern_error *error)
+{
+	const struct disk_wish none = {.serial = ""};
+	struct disk_seen seen = {0};
+	int r = agent_link_open(attach->name, &attach->client, error);
+
+	if (r == 0)
+		r = disk_look_in_guest(attach->client, &none, &seen, error);
+	disk_seen_done(&seen);
+	return r;
+}
+
 static int attach_in_guest(
 	struct attach *attach, struct disk_seen *seen, struct postern_error *error)
 {
@@ -75,11 +89,9 @@ static int attach_in_guest(
 	struct postern_disk_attached *attached = attach->attached;
 	const char *type = how->type ? how->type : how->mkfs;
 	struct disk_wish wish = {.serial = attached->id, .partition = how->partition};
-	int r = agent_link_open(attach->name, &attach->client, error);
+	int r = disk_wait_in_guest(
+		attach->client, &wish, how->wait_ms ? how->wait_ms : WAIT_MS, seen, error);
 
-	if (r == 0)
-		r = disk_wait_in_guest(
-			attach->client, &wish, how->wait_ms ? how->wait_ms : WAIT_MS, seen, error);
 	if (r == 0 && how->target && !type) {
 		disk_seen_done(seen);
 		wish.filesystem = true;
@@ -143,6 +155,8 @@ int postern_disk_attach(const char *name, const struct postern_disk_attach *how,
 
 	*ret_attached = (struct postern_disk_attached){0};
 	r = prepare(&attach, &failed);
+	if (r == 0)
+		r = reach_guest(&attach, &failed);
 	if (r == 0)
 		r = postern_disk_plug(name, how->image, how->read_only, ret_attached->id, &failed);
 	attach.plugged = r == 0;

@@ -172,7 +172,7 @@ def pack_bare_init(path):
 def bare_boot(host, initrd, number):
     """From the start of QEMU to the line that init writes; the options are those of the other boot."""
     name = f"bare{number}"
-    host.run("launch", name, "--detach", "--initrd", initrd, "--cmdline-add", "console=ttyS0 quiet panic=-1")
+    host.run("launch", name, "--detach", "--initrd", initrd, "--cmdline-add", "console=ttyS0 quiet panic=-1 no_timer_check")
     console = host.file(name, "console.log")
     deadline = time.monotonic() + 60
     while b"bare init" not in (open(console, "rb").read() if os.path.exists(console) else b""):

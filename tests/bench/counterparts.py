@@ -6,10 +6,9 @@ import time
 
 import guest
 from channels import Qga, timed
-from round_trips import Loop, agent, compare, daemon, qga, request
+from round_trips import PAYLOAD, Loop, agent, check_echo, compare, daemon, qga, request
 
 TURNS, TRIPS = 6, 50
-WORKER_TRIPS = 10  # of what needs a process of its own for each call
 CHANGES = 10  # of each, in a round
 PIECE = 4096  # bytes of a file
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ4Sk3Z0f6nqcKqYx0Zb3mJrXb6H5o0iTz8wqFz0bench bench"
@@ -29,7 +28,7 @@ READING = [
     ("guest-get-diskstats", "disks.stats", {}),
     ("guest-fsfreeze-status", "filesystems.status", {}),
 ]
-# The same; but these need a capability to look, and so a process of its own for each call.
+# The same; but these need a capability to look, and so a process that has it.
 READING_AS_WORKER = [
     ("guest-ssh-get-authorized-keys", "users.get_keys", {"username": "root"}, {"user": b"root"}),
     ("guest-file-read", "files.read", {"count": PIECE}, {"path": guest.FILE.encode(), "length": PIECE}),
@@ -45,11 +44,11 @@ def add_ratio(results, command):
     results.ratio(f"{figure(command)}_ratio", f"{figure(command)}_ours_p50_us", f"{figure(command)}_p50_us")
 
 
-def compare_with(results, vm, command, method, arguments, fields, undo=b"", trips=TRIPS):
+def compare_with(results, vm, command, method, arguments, fields, undo=b""):
     compare(results, vm.vsock, [
         Loop(f"{figure(command)}_ours_p50_us", request=request(method, **fields), **agent()),
         Loop(f"{figure(command)}_p50_us", request=qga(command, **arguments), undo=undo, **daemon()),
-    ], TURNS, trips)
+    ], TURNS, TRIPS)
     add_ratio(results, command)
 
 
@@ -61,7 +60,17 @@ def open_by_qga(vm):
     return handle
 
 
+def measure_floor(results, vm):
+    """What no program on this vsock can be below: an echo beside the least that qemu-ga answers."""
+    compare(results, vm.vsock, [
+        Loop("echo_beside_qga_p50_us", guest.ECHO_PORT, "exact", PAYLOAD, check=check_echo),
+        Loop("qga_least_p50_us", request=qga("guest-get-host-name"), **daemon()),
+    ], TURNS, TRIPS)
+    results.ratio("echo_over_qga_least_ratio", "echo_beside_qga_p50_us", "qga_least_p50_us")
+
+
 def measure_reading(results, vm):
+    measure_floor(results, vm)
     for command, method, fields in READING:
         compare_with(results, vm, command, method, {}, fields)
     for command, method, arguments, fields in READING_AS_WORKER:
@@ -70,7 +79,7 @@ def measure_reading(results, vm):
             handle = open_by_qga(vm)
             arguments = {"handle": handle, **arguments}
             undo = qga("guest-file-seek", handle=handle, offset=0, whence=0)
-        compare_with(results, vm, command, method, arguments, fields, undo, WORKER_TRIPS)
+        compare_with(results, vm, command, method, arguments, fields, undo)
 
 
 # ---- What changes something ----------------------------------------------------------------------
@@ -124,14 +133,14 @@ def measure_changing(results, vm):
     call that a session answers."""
     with vm.client(timeout=60) as client:
         connection = Qga(vm)
-        stat, ping = turns(lambda: client.call("files.stat", path=guest.FILE.encode()),
-                           lambda: client.call("system.ping"))
-        results.add("spare_worker_us", stat - ping)
+        least, ping = turns(lambda: client.call("files.set_mode", path=guest.FILE.encode(), mode=0o644),
+                            lambda: client.call("system.ping"))
+        results.add("spare_worker_us", least - ping)
         for command, theirs, ours, workers in changes(client, connection):
             name = figure(command)
             times = turns(ours, theirs)
             results.add(f"{name}_ours_p50_us", times[0])
             results.add(f"{name}_p50_us", times[1])
             add_ratio(results, command)
-            results.add(f"{name}_bound_ratio", times[0] / (times[1] + workers * (stat - ping)))
+            results.add(f"{name}_bound_ratio", times[0] / (times[1] + workers * (least - ping)))
         connection.close()

@@ -46,7 +46,7 @@ UNITS = {
 AFTER = {"bench-memory": "multi-user.target"}
 PROGRAMS = ("vsock_server", "memory", "forkexec", "relay")
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ4Sk3Z0f6nqcKqYx0Zb3mJrXb6H5o0iTz8wqFz0there there"
-POLICY = "allow host exec.* copy.* forward.* users.* cpus.*\n"
+POLICY = "allow host exec.* copy.* forward.* users.* cpus.* files.set_mode\n"
 FILE = "/srv/file"  # one that files.* may read
 
 

@@ -93,7 +93,7 @@ class Behind:
              "-machine", "q35,accel=tcg,memory-backend=ram0", "-m", "256M",
              "-object", "memory-backend-memfd,id=ram0,size=256M,share=on",
              "-chardev", f"socket,id=vsock0,path={device}", "-device", "vhost-user-vsock-pci,chardev=vsock0",
-             "-append", "console=ttyS0 quiet panic=-1", *boot], **options))
+             "-append", "console=ttyS0 quiet panic=-1 no_timer_check", *boot], **options))
         self.wait(self.answers)
 
     def answers(self):

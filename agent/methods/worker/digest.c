@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* By libmd, which is linked in and so is in the smallest guest. Large files by the guest's
- * libcrypto, if it has one: that knows the processor's own instructions, and may be many times as
- * fast. Of it no more than the bare functions are used, which read no configuration. (The kernel's
+ * libcrypto, if it has one and it is faster: that knows the processor's own instructions, and may be
+ * many times as fast; but in a guest that is emulated they are the slower way, which its first pieces
+ * show. Of it no more than the bare functions are used, which read no configuration. (The kernel's
  * AF_ALG would need modules, and a family of sockets that a worker must not open.) */
 #include "agent/methods/digest.h"
 
@@ -22,10 +23,12 @@
 
 #include "agent/methods/library.h"
 #include "proto/cleanup.h"
+#include "proto/clock.h"
 
 #define BUFFER_SIZE (32u << 10) /* stays in the processor's cache while it is worked on */
 #define BYTES_MAX   SHA512_DIGEST_LENGTH
 #define LARGE       (UINT64_C(4) << 20) /* bytes: less is done before a library is opened */
+#define TRIAL       (256u << 10)        /* bytes that show which library is faster */
 #define LIBCRYPTO   "libcrypto.so.3"
 
 struct digest_algorithm {
@@ -38,7 +41,7 @@ struct digest_algorithm {
 #define ALGORITHM(function, type)                                                                  \
 	static int init_##function(void *context)                                                  \
 	{                                                                                          \
-		_Static_assert(sizeof(type) <= sizeof(((struct digest *)0)->context), "room");     \
+		_Static_assert(sizeof(type) <= sizeof(((struct digest_work *)0)->context), "room");     \
 		function##Init((type *)context);                                                   \
 		return 1;                                                                          \
 	}                                                                                          \
@@ -110,21 +113,52 @@ static bool use_libcrypto(const struct digest_algorithm *algorithm, struct diges
 void digest_begin(struct digest *digest, const struct digest_algorithm *algorithm, uint64_t size)
 {
 	digest->algorithm = algorithm;
-	if (size < LARGE || !use_libcrypto(algorithm, &digest->functions))
-		digest->functions = algorithm->functions;
-	(void)digest->functions.init(digest->context);
+	digest->bytes = 0;
+	digest->works = 1;
+	digest->work[0].functions = algorithm->functions;
+	if (size >= LARGE && use_libcrypto(algorithm, &digest->work[1].functions))
+		digest->works = 2;
+	for (size_t i = 0; i < digest->works; i++) {
+		digest->work[i].spent_ns = 0;
+		(void)digest->work[i].functions.init(digest->work[i].context);
+	}
+}
+
+/* The same piece by each of them. The first one is not counted: it may be that a library's pages come
+ * from the disk. */
+static void try_each(struct digest *digest, const void *bytes, size_t len)
+{
+	for (size_t i = 0; i < digest->works; i++) {
+		struct digest_work *work = &digest->work[i];
+		uint64_t start = monotonic_ns();
+
+		(void)work->functions.update(work->context, bytes, len);
+		if (digest->bytes > 0)
+			work->spent_ns += monotonic_ns() - start;
+	}
+	if (digest->bytes + len < TRIAL)
+		return;
+	if (digest->work[1].spent_ns < digest->work[0].spent_ns)
+		digest->work[0] = digest->work[1];
+	digest->works = 1;
 }
 
 void digest_add(struct digest *digest, const void *bytes, size_t len)
 {
-	(void)digest->functions.update(digest->context, bytes, len);
+	struct digest_work *work = &digest->work[0];
+
+	if (digest->works > 1)
+		try_each(digest, bytes, len);
+	else
+		(void)work->functions.update(work->context, bytes, len);
+	digest->bytes += len;
 }
 
 void digest_end(struct digest *digest, char ret_text[DIGEST_TEXT_MAX])
 {
 	uint8_t bytes[BYTES_MAX];
 
-	(void)digest->functions.final(bytes, digest->context);
+	(void)digest->work[0].functions.final(bytes, digest->work[0].context);
 	for (size_t i = 0; i < digest->algorithm->len; i++)
 		(void)snprintf(ret_text + 2 * i, 3, "%02x", bytes[i]);
 }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -55,18 +56,27 @@ int alike_read(struct call *call, int dir, const char *name, size_t most, char *
 	return 0;
 }
 
+static int (*is_enabled)(void);
+static int (*restorecon)(const char *path, unsigned int flags);
+
+/* Whether somebody goes by labels here. */
+static bool labels_count(void)
+{
+	static const struct library_symbol symbols[] = {
+		{"is_selinux_enabled", &is_enabled}, {"selinux_restorecon", &restorecon}};
+
+	return library_load("libselinux.so.1", symbols, ARRAY_SIZE(symbols)) == 0 &&
+	       is_enabled() > 0;
+}
+
 /* What the policy has for a file that is not there yet. Where libselinux is not, nothing is
  * labelled. */
 static int label_new(int fd)
 {
-	static int (*enabled)(void);
-	static int (*restorecon)(const char *path, unsigned int flags);
-	static const struct library_symbol symbols[] = {
-		{"is_selinux_enabled", &enabled}, {"selinux_restorecon", &restorecon}};
 	char link[32], path[PATH_MAX];
 	ssize_t n;
 
-	if (library_load("libselinux.so.1", symbols, ARRAY_SIZE(symbols)) < 0 || enabled() <= 0)
+	if (!labels_count())
 		return 0;
 	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	n = readlink(link, path, sizeof(path) - 1);
@@ -76,6 +86,7 @@ static int label_new(int fd)
 	return restorecon(path, 0) < 0 ? -errno : 0;
 }
 
+/* Without SELinux in the kernel only CAP_SYS_ADMIN sets one (xattr(7)); nobody misses it then. */
 static int copy_label(int from, int to)
 {
 	char label[LABEL_MAX];
@@ -83,7 +94,9 @@ static int copy_label(int from, int to)
 
 	if (n < 0)
 		return errno == ENODATA || errno == EOPNOTSUPP ? 0 : -errno;
-	return fsetxattr(to, LABEL, label, (size_t)n, 0) < 0 ? -errno : 0;
+	if (fsetxattr(to, LABEL, label, (size_t)n, 0) == 0)
+		return 0;
+	return errno == EPERM && !labels_count() ? 0 : -errno;
 }
 
 /* Owner first: a change of it takes bits of the mode away. Whose a group it cannot give keeps what
