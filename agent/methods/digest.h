@@ -41,7 +41,8 @@ const char *digest_names(void);
 
 const char *digest_name(const struct digest_algorithm *algorithm);
 
-/* size: about how many bytes will come; for many of them it is worth looking for another library. */
+/* size: about how many bytes will come; for many of them it is worth looking for another library.
+ */
 void digest_begin(struct digest *digest, const struct digest_algorithm *algorithm, uint64_t size);
 void digest_add(struct digest *digest, const void *bytes, size_t len);
 

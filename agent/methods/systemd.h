@@ -23,7 +23,8 @@ int systemd_start_for_good(const char *name);
 int systemd_start(const char *name);
 int systemd_stop(const char *name);
 
-/* Queues the restart of a unit, unless it does not run; does not wait for it. */
+/* Restarts a unit, unless it does not run, and waits until it is active again: -EIO when it failed,
+ * -ETIMEDOUT after 20 s. */
 int systemd_restart(const char *name);
 
 struct mount_unit {

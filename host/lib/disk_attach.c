@@ -68,8 +68,8 @@ static int mount_it(struct attach *attach, const char *type, struct postern_erro
 	return json_call_object(attach->client, "mounts.mount", params, MOUNT_MS, &reply, error);
 }
 
-/* Before anything is plugged: a guest that does not answer gets no disk; and the processes that will
- * answer there start while it has nothing else to do. */
+/* Before anything is plugged: a guest that does not answer gets no disk; and the processes that
+ * will answer there start while it has nothing else to do. */
 static int reach_guest(struct attach *attach, struct postern_error *error)
 {
 	const struct disk_wish none = {.serial = ""};

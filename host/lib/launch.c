@@ -40,7 +40,7 @@
 /* Memory that is plugged is used at once, for what can be moved: so it can be taken out again. It
  * may lie above 4 GiB, for which Linux would keep 64 MiB to copy through (swiotlb), by and for
  * devices that no machine here has: 2 MiB do. */
-#define CMDLINE_PLUG    " memhp_default_state=online_movable swiotlb=1024"
+#define CMDLINE_PLUG " memhp_default_state=online_movable swiotlb=1024"
 /* Whether its timer works is not for a kernel to find out while the host is busy: then it stops. */
 #define CMDLINE_DEFAULT CONSOLE_CMDLINE " quiet panic=-1 no_timer_check"
 

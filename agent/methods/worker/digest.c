@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* By libmd, which is linked in and so is in the smallest guest. Large files by the guest's
- * libcrypto, if it has one and it is faster: that knows the processor's own instructions, and may be
- * many times as fast; but in a guest that is emulated they are the slower way, which its first pieces
- * show. Of it no more than the bare functions are used, which read no configuration. (The kernel's
- * AF_ALG would need modules, and a family of sockets that a worker must not open.) */
+ * libcrypto, if it has one and it is faster: that knows the processor's own instructions, and may
+ * be many times as fast; but in a guest that is emulated they are the slower way, which its first
+ * pieces show. Of it no more than the bare functions are used, which read no configuration. (The
+ * kernel's AF_ALG would need modules, and a family of sockets that a worker must not open.) */
 #include "agent/methods/digest.h"
 
 #include <errno.h>
@@ -41,7 +41,8 @@ struct digest_algorithm {
 #define ALGORITHM(function, type)                                                                  \
 	static int init_##function(void *context)                                                  \
 	{                                                                                          \
-		_Static_assert(sizeof(type) <= sizeof(((struct digest_work *)0)->context), "room");     \
+		_Static_assert(                                                                    \
+			sizeof(type) <= sizeof(((struct digest_work *)0)->context), "room");       \
 		function##Init((type *)context);                                                   \
 		return 1;                                                                          \
 	}                                                                                          \
@@ -124,8 +125,8 @@ void digest_begin(struct digest *digest, const struct digest_algorithm *algorith
 	}
 }
 
-/* The same piece by each of them. The first one is not counted: it may be that a library's pages come
- * from the disk. */
+/* The same piece by each of them. The first one is not counted: it may be that a library's pages
+ * come from the disk. */
 static void try_each(struct digest *digest, const void *bytes, size_t len)
 {
 	for (size_t i = 0; i < digest->works; i++) {

@@ -120,11 +120,6 @@ int systemd_stop(const char *name)
 	return queue("StopUnit", name, "replace");
 }
 
-int systemd_restart(const char *name)
-{
-	return queue("TryRestartUnit", name, "replace");
-}
-
 int systemd_start_for_good(const char *name)
 {
 	/* Not the manager's own PowerOff and the like: these stop no service, they kill all. */
@@ -161,7 +156,7 @@ int systemd_unit_is_active(const char *name)
 	return r < 0 ? r : strcmp(state, "active") == 0;
 }
 
-/* Waits until the unit is active, or has failed. */
+/* Waits until nothing is to be done with the unit any more: then it is active, or has failed. */
 static int wait_active(sd_bus *bus, const char *name)
 {
 	uint64_t until = monotonic_ns() + START_MS * NSEC_PER_MSEC;
@@ -174,16 +169,30 @@ static int wait_active(sd_bus *bus, const char *name)
 
 		r = bus_library.get_property_string(
 			bus, DESTINATION, path, UNIT, "ActiveState", NULL, &state);
-		if (r < 0)
-			break;
-		if (strcmp(state, "active") == 0)
-			return 0;
-		if (!busy && (strcmp(state, "failed") == 0 || strcmp(state, "inactive") == 0))
-			return -EIO;
+		if (r >= 0 && !busy)
+			return strcmp(state, "active") == 0 ? 0 : -EIO;
 		if (monotonic_ns() >= until)
 			return -ETIMEDOUT;
 		(void)nanosleep(&(struct timespec){.tv_nsec = LOOK_NS}, NULL);
 	}
+	return r;
+}
+
+int systemd_restart(const char *name)
+{
+	int r = systemd_unit_is_active(name);
+	sd_bus *bus;
+
+	if (r <= 0)
+		return r;
+	r = connect_manager(&bus);
+	if (r < 0)
+		return r;
+	r = bus_library.call_method(bus, DESTINATION, MANAGER_PATH, MANAGER, "RestartUnit", NULL,
+		NULL, "ss", name, "replace");
+	if (r >= 0)
+		r = wait_active(bus, name);
+	bus_library.flush_close_unref(bus);
 	return r;
 }
 
