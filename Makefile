@@ -295,10 +295,10 @@ check: $(if $(filter-out unit,$(or $(RUNGS),all)),need-root) setup-test
 	$(Q)$(MAKE) --no-print-directory check-build
 	$(Q)tests/run --build $(B) $(RUNGS)
 
-check-build: guest generic debian openrc unit examples $(B)/py/.made $(B)/tests/witness $(B)/bench/vsock_server
+check-build: guest generic debian openrc unit examples $(B)/py/.made $(B)/tests/witness $(B)/tests/breaker $(B)/bench/vsock_server
 
 # What the test guests run besides the agent: static, so that it runs in any of them.
-$(B)/tests/witness: tests/vm/witness.c
+$(B)/tests/witness $(B)/tests/breaker: $(B)/tests/%: tests/vm/%.c
 	$(say) LD $@
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -std=gnu11 -O2 $(WARNINGS) -static -o $@ $<

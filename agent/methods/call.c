@@ -90,6 +90,7 @@ Postern__V1__Code code_of_errno(int sys_errno)
 	case ENOLINK:
 		return POSTERN__V1__CODE__UNAVAILABLE;
 	case EUCLEAN: /* what a file system says of its own damage */
+	case EBADMSG: /* and of a checksum that does not fit */
 		return POSTERN__V1__CODE__DATA_LOSS;
 	default:
 		return POSTERN__V1__CODE__INTERNAL;

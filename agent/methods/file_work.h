@@ -55,6 +55,8 @@ struct file_copying {
 	const struct digest_algorithm *algorithm;
 	bool replace;           /* a file that is there goes */
 	bool verify;            /* read it once more from its disk */
+	const char *source;     /* where it is copied from, for a person; borrowed */
+	bool unreadable;        /* set: it failed because of the source */
 	char *footprint;        /* set: of what was written; in the call's arena */
 	char *source_footprint; /* set: the same, of what was read */
 	uint64_t size;          /* set */

@@ -283,9 +283,15 @@ static int send_entries(struct sender *sender, int fd)
 	AUTO(dir_closep) DIR *dir = dir_open(fd);
 	int r = dir ? 0 : leave_out_errno(sender, -errno);
 
-	for (struct dirent *entry; r == 0 && dir && (entry = readdir(dir));) {
+	while (dir && r == 0) {
 		size_t before = sender->path_len;
+		struct dirent *entry;
 
+		errno = 0;
+		entry = readdir(dir);
+		/* What it did not tell is missing over there. */
+		if (!entry)
+			return errno == 0 ? 0 : leave_out_errno(sender, -errno);
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
 		sender->path_len += (size_t)snprintf(

@@ -178,6 +178,7 @@ UNIT(an_errno_is_a_fault_of_the_agent_only_where_it_can_be)
 		{EMSGSIZE, POSTERN__V1__CODE__RESOURCE_EXHAUSTED},
 		{EKEYREJECTED, POSTERN__V1__CODE__PERMISSION_DENIED},
 		{EUCLEAN, POSTERN__V1__CODE__DATA_LOSS},
+		{EBADMSG, POSTERN__V1__CODE__DATA_LOSS},
 	};
 
 	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)

@@ -154,8 +154,11 @@ int disks_copy_file(struct call *call, const Postern__V1__DisksCopyFileRequest *
 		target_path, TOUCH_WRITE, &to);
 	/* From here on it may hang on either. */
 	worker_touch_done(call);
+	copying.source = from.path;
 	if (r == 0)
 		r = file_copy(call, fd, NULL, &to, &copying);
+	if (copying.unreadable)
+		return disk_tell_error(call, r, &request->source_disk, &request->path);
 	if (r < 0)
 		return disk_tell_error(call, r, &request->target_disk, target_path);
 	tell_new_file(call, &request->target_disk, &to, &copying, true);

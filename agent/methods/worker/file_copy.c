@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,8 +12,7 @@
 
 #define BUFFER_SIZE (256u << 10)
 
-/* *ret_read tells an error of the source from one of the target. */
-static int copy_bytes(int from, int to, struct digest *digest, uint64_t *ret_size, bool *ret_read)
+static int copy_bytes(int from, int to, struct digest *digest, struct file_copying *copying)
 {
 	AUTO_FREE uint8_t *buffer = malloc(BUFFER_SIZE);
 	int r = buffer ? 0 : -ENOMEM;
@@ -21,11 +21,11 @@ static int copy_bytes(int from, int to, struct digest *digest, uint64_t *ret_siz
 	while (r == 0) {
 		ssize_t n = read(from, buffer, BUFFER_SIZE);
 
-		*ret_read = n < 0;
+		copying->unreadable = n < 0;
 		if (n <= 0)
 			return n < 0 ? -errno : 0;
 		digest_add(digest, buffer, (size_t)n);
-		*ret_size += (uint64_t)n;
+		copying->size += (uint64_t)n;
 		r = write_all(to, buffer, (size_t)n);
 	}
 	return r;
@@ -44,9 +44,9 @@ static int read_back(int fd, struct file_copying *copying, char text[DIGEST_TEXT
 	return r == 0 && strcmp(text, copying->source_footprint) != 0 ? -EBADMSG : r;
 }
 
-/* The file under its other name, whole and on the disk. */
+/* The file, not at its place yet, whole and on the disk. */
 static int fill(struct call *call, int from, const ProtobufCBinaryData *data, int fd,
-	struct file_copying *copying, bool *ret_read)
+	struct file_copying *copying)
 {
 	char text[DIGEST_TEXT_MAX];
 	struct digest digest;
@@ -56,7 +56,7 @@ static int fill(struct call *call, int from, const ProtobufCBinaryData *data, in
 	digest_begin(&digest, copying->algorithm, (uint64_t)st.st_size);
 	if (from >= 0) {
 		if (r == 0)
-			r = copy_bytes(from, fd, &digest, &copying->size, ret_read);
+			r = copy_bytes(from, fd, &digest, copying);
 	} else if (data) {
 		digest_add(&digest, data->data, data->len);
 		copying->size = data->len;
@@ -78,11 +78,12 @@ static int fill(struct call *call, int from, const ProtobufCBinaryData *data, in
 	return r;
 }
 
-static int fail(struct call *call, const struct file_place *to, int r, bool was_read)
+static int fail(
+	struct call *call, const struct file_place *to, int r, const struct file_copying *copying)
 {
 	call->outcome = POSTERN__V1__OUTCOME__NOT_DONE;
-	if (was_read)
-		return call_fail_errno(call, r, "what is copied cannot be read");
+	if (copying->unreadable)
+		return call_fail_errno(call, r, "%s", copying->source);
 	if (r == -EBADMSG)
 		return call_fail(call, POSTERN__V1__CODE__DATA_LOSS, EBADMSG,
 			"%s: the disk has other bytes than were written", to->path);
@@ -103,29 +104,70 @@ static int check_target(struct call *call, const struct file_place *to, bool rep
 	return file_fail(call, to, S_ISDIR(st.st_mode) ? -EISDIR : -ENOTSUP);
 }
 
+/* Without a name, where the file system has such files: whatever becomes of this process, nothing
+ * is left of it. Elsewhere fresh is its name for now. 0 or -errno. */
+static int open_fresh(const struct file_place *to, char fresh[ALIKE_NAME_SIZE], int *ret_fd)
+{
+	int r;
+
+	fresh[0] = '\0';
+	*ret_fd = openat(to->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (*ret_fd >= 0)
+		return 0;
+	if (errno != EOPNOTSUPP && errno != EISDIR)
+		return -errno;
+	r = alike_fresh_name(ALIKE_PREFIX, fresh);
+	if (r == 0)
+		*ret_fd = openat(to->dir, fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	return r == 0 && *ret_fd < 0 ? -errno : r;
+}
+
+static int link_as(int fd, const struct file_place *to, const char *name)
+{
+	char own[32];
+
+	(void)snprintf(own, sizeof(own), "/proc/self/fd/%d", fd);
+	return linkat(AT_FDCWD, own, to->dir, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+}
+
+/* A link does not take the place of another: only over a name of its own. 0 or -errno: -EEXIST. */
+static int take_place(
+	int fd, const struct file_place *to, char fresh[ALIKE_NAME_SIZE], bool replace)
+{
+	int r = 0;
+
+	if (fresh[0] == '\0') {
+		r = link_as(fd, to, to->name);
+		if (r != -EEXIST || !replace)
+			return r;
+		r = alike_fresh_name(ALIKE_PREFIX, fresh);
+		if (r == 0)
+			r = link_as(fd, to, fresh);
+	}
+	return r < 0 ? r : file_rename(to->dir, fresh, to->dir, to->name, replace);
+}
+
 int file_copy(struct call *call, int from, const ProtobufCBinaryData *data,
 	const struct file_place *to, struct file_copying *copying)
 {
 	AUTO_CLOSE int fd = -EBADF;
 	char fresh[ALIKE_NAME_SIZE];
-	bool was_read = false;
 	int r = file_place_is_inside(call, to);
 
 	if (r == 0)
 		r = check_target(call, to, copying->replace);
-	if (r == 0)
-		r = alike_fresh_name(ALIKE_PREFIX, fresh);
 	if (r < 0)
 		return r;
 	worker_changing(call);
-	fd = openat(to->dir, fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return fail(call, to, -errno, false);
-	r = fill(call, from, data, fd, copying, &was_read);
+	r = open_fresh(to, fresh, &fd);
+	if (r < 0)
+		return fail(call, to, r, copying);
+	r = fill(call, from, data, fd, copying);
 	if (r == 0)
-		r = file_rename(to->dir, fresh, to->dir, to->name, copying->replace);
+		r = take_place(fd, to, fresh, copying->replace);
 	if (r == 0)
 		return 0;
-	(void)unlinkat(to->dir, fresh, 0);
-	return fail(call, to, r, was_read);
+	if (fresh[0] != '\0')
+		(void)unlinkat(to->dir, fresh, 0);
+	return fail(call, to, r, copying);
 }
