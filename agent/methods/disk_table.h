@@ -23,3 +23,7 @@ char *disk_attribute(struct call *call, int dir, const char *name);
 /* What sysfs says of where a disk is: its bus, its place on it, serial number, names. link: the
  * target of its link in /sys/class/block; dir: that folder (borrowed). 0 or -ENOMEM. */
 int disk_describe_bus(struct call *call, int dir, const char *link, Postern__V1__Disk *disk);
+
+/* What tells a disk without a name of its own from others: where it is on the PCI bus, and behind
+ * the controller there ("pci-0000:00:04.0-usb-1-2"). NULL: it is not there, or no memory. */
+char *disk_place_name(struct call *call, const char *link, const Postern__V1__Disk *disk);

@@ -134,6 +134,9 @@ int disk_describe_bus(struct call *call, int dir, const char *link, Postern__V1_
 		serial = disk_attribute(call, dir, "device/serial");
 	if (!serial)
 		serial = scsi_serial(call, dir);
+	/* Of what hangs on USB: behind unit, target, host and interface. */
+	if (!serial && strcmp(bus, "usb") == 0)
+		serial = disk_attribute(call, dir, "device/../../../../serial");
 	set(call, &disk->has_serial, &disk->serial, serial);
 	set(call, &disk->has_model, &disk->model, disk_attribute(call, dir, "device/model"));
 	set(call, &disk->has_wwid, &disk->wwid,
@@ -142,4 +145,34 @@ int disk_describe_bus(struct call *call, int dir, const char *link, Postern__V1_
 		disk_attribute(call, dir, "dm/name")
 			?: disk_attribute(call, dir, "loop/backing_file"));
 	return 0;
+}
+
+/* "1-2.3": a device on USB, by the ports that lead to it. */
+static bool is_usb_port(const char *part)
+{
+	size_t bus = strspn(part, "0123456789");
+
+	return bus > 0 && part[bus] == '-' && part[bus + 1] != '\0' &&
+	       part[bus + 1 + strspn(part + bus + 1, "0123456789.")] == '\0';
+}
+
+char *disk_place_name(struct call *call, const char *link, const Postern__V1__Disk *disk)
+{
+	const char *pci = (const char *)disk->pci_address.data, *at = link;
+	char part[64], port[64] = "";
+
+	if (!disk->has_pci_address)
+		return NULL;
+	while (next_part(&at, part))
+		if (is_usb_port(part) || is_numbered(part, "ata"))
+			memcpy(port, part, sizeof(port));
+	if (is_usb_port(port))
+		return arena_printf(call->arena, "pci-%s-usb-%s", pci, port);
+	if (port[0] != '\0')
+		return arena_printf(call->arena, "pci-%s-%s", pci, port);
+	/* A host has another number at each boot. */
+	if (disk->n_scsi_address == 4)
+		return arena_printf(call->arena, "pci-%s-scsi-%u:%u:%u", pci, disk->scsi_address[1],
+			disk->scsi_address[2], disk->scsi_address[3]);
+	return arena_printf(call->arena, "pci-%s", pci);
 }

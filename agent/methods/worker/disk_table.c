@@ -55,7 +55,7 @@ static const char *text_of(const ProtobufCBinaryData *bytes)
 }
 
 /* What tells this disk from others, best first. */
-static char *choose_id(struct call *call, int dir, const Postern__V1__Disk *disk)
+static char *choose_id(struct call *call, int dir, const char *link, const Postern__V1__Disk *disk)
 {
 	const char *uuid = disk_attribute(call, dir, "dm/uuid");
 
@@ -68,9 +68,7 @@ static char *choose_id(struct call *call, int dir, const Postern__V1__Disk *disk
 			call->arena, "%s-%s", text_of(&disk->bus), text_of(&disk->serial));
 	if (uuid)
 		return arena_printf(call->arena, "%s-%s", text_of(&disk->bus), uuid);
-	if (disk->has_pci_address)
-		return arena_printf(call->arena, "pci-%s", text_of(&disk->pci_address));
-	return arena_strdup(call->arena, text_of(&disk->name));
+	return disk_place_name(call, link, disk) ?: arena_strdup(call->arena, text_of(&disk->name));
 }
 
 /* What udev found on it (its own files, which anybody may read). */
@@ -152,11 +150,14 @@ static int describe(
 	return disk->name.data ? disk_describe_bus(call, dir, link, disk) : -ENOMEM;
 }
 
-/* Devices that stand for no disk at the moment. */
-static bool is_nothing(const Postern__V1__Disk *disk)
+/* Devices that stand for no disk at the moment; and one of several ways to a disk, which nobody can
+ * open. */
+static bool is_nothing(struct call *call, int dir, const Postern__V1__Disk *disk)
 {
 	const char *bus = text_of(&disk->bus);
 
+	if (is_set(call, dir, "hidden"))
+		return true;
 	return disk->size == 0 && (strcmp(bus, "loop") == 0 || strcmp(bus, "ram") == 0 ||
 					  strcmp(bus, "zram") == 0 || strcmp(bus, "nbd") == 0);
 }
@@ -174,11 +175,12 @@ static Postern__V1__Disk *read_disk(
 		return NULL;
 	link[n] = '\0';
 	postern__v1__disk__init(disk);
-	if (!strchr(link, '/') || describe(call, dir, name, link, disk) < 0 || is_nothing(disk))
+	if (!strchr(link, '/') || describe(call, dir, name, link, disk) < 0 ||
+		is_nothing(call, dir, disk))
 		return NULL;
 	read_udev(call, disk);
 	read_mounts(call, mounts, disk);
-	id = choose_id(call, dir, disk);
+	id = choose_id(call, dir, link, disk);
 	if (!id)
 		return NULL;
 	disk->has_id = true;

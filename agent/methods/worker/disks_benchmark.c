@@ -228,6 +228,10 @@ static int fail_phase(struct call *call, const struct benchmark *benchmark, int 
 	if (gone || r == -ENODEV || r == -ENXIO)
 		return call_fail(call, POSTERN__V1__CODE__UNAVAILABLE, ENODEV,
 			"%s: the disk was pulled while it was measured", benchmark->what);
+	/* What a disk says of a spot that it cannot read, or does not trust. */
+	if (r == -ENODATA || r == -EILSEQ)
+		return call_fail(call, POSTERN__V1__CODE__UNAVAILABLE, -r, "%s: %s",
+			benchmark->what, strerror(-r));
 	return call_fail_errno(call, r, "%s", benchmark->what);
 }
 
