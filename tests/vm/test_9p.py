@@ -6,6 +6,8 @@ import os
 import pytest
 
 from machine import ANSWERED, BUILD, USAGE, Host
+from streams import hybrid_stream
+from watching import MODIFIED, WRITTEN, Watch
 from wire import Failed
 
 GENERIC = f"{BUILD}/generic"
@@ -33,7 +35,11 @@ def folders(host):
 @pytest.fixture(scope="module")
 def vm(host, folders):
     release, = os.listdir(f"{GENERIC}/lib/modules")
-    return host.launch("nine", "--kernel", f"{GENERIC}/boot/vmlinuz-{release}", "--modules",
+    policy = f"{host.dir}/files.policy"
+    with open(policy, "w") as file:
+        file.write("allow host files.* disks.*\n")
+    return host.launch("nine", "--cmdline-add", "postern.files_roots=/mnt",
+                       "--add", f"{policy}:/etc/postern/policy.d/60-files.policy", "--kernel", f"{GENERIC}/boot/vmlinuz-{release}", "--modules",
                        f"{GENERIC}/lib/modules/{release}", "--share", f"{folders[0]}:/mnt/rw:9p",
                        "--share", f"{folders[1]}:/mnt/ro:9p:ro")
 
@@ -62,6 +68,48 @@ def test_read_only_is_the_hosts_word(vm, folders):
     with pytest.raises(OSError):
         vm.witness("write", "/mnt/ro/new", "x")
     assert not os.path.exists(f"{folders[1]}/new")
+
+
+def open_channel(vm, channel):
+    sock = hybrid_stream(vm.vsock, 767)
+    sock.sendall(b"\0PC\1" + channel.token)
+    assert sock.recv(1) == b"\1"
+    return sock
+
+
+def test_what_the_host_changes(vm, client, folders):
+    """Watchers in the guest hear of it once it is told."""
+    path = f"{folders[0]}/touched"
+    with open(path, "w") as file:
+        file.write("old")
+    assert vm.witness("read", "/mnt/rw/touched") == "old"
+    with Watch(client, lambda channel: open_channel(vm, channel), "/mnt/rw") as watch:
+        with open(path, "w") as file:
+            file.write("new and longer")
+        os.utime(path, ns=(1_700_000_000_000_000_000, 1_700_000_001_000_000_000))
+        told = client.call("files.touched", paths=[b"/mnt/rw/touched", b"/mnt/rw", b"/mnt/rw/none"]).files
+        assert told[0].modified and told[0].written and not told[0].HasField("message"), told
+        assert told[1].attributes and not told[1].HasField("message") and told[2].sys_errno == 2
+        watch.until(lambda: watch.has("/mnt/rw/touched", MODIFIED, WRITTEN))
+        assert os.stat(path).st_mtime_ns == 1_700_000_001_000_000_000, "it is the host's"
+    assert vm.witness("read", "/mnt/rw/touched") == "new and longer"
+    told, = client.call("files.touched", paths=[b"/mnt/ro/from-host"]).files
+    assert told.sys_errno in (1, 13, 30) and not told.modified
+
+
+def test_files_without_a_name(client, folders):
+    """9p has none: nothing is measured under a name that somebody could see, and what is copied there is whole or
+    gone all the same."""
+    before = sorted(os.listdir(folders[0]))
+    with pytest.raises(Failed) as failed:
+        client.call("disks.benchmark", disk=b"/mnt/rw", write=True, size=1 << 20)
+    assert failed.value.code == "UNIMPLEMENTED" and "/mnt/rw" in failed.value.message
+    assert sorted(os.listdir(folders[0])) == before
+    client.call("disks.create_file", disk=b"/mnt/rw", path=b"made", data=b"made")
+    client.call("disks.copy_file", source_disk=b"/mnt/rw", path=b"made", target_disk=b"/mnt/rw", target_path=b"copied")
+    with open(f"{folders[0]}/copied") as file:
+        assert file.read() == "made"
+    assert sorted(os.listdir(folders[0])) == sorted([*before, "made", "copied"])
 
 
 def test_unmount_and_mount_again(host, vm):
