@@ -130,7 +130,10 @@ static void undo(struct attach *attach, struct postern_error *why)
 	struct postern_error error = {0};
 	size_t len = strlen(why->message);
 
-	if (attach->mounting && why->outcome != POSTERN_NOT_DONE && is_mounted(attach)) {
+	/* The connection over which it was asked for may be gone. */
+	postern_client_close(take_ptr(attach->client));
+	if (attach->mounting && why->outcome != POSTERN_NOT_DONE &&
+		agent_link_open(attach->name, &attach->client, NULL) == 0 && is_mounted(attach)) {
 		AUTO_JSON json_t *params =
 			json_pack("{s:s, s:s}", "target", attach->how->target, "mode", "LAZY");
 		AUTO_JSON json_t *reply = NULL;

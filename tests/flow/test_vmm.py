@@ -63,7 +63,7 @@ def test_a_disk_is_plugged_and_pulled(host, launch, tmp_path):
     disk = host.json("disks", "add", "web", f"{tmp_path}/disk")["id"]
     assert [plugged["id"] for plugged in host.info("web")["disks"]] == [disk]
     host.run("disks", "remove", "web", disk)
-    assert launch.events() == ["device_add", "device_del"] and host.info("web")["disks"] == []
+    assert launch.events() == ["blockdev-add", "device_add", "device_del", "blockdev-del"] and host.info("web")["disks"] == []
 
 
 # ---- A balloon that is followed ----

@@ -15,6 +15,14 @@ FOLDER/guest.json says how the guest is, for each acceleration:
   driver   how many bytes the balloon moves between two looks at it (absent: all at once)
   clock    by how many seconds its clock is ahead of ours (absent: it tells no time)
   say      what the guest writes to its console when it boots
+FOLDER/now.json, where it is, says how things are from now on:
+  fails    QEMU refuses these commands: {"device_add": "why"}
+  hush     QEMU's monitor does not answer these commands, ever
+  keeps    the guest lets no device go: QEMU never says DEVICE_DELETED
+  disks    what its agent sees: [{"name": "vda", "serial": "disk8", "size": 1048576}]
+  refuses  its agent answers these methods with an error, and has done nothing: {"mounts.mount": "why"}
+  lost     its agent does what these methods ask for, and hangs up: ["mounts.mount"]
+  killed   its agent does what these methods ask for, and answers with an error
 At its console it writes what is typed, and does what a line of it says:
   flood N  writes N bytes, in numbered lines
   deaf     reads nothing any more
@@ -38,6 +46,22 @@ READY_PORT = 7670
 def note(folder, *words):
     with open(f"{folder}/log", "a") as log:
         log.write(f"{time.monotonic():.3f} {' '.join(map(str, words))}\n")
+
+
+def now(folder):
+    """How things are at the moment."""
+    try:
+        with open(f"{folder}/now.json") as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return {}
+
+
+def from_now_on(folder, **how):
+    """Sets it, in one step."""
+    with open(f"{folder}/now.json.new", "w") as file:
+        json.dump(how, file)
+    os.rename(f"{folder}/now.json.new", f"{folder}/now.json")
 
 
 def numbered_lines(size):
@@ -113,7 +137,10 @@ def qemu(folder, *argv):
         return {"actual": balloon["actual"]}
 
     def answer(request):
-        result = {}
+        result, how = {}, now(folder)
+        if request["execute"] in how.get("fails", {}):
+            say({"error": {"class": "GenericError", "desc": how["fails"][request["execute"]]}, "id": request.get("id")})
+            return
         if request["execute"] == "query-status":
             result = {"status": "running"}
         elif request["execute"] == "balloon" and request["arguments"]["value"] < guest.get("refuses", 0):
@@ -126,7 +153,7 @@ def qemu(folder, *argv):
         say({"return": result, "id": request.get("id")})
         if request["execute"] == "system_wakeup":
             say({"event": "WAKEUP", "timestamp": {"seconds": 0}})
-        if request["execute"] == "device_del":
+        if request["execute"] == "device_del" and not how.get("keeps"):
             say({"event": "DEVICE_DELETED", "data": {"device": request["arguments"]["id"]},
                  "timestamp": {"seconds": 0}})
 
@@ -143,8 +170,10 @@ def qemu(folder, *argv):
     say({"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}}, "capabilities": []}})
     for line in monitor.makefile("r"):
         request = json.loads(line)
-        if request["execute"].startswith(("device_", "chardev-remove", "stop", "cont", "system_")):
+        if request["execute"].startswith(("device_", "chardev-remove", "stop", "cont", "system_", "blockdev-", "block_")):
             note(folder, request["execute"])
+        if request["execute"] in now(folder).get("hush", ()):
+            continue
         if request["execute"] in guest.get("silent", ()):
             late.append(request)
             continue
@@ -210,6 +239,27 @@ class Guest:
         if request.method != "time.get":  # asked by who only looks
             note(self.folder, request.method, target.decode())
         reply = message(request.method, "Reply")()
+        how = now(self.folder)
+        if request.method in how.get("refuses", {}):
+            peer.say(response=pb.Response(id=request.id, error=errors.Error(
+                code=errors.FAILED_PRECONDITION, sys_errno=16, outcome=errors.NOT_DONE,
+                message=how["refuses"][request.method])))
+            return
+        if request.method == "mounts.mount":
+            self.mounts[target] = params.source
+        elif request.method == "mounts.unmount":
+            self.mounts.pop(target, None)
+        elif request.method == "disks.list_disks":
+            for disk in how.get("disks", ()):
+                places = [place for place, source in self.mounts.items() if source == f"/dev/{disk['name']}".encode()]
+                reply.disks.add(name=disk["name"].encode(), serial=disk["serial"].encode(), size=disk["size"],
+                                mounted_at=places)
+        if request.method in how.get("lost", ()):
+            raise Closed
+        if request.method in how.get("killed", ()):
+            peer.say(response=pb.Response(id=request.id, error=errors.Error(
+                code=errors.DEADLINE_EXCEEDED, message="killed", outcome=errors.DONE)))
+            return
         if request.method == "shares.mount":
             self.mounts.setdefault(target, params.source)
             if self.how == "lost":
