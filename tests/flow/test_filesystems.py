@@ -13,6 +13,7 @@ import pytest
 
 from agent import DEFAULT_POLICY, Agent
 from disk import FITHAW, disk
+from quarantine import descriptors
 from machine import wait_until
 from wire import Failed
 
@@ -232,8 +233,7 @@ def test_an_agent_that_dies_is_made_up_for(ext4, tmp_path):
 
 def guards(agent):
     """Those of its processes that hold the file system open."""
-    return [pid for pid, name in agent.children().items() if name == "postern-job"
-            and any(os.readlink(f"/proc/{pid}/fd/{fd}").endswith("/disk") for fd in os.listdir(f"/proc/{pid}/fd"))]
+    return [pid for pid, name in agent.children().items() if name == "postern-job" and list(descriptors(pid, "/disk"))]
 
 
 def test_a_guard_that_dies_leaves_nothing_frozen(ext4, tmp_path):

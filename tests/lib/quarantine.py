@@ -11,11 +11,12 @@ PLACES = 8 + 80
 
 
 def descriptors(pid, name):
-    """Those of a process that lead to what is called so; others come and go meanwhile."""
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        with contextlib.suppress(FileNotFoundError):
-            if name in os.readlink(f"/proc/{pid}/fd/{fd}"):
-                yield f"/proc/{pid}/fd/{fd}"
+    """Those of a process that lead to what is called so; others come and go meanwhile, as it may itself."""
+    with contextlib.suppress(FileNotFoundError):
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                if name in os.readlink(f"/proc/{pid}/fd/{fd}"):
+                    yield f"/proc/{pid}/fd/{fd}"
 
 
 def is_writable(pid, fd):
