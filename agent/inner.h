@@ -145,6 +145,8 @@ enum session_fd {
 	SESSION_FD_PSI_CPU,
 	SESSION_FD_PSI_MEMORY,
 	SESSION_FD_PSI_IO,
+	SESSION_FD_DISKSTATS,
+	SESSION_FD_UEVENTS, /* /sys/kernel/uevent_seqnum */
 	SESSION_FD_HISTORY, /* agent/history.h */
 	SESSION_FD_RATES,   /* agent/history.h */
 	SESSION_FD_COUNT,

@@ -15,7 +15,7 @@
  * default_ms    time for an answer when the caller asks for none, and the most it can ask for
  * max_ms
  * flags         MUTATING, STREAMING, SAFE_FROZEN, WHEN_STUCK, GRANTS, GRANTS_MORE, HOOKS,
- *               KEPT, or 0
+ *               KEPT, BY_UEVENTS, or 0
  * settle        SETTLE(function) that finds out what became of a killed call, or NO_SETTLE
  * needs         function that says why the method cannot work here, or needs_nothing
  * summary       one line for a person
@@ -56,6 +56,8 @@ enum row_flags {
 	HOOKS = 1 << 6,       /* programs of the administrator are run around it */
 	KEPT = 1 << 7, /* of a WORKER that only looks, and leaves its process as it found it: that
 			* one serves what its caller asks next of rows with the same rights */
+	BY_UEVENTS = 1 << 8, /* of a READER without parameters: its answer holds until the kernel
+			      * has told of a change of any device */
 };
 
 #define CAP(name) (UINT64_C(1) << CAP_##name)

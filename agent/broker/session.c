@@ -136,6 +136,10 @@ static size_t choose_fds(const struct session *session, int socket, int fds[], u
 			wanted = true;
 		else if (i == SESSION_FD_OS_RELEASE)
 			wanted = method[METHOD_system_info].allowed;
+		else if (i == SESSION_FD_DISKSTATS)
+			wanted = method[METHOD_disks_stats].allowed;
+		else if (i == SESSION_FD_UEVENTS)
+			wanted = true; /* it tells how often something changed, and no more */
 		else if (i == SESSION_FD_HISTORY)
 			wanted = method[METHOD_system_load_historical].allowed;
 		else

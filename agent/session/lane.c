@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "agent/lane.h"
+#include "agent/session/memo.h"
 #include "agent/session/remote.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
@@ -198,8 +199,14 @@ void lane_start(struct session *session, const Postern__V1__Request *from, enum 
 		.id = from->id,
 		.deadline = deadline,
 		.max_frame = session->max_frame};
+	bool may_hold = method_rows[method].flags & BY_UEVENTS && from->params.len == 0;
+	/* Before anybody looks: what changes meanwhile counts for the next time. */
+	uint64_t uevents = may_hold ? memo_count(session) : 0;
 	struct request *request;
 	const char *why = "longer than 40 KiB";
+
+	if (uevents != 0 && memo_answer(session, from->id, method, uevents))
+		return;
 
 	/* The process checks again; here the error costs it nothing. */
 	if (from->params.len > LANE_PARAMS_MAX ||
@@ -216,6 +223,7 @@ void lane_start(struct session *session, const Postern__V1__Request *from, enum 
 			POSTERN__V1__OUTCOME__NOT_DONE, "the agent is out of memory");
 		return;
 	}
+	request->uevents = uevents;
 	ask_or_fail(request);
 }
 
@@ -241,17 +249,20 @@ static void conclude(struct lane *lane)
 }
 
 /* The last part has come. */
-static void finish(struct lane *lane, const struct reply_head *head)
+static void finish(struct lane *lane, const struct passed *passed)
 {
 	struct request *request = release(lane);
 
+	if (request->uevents != 0 && !lane->begun && passed->parts == 1 && passed->frame)
+		memo_keep(lane->session, request->method, request->uevents, passed->frame,
+			passed->head.len);
 	/* More than that is nobody's answer: this lane serves no other request. */
 	if (buffer_len(&lane->part) > 0)
 		lane_free(lane);
 	else if (lane->part.size > KEEP_MAX)
 		buffer_clear(&lane->part);
-	if (head->refused)
-		request_ended(request, head->refused);
+	if (passed->head.refused)
+		request_ended(request, passed->head.refused);
 	else
 		request_close(request);
 }
@@ -262,8 +273,7 @@ static int take(struct lane *lane)
 {
 	struct session *session = lane->session;
 	int r = remote_read(session, &lane->io, &lane->part);
-	size_t came = buffer_len(&lane->part);
-	struct reply_head head;
+	struct passed passed;
 
 	if (r < 0)
 		return -1;
@@ -272,13 +282,14 @@ static int take(struct lane *lane)
 		lane->empty = true;
 		return 0;
 	}
-	r = remote_pass_on(session, &lane->part, &head);
-	lane->begun |= buffer_len(&lane->part) < came;
+	r = remote_pass_on(session, &lane->part, &passed);
 	if (r == 1)
-		finish(lane, &head);
+		finish(lane, &passed);
 	else if (r == -EMSGSIZE)
 		request_fail(session, lane->request->id, POSTERN__V1__CODE__INTERNAL,
 			"an answer is over the limit");
+	else
+		lane->begun |= passed.parts > 0;
 	return r == 0 ? 1 : -1;
 }
 

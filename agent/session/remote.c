@@ -14,23 +14,29 @@
 
 #define READ_LEAST 4096 /* bytes at once of what comes */
 
-int remote_pass_on(struct session *session, struct buffer *came, struct reply_head *ret_head)
+int remote_pass_on(struct session *session, struct buffer *came, struct passed *ret)
 {
+	struct reply_head *head = &ret->head;
 	struct buffer frame;
 
-	while (buffer_len(came) >= sizeof(*ret_head)) {
-		memcpy(ret_head, buffer_front(came), sizeof(*ret_head));
-		if (ret_head->len > session->max_frame + FRAME_HEADER_MAX)
+	*ret = (struct passed){0};
+	while (buffer_len(came) >= sizeof(*head)) {
+		memcpy(head, buffer_front(came), sizeof(*head));
+		if (head->len > session->max_frame + FRAME_HEADER_MAX)
 			return -EMSGSIZE;
-		if (buffer_len(came) - sizeof(*ret_head) < ret_head->len)
+		if (buffer_len(came) - sizeof(*head) < head->len)
 			return 0;
 		frame = *came;
-		frame.start += sizeof(*ret_head);
-		frame.end = frame.start + ret_head->len;
-		if (ret_head->len > 0 && conn_send(session, &frame) < 0)
+		frame.start += sizeof(*head);
+		frame.end = frame.start + head->len;
+		ret->frame = buffer_front(&frame);
+		ret->parts++;
+		if (head->len > 0 && conn_send(session, &frame) < 0)
 			return -ENOMEM;
-		buffer_consume(came, sizeof(*ret_head) + ret_head->len);
-		if (ret_head->last)
+		buffer_consume(came, sizeof(*head) + head->len);
+		if (!came->data)
+			ret->frame = NULL;
+		if (head->last)
 			return 1;
 	}
 	return 0;
@@ -62,7 +68,7 @@ static void on_pipe(struct loop_io *io, uint32_t events)
 	struct request *request = container_of(io, struct request, io);
 	struct session *session = request->session;
 	int r = remote_read(session, io, &request->part);
-	struct reply_head head;
+	struct passed passed;
 
 	(void)events;
 	if (r == -EAGAIN)
@@ -72,7 +78,7 @@ static void on_pipe(struct loop_io *io, uint32_t events)
 		loop_io_del(io);
 		return;
 	}
-	r = remote_pass_on(session, &request->part, &head);
+	r = remote_pass_on(session, &request->part, &passed);
 	if (r == -EMSGSIZE)
 		request_fail(session, request->id, POSTERN__V1__CODE__INTERNAL,
 			"a worker's answer is over the limit");

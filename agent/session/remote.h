@@ -22,6 +22,13 @@ void remote_resume(struct session *session);
  * nothing is there, or the peer does not read (conn_paused()). */
 int remote_read(struct session *session, struct loop_io *io, struct buffer *came);
 
-/* Passes on the whole parts among what came. 1: the last one was among them, of which *ret_head is
- * the head; 0: there is more to come; -EMSGSIZE: one is too large; -ENOMEM: the connection ends. */
-int remote_pass_on(struct session *session, struct buffer *came, struct reply_head *ret_head);
+/* What was passed on. */
+struct passed {
+	size_t parts;
+	struct reply_head head; /* of the last one */
+	const uint8_t *frame;   /* borrowed; where that lies, until more comes; NULL: it is gone */
+};
+
+/* Passes on the whole parts among what came. 1: the last one was among them; 0: there is more to
+ * come; -EMSGSIZE: one is too large; -ENOMEM: the connection ends. */
+int remote_pass_on(struct session *session, struct buffer *came, struct passed *ret);

@@ -36,6 +36,7 @@ struct request {
 	struct buffer part; /* of the answer: head and frame as far as they came; of a row of
 			     * WATCHER first what the watcher is asked */
 	bool unasked;       /* the watcher has not been asked yet */
+	uint64_t uevents;   /* of a row of BY_UEVENTS: the count before it was asked; else 0 */
 	bool again;         /* a lane ended before its process took it, and it was asked anew */
 };
 
@@ -55,6 +56,13 @@ struct told {
 	int error;        /* errno, 0: what follows is the answer */
 	const void *body; /* borrowed */
 	size_t len;
+};
+
+/* An answer that is given again (memo.h). */
+struct memo {
+	uint64_t count; /* 0: free place */
+	enum method method;
+	struct buffer result;
 };
 
 enum phase { BEFORE_HELLO, SERVING, CLOSING };
@@ -91,6 +99,7 @@ struct session {
 	uint64_t last_serial;
 	struct list lanes; /* struct lane */
 	size_t lanes_n;
+	struct memo memos[2];
 
 	int events; /* owned; pair with the watcher, -EBADF: not asked for yet */
 	struct loop_io events_io;

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from machine import wait_until
+from machine import halted, wait_until
 from wire import BUILD, Failed, frame, messages_of, pb
 
 
@@ -225,6 +225,18 @@ def test_what_nobody_asked_for_is_no_answer(agent):
         assert client.call("mounts.list").mounts
         assert client.call("mounts.list").mounts
         assert not client.responses
+
+
+def test_an_answer_that_still_holds_is_given_again(agent):
+    """What devices are, while the kernel has told of no change of any: nobody is asked."""
+    with agent.client() as client, agent.client() as other:
+        told = [client.call(method) for method in ("cpus.list", "memory.blocks")]
+        reader, = [p.pid for p in client.call("system.info").agent.processes if p.role == "reader" and not p.spare]
+        with halted(reader):
+            again = [client.call(method, timeout_ms=3000) for method in ("cpus.list", "memory.blocks")]
+            assert [one.SerializeToString() for one in again] == [one.SerializeToString() for one in told]
+        # Each connection has its own.
+        assert other.call("cpus.list") == told[0]
 
 
 def sockets_of(pid):

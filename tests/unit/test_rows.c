@@ -42,6 +42,8 @@ UNIT(only_who_looks_is_kept)
 		if (row->flags & KEPT && (row->where != WORKER || row->settles ||
 						 row->flags & (MUTATING | GRANTS | HOOKS)))
 			fail_msg("%s: leaves its process other than it was", row->name);
+		if (row->flags & BY_UEVENTS && row->where != READER)
+			fail_msg("%s: is asked of no reader", row->name);
 	}
 }
 

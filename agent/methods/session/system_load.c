@@ -6,39 +6,13 @@
 #include <unistd.h>
 
 #include "agent/history.h"
+#include "agent/methods/lent.h"
 #include "agent/methods/prototypes.h"
 #include "agent/session/session.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 
 #define CPUS_MAX 1024
-#define TEXT_MAX (512u << 10)
-
-/* The whole of a /proc file, NUL-terminated, in the arena; "" where it is not there. */
-static char *read_text(struct call *call, int fd)
-{
-	size_t size = 8192, len = 0;
-	char *text = arena_alloc(call->arena, size);
-
-	while (text && fd >= 0) {
-		ssize_t n = pread(fd, text + len, size - len - 1, (off_t)len);
-		char *larger;
-
-		if (n <= 0)
-			break;
-		len += (size_t)n;
-		if (len < size - 1)
-			continue;
-		if (size >= TEXT_MAX)
-			break;
-		larger = arena_alloc(call->arena, size * 2);
-		if (!larger)
-			break;
-		text = memcpy(larger, text, len);
-		size *= 2;
-	}
-	return text ? text : (char *)"";
-}
 
 static void read_loadavg(struct call *call, int fd, Postern__V1__SystemLoadCurrentReply *reply)
 {
@@ -47,7 +21,7 @@ static void read_loadavg(struct call *call, int fd, Postern__V1__SystemLoadCurre
 	if (!processes)
 		return;
 	postern__v1__processes__init(processes);
-	if (sscanf(read_text(call, fd), "%lf %lf %lf %u/%u", &reply->load1, &reply->load5,
+	if (sscanf(lent_text(call, fd), "%lf %lf %lf %u/%u", &reply->load1, &reply->load5,
 		    &reply->load15, &processes->running, &processes->total) != 5)
 		return;
 	reply->has_load1 = reply->has_load5 = reply->has_load15 = true;
@@ -87,7 +61,7 @@ static Postern__V1__Cpu *parse_cpu(struct call *call, const char *line)
 
 static int read_stat(struct call *call, int fd, Postern__V1__SystemLoadCurrentReply *reply)
 {
-	char *rest = NULL, *text = read_text(call, fd);
+	char *rest = NULL, *text = lent_text(call, fd);
 
 	reply->cpus = arena_alloc(call->arena, CPUS_MAX * sizeof(*reply->cpus));
 	if (!reply->cpus)
@@ -118,7 +92,7 @@ static int read_meminfo(struct call *call, int fd, Postern__V1__SystemLoadCurren
 {
 	Postern__V1__MemoryUse *memory = arena_alloc(call->arena, sizeof(*memory));
 	Postern__V1__Swap *swap = arena_alloc(call->arena, sizeof(*swap));
-	char *rest = NULL, *text = read_text(call, fd);
+	char *rest = NULL, *text = lent_text(call, fd);
 
 	if (!memory || !swap)
 		return -ENOMEM;
@@ -168,7 +142,7 @@ static Postern__V1__Pressure *read_pressure(struct call *call, int fd)
 	if (!p)
 		return NULL;
 	postern__v1__pressure__init(p);
-	text = read_text(call, fd);
+	text = lent_text(call, fd);
 	if (sscanf(text, "some avg10=%lf avg60=%lf avg300=%lf total=%lu", &p->some_avg10,
 		    &p->some_avg60, &p->some_avg300, &p->some_total_us) != 4)
 		return NULL;

@@ -3,7 +3,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/methods/device_memo.h"
 #include "agent/methods/prototypes.h"
 #include "agent/methods/sysfs.h"
 #include "agent/worker/worker.h"
@@ -72,29 +71,16 @@ static int find_all(struct call *call, uint32_t **ret, size_t *ret_n)
 	return r < 0 ? call_fail_errno(call, r, "the processors") : 0;
 }
 
-static int read_all(struct call *call, void **ret_reply)
-{
-	Postern__V1__CpusListReply *reply = arena_alloc(call->arena, sizeof(*reply));
-	uint32_t *ids;
-	int r = reply ? find_all(call, &ids, &reply->n_cpus) : -ENOMEM;
-
-	*ret_reply = reply;
-	return r < 0 ? r : list(call, ids, reply->n_cpus, &reply->cpus);
-}
-
 int cpus_list(struct call *call, const Postern__V1__CpusListRequest *request,
 	Postern__V1__CpusListReply *reply)
 {
-	static struct device_memo memo;
-	void *all;
-	int r = device_memo_read(&memo, call, read_all, &all);
+	uint32_t *ids;
+	int r = find_all(call, &ids, &reply->n_cpus);
 
 	(void)request;
-	if (r < 0)
-		return r;
-	reply->cpus = ((const Postern__V1__CpusListReply *)all)->cpus;
-	reply->n_cpus = ((const Postern__V1__CpusListReply *)all)->n_cpus;
-	return 0;
+	if (r == 0)
+		r = list(call, ids, reply->n_cpus, &reply->cpus);
+	return r;
 }
 
 /* Whether all that are named can be switched, and one is left. */

@@ -4,7 +4,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/methods/device_memo.h"
 #include "agent/methods/prototypes.h"
 #include "agent/methods/sysfs.h"
 #include "agent/worker/worker.h"
@@ -75,54 +74,32 @@ static int find_all(struct call *call, uint32_t **ret, size_t *ret_n, uint64_t *
 	return r < 0 ? call_fail_errno(call, r, "the blocks of memory") : 0;
 }
 
-static int read_all(struct call *call, void **ret_reply)
-{
-	Postern__V1__MemoryBlocksReply *reply = arena_alloc(call->arena, sizeof(*reply));
-	uint32_t *ids;
-	size_t n;
-	int r = reply ? find_all(call, &ids, &n, &reply->block_size) : -ENOMEM;
-
-	*ret_reply = reply;
-	if (r < 0)
-		return r;
-	reply->blocks = arena_alloc(call->arena, (n + 1) * sizeof(*reply->blocks));
-	while (reply->blocks && reply->n_blocks < n) {
-		Postern__V1__MemoryBlock *block =
-			describe(call, ids[reply->n_blocks], reply->block_size);
-
-		if (!block)
-			return -ENOMEM;
-		reply->blocks[reply->n_blocks++] = block;
-	}
-	return reply->blocks ? 0 : -ENOMEM;
-}
-
 int memory_blocks(struct call *call, const Postern__V1__MemoryBlocksRequest *request,
 	Postern__V1__MemoryBlocksReply *reply)
 {
-	static struct device_memo memo;
-	const Postern__V1__MemoryBlocksReply *all;
-	size_t bytes = 0;
-	void *items;
-	int r = device_memo_read(&memo, call, read_all, &items);
+	size_t n, bytes = 0;
+	uint32_t *ids;
+	int r = find_all(call, &ids, &n, &reply->block_size);
 
 	(void)request;
 	if (r < 0)
 		return r;
-	all = items;
 	reply->has_block_size = true;
-	reply->block_size = all->block_size;
-	reply->blocks = all->blocks;
-	for (size_t i = 0; i < all->n_blocks && r == 0; i++) {
-		size_t len = protobuf_c_message_get_packed_size(&all->blocks[i]->base) + 4;
+	reply->blocks = arena_alloc(call->arena, PART_MAX * sizeof(*reply->blocks));
+	if (!reply->blocks)
+		return -ENOMEM;
+	for (size_t i = 0; i < n && r == 0; i++) {
+		Postern__V1__MemoryBlock *block = describe(call, ids[i], reply->block_size);
+		size_t len = block ? protobuf_c_message_get_packed_size(&block->base) + 4 : 0;
 
+		if (!block)
+			return -ENOMEM;
 		if (reply->n_blocks == PART_MAX ||
 			(reply->n_blocks > 0 && bytes + len > call_part_size(call))) {
 			r = call_more(call, &reply->base);
-			reply->blocks += reply->n_blocks;
 			reply->n_blocks = bytes = 0;
 		}
-		reply->n_blocks++;
+		reply->blocks[reply->n_blocks++] = block;
 		bytes += len;
 	}
 	return r;
