@@ -143,6 +143,9 @@ struct broker {
 	struct loop_io ready_io;
 	struct loop_timer ready_timer;
 	unsigned int ready_tries;
+	int wake; /* owned; a timer that says when the clock was set */
+	struct loop_io wake_io;
+	uint64_t slept_ns;     /* so long the guest has slept since its boot */
 	struct chore saver;    /* writes the history */
 	struct chore restorer; /* mounts a persistent share */
 	uint64_t restore_number;

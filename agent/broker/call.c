@@ -21,9 +21,9 @@
 #include "proto/clock.h"
 #include "proto/log.h"
 
-#define SETTLE_MS 2000              /* to look up what became of a killed change */
-#define CALLS_MAX (4 * WORKERS_MAX) /* with those that are answered */
-#define PLACE_MS  100               /* for a place, before a call is refused */
+#define SETTLE_MS 2000                      /* to look up what became of a killed change */
+#define CALLS_MAX ((size_t)4 * WORKERS_MAX) /* with those that are answered */
+#define PLACE_MS  100                       /* for a place, before a call is refused */
 
 static void on_timer(struct loop_timer *timer);
 static void on_room(struct loop_timer *timer);

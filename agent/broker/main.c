@@ -18,6 +18,7 @@
 #include "agent/broker/keeper.h"
 #include "agent/broker/sources.h"
 #include "agent/broker/stop.h"
+#include "agent/broker/wake.h"
 #include "agent/broker/watcher.h"
 #include "agent/init_kind.h"
 #include "proto/cleanup.h"
@@ -132,7 +133,7 @@ static int set_up(void)
 	list_init(&broker.jobs);
 	for (int i = 0; i < PEER_LISTENERS; i++)
 		listener_init(&broker.listeners[i]);
-	broker.ready_socket = -EBADF;
+	broker.ready_socket = broker.wake = -EBADF;
 	find_user();
 	(void)umask(0022);
 	r = make_dir(broker.config.run_dir, 0755);
@@ -224,6 +225,7 @@ int main(int argc, char **argv)
 	log_never_wait();
 	if (configure(file, strcmp(file, CONFIG_DEFAULT_FILE) != 0) < 0 || set_up() < 0)
 		return 1;
+	wake_start(&broker);
 	watcher_start(&broker);
 	freeze_start(&broker);
 	r = loop_run(&broker.loop);

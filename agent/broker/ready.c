@@ -135,6 +135,16 @@ void ready_all(struct broker *broker)
 		try_announce(broker);
 }
 
+void ready_again(struct broker *broker)
+{
+	if (!broker->announced || broker->stopping || !broker->config.vsock ||
+		broker->config.ready_port == 0)
+		return;
+	announce_done(broker);
+	broker->ready_tries = 0;
+	try_announce(broker);
+}
+
 void ready_stop(struct broker *broker)
 {
 	if (broker->announced)

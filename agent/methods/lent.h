@@ -4,6 +4,6 @@
 
 #include "agent/methods/call.h"
 
-/* The whole of one, as it is now, ending in NUL, in the arena; "" where there is none (-EBADF) or no
- * memory. At most 512 KiB of it. */
+/* The whole of one, as it is now, ending in NUL, in the arena; "" where there is none (-EBADF) or
+ * no memory. At most 512 KiB of it. */
 char *lent_text(struct call *call, int fd);

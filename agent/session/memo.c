@@ -75,13 +75,13 @@ void memo_keep(struct session *session, enum method method, uint64_t count, cons
 	if (head++ >= len)
 		return;
 	arena_reset(&session->arena);
-	from = (Postern__V1__FromAgent *)verify_unpack(&postern__v1__from_agent__descriptor, frame + head, len - head,
-		&verify_agent_limits, &session->arena, &why);
+	from = (Postern__V1__FromAgent *)verify_unpack(&postern__v1__from_agent__descriptor,
+		frame + head, len - head, &verify_agent_limits, &session->arena, &why);
 	if (!from || from->kind_case != POSTERN__V1__FROM_AGENT__KIND_RESPONSE ||
 		from->response->outcome_case != POSTERN__V1__RESPONSE__OUTCOME_RESULT ||
 		from->response->more ||
-		buffer_append(&memo->result, from->response->result.data,
-			from->response->result.len) < 0)
+		buffer_append(
+			&memo->result, from->response->result.data, from->response->result.len) < 0)
 		return;
 	memo->method = method;
 	memo->count = count;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Answers about devices (rows that say BY_UEVENTS) that hold until the kernel has told of a change
- * of any device: it counts what it tells (/sys/kernel/uevent_seqnum, which the session is lent). Each
- * is its caller's own, whom the next one is given to.
+ * of any device: it counts what it tells (/sys/kernel/uevent_seqnum, which the session is lent).
+ * Each is its caller's own, whom the next one is given to.
  */
 #pragma once
 

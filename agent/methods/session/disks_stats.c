@@ -12,8 +12,8 @@
 #define SECTOR_SIZE 512 /* of that file, whatever the disk's own */
 #define NUMBERS     17  /* behind the name */
 
-/* A line of /proc/diskstats (kernel Documentation/admin-guide/iostats.rst): two numbers, a name, and
- * numbers. Returns how many of those there are. */
+/* A line of /proc/diskstats (kernel Documentation/admin-guide/iostats.rst): two numbers, a name,
+ * and numbers. Returns how many of those there are. */
 static size_t take_fields(
 	struct call *call, char *line, Postern__V1__DiskStats *stats, uint64_t numbers[NUMBERS])
 {
