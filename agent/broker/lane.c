@@ -117,7 +117,7 @@ static void on_timer(struct loop_timer *timer)
 	struct lane *lane = container_of(timer, struct lane, timer);
 
 	if (!lane->child) {
-		lane_end(lane, ENDED_BUSY);
+		lane_end(lane, lane->why ? lane->why : ENDED_BUSY);
 		return;
 	}
 	if (lane->child->killed_ns == 0) {
@@ -141,7 +141,7 @@ static void on_timer(struct loop_timer *timer)
 	lane_end(lane, lane->why | ENDED_STUCK);
 }
 
-/* Finds it a process, or ends it. */
+/* Finds it a process, or has it ended from the loop: others are looked at meanwhile. */
 static void run(struct lane *lane)
 {
 	struct broker *broker = lane->broker;
@@ -152,7 +152,8 @@ static void run(struct lane *lane)
 	int fds[] = {lane->fd, lane->session->verdicts_fd, broker->sources.quarantine_ro};
 
 	if (spare_take(broker, role, &lane->child) < 0) {
-		lane_end(lane, ENDED_NO_WORKER);
+		lane->why = ENDED_NO_WORKER;
+		set_timer(lane, 0);
 		return;
 	}
 	lane->child->owner = lane;
@@ -177,7 +178,7 @@ static struct counts count(const struct broker *broker)
 		const struct lane *lane = container_of(node, struct lane, node);
 
 		n.running += lane->child != NULL;
-		n.waiting += lane->child == NULL;
+		n.waiting += lane->child == NULL && lane->why == 0;
 		n.leaving += lane->child && lane->yields;
 	}
 	return n;
@@ -217,7 +218,7 @@ static void place(struct broker *broker)
 	{
 		struct lane *lane = container_of(node, struct lane, node);
 
-		if (!lane->child && count(broker).running < LANES_MAX)
+		if (!lane->child && lane->why == 0 && count(broker).running < LANES_MAX)
 			run(lane);
 	}
 	for (n = count(broker); n.leaving < n.waiting && ask_for_room(broker); n.leaving++)

@@ -20,7 +20,7 @@ struct lane {
 	enum method rights;      /* the row whose rights its process has */
 	int fd;                  /* owned while it waits; the far end */
 	uint64_t slow; /* number of the request that the broker keeps the time of; 0: none */
-	uint32_t why;  /* enum ended_why, once its process was killed */
+	uint32_t why;  /* enum ended_why, once its process was killed, or could not be started */
 	bool yields;   /* its process was asked to leave */
 	bool left;     /* ... and has, or for other reasons */
 	struct loop_timer timer;

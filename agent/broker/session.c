@@ -132,14 +132,13 @@ static size_t choose_fds(const struct session *session, int socket, int fds[], u
 			fd = socket;
 		if (i == SESSION_FD_VERDICTS)
 			fd = session->verdicts_fd;
-		if (i <= SESSION_FD_VERDICTS)
+		/* That of uevents tells how often something changed, and no more. */
+		if (i <= SESSION_FD_VERDICTS || i == SESSION_FD_UEVENTS)
 			wanted = true;
 		else if (i == SESSION_FD_OS_RELEASE)
 			wanted = method[METHOD_system_info].allowed;
 		else if (i == SESSION_FD_DISKSTATS)
 			wanted = method[METHOD_disks_stats].allowed;
-		else if (i == SESSION_FD_UEVENTS)
-			wanted = true; /* it tells how often something changed, and no more */
 		else if (i == SESSION_FD_HISTORY)
 			wanted = method[METHOD_system_load_historical].allowed;
 		else

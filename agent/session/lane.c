@@ -36,15 +36,27 @@ struct lane {
 	uint64_t ended_for; /* the request's serial, 0: none */
 };
 
-static void lane_free(struct lane *lane)
+/* Of no use any more; still in the list. */
+static void lane_close(struct lane *lane)
 {
-	list_remove(&lane->node);
+	lane->ended = true;
 	lane->session->lanes_n--;
 	loop_io_del(&lane->io);
 	loop_timer_del(&lane->timer);
-	(void)fd_close(lane->fd);
+	lane->fd = fd_close(lane->fd);
 	buffer_clear(&lane->part);
+}
+
+static void lane_forget(struct lane *lane)
+{
+	list_remove(&lane->node);
 	free(lane);
+}
+
+static void lane_free(struct lane *lane)
+{
+	lane_close(lane);
+	lane_forget(lane);
 }
 
 /* aux: the request whose time the broker should keep, 0: none any more. */
@@ -154,32 +166,36 @@ static int ask_new(struct request *request)
 	return r;
 }
 
-/* An idle one, for the method or, METHOD_COUNT, for anything; NULL: there is none. */
-static struct lane *find_idle(const struct session *session, enum method method)
+/* Makes room for another one, by one that is idle. */
+static void free_idle(struct session *session)
 {
 	LIST_EACH(&session->lanes, node)
 	{
 		struct lane *lane = container_of(node, struct lane, node);
 
-		if (!lane->request && !lane->empty &&
-			(method == METHOD_COUNT || row_same_lane(lane->rights, method)))
-			return lane;
+		if (lane->request || lane->ended)
+			continue;
+		lane_free(lane);
+		return;
 	}
-	return NULL;
 }
 
 static int ask(struct request *request)
 {
 	struct session *session = request->session;
-	struct lane *lane;
 
-	while ((lane = find_idle(session, request->method))) {
-		if (put_request(lane, request) == 0)
+	LIST_EACH(&session->lanes, node)
+	{
+		struct lane *lane = container_of(node, struct lane, node);
+
+		/* One whose process has left takes none; the loop is about to tell. */
+		if (!lane->request && !lane->ended &&
+			row_same_lane(lane->rights, request->method) &&
+			put_request(lane, request) == 0)
 			return 0;
-		lane_free(lane);
 	}
-	if (session->lanes_n >= LANES_EACH_MAX && (lane = find_idle(session, METHOD_COUNT)))
-		lane_free(lane);
+	if (session->lanes_n >= LANES_EACH_MAX)
+		free_idle(session);
 	return session->lanes_n >= LANES_EACH_MAX ? -EUSERS : ask_new(request);
 }
 
@@ -236,16 +252,15 @@ static void conclude(struct lane *lane)
 	bool begun = lane->begun;
 	struct request *request = lane->request ? release(lane) : NULL;
 
-	lane_free(lane);
-	if (!request)
-		return;
-	/* It left, or was ended for an earlier request, before it took this one. */
-	if (not_ours && !begun && !request->again) {
+	lane_close(lane);
+	if (request && not_ours && !begun && !request->again) {
+		/* It left, or was ended for an earlier request, before it took this one. */
 		request->again = true;
 		ask_or_fail(request);
-		return;
+	} else if (request) {
+		request_ended(request, why);
 	}
-	request_ended(request, why);
+	lane_forget(lane);
 }
 
 /* The last part has come. */

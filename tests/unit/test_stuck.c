@@ -17,9 +17,9 @@
 #include "proto/cleanup.h"
 #include "proto/log.h"
 
-void freeze_describe(const struct broker *of, struct freeze_facts *ret)
+void freeze_describe(const struct broker *broker, struct freeze_facts *ret)
 {
-	(void)of;
+	(void)broker;
 	*ret = (struct freeze_facts){.lease = 1};
 }
 
