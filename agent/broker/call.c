@@ -70,8 +70,7 @@ static void call_fail(struct call *call, uint32_t why)
 	call_free(call);
 }
 
-/* Times asked for by a session are held to the row's. */
-static uint64_t clamp_deadline(enum method method, uint64_t asked)
+uint64_t call_clamp_deadline(enum method method, uint64_t asked)
 {
 	uint64_t most = monotonic_ns() + method_rows[method].max_ms * NSEC_PER_MSEC;
 
@@ -192,7 +191,7 @@ void call_start(struct session *session, const struct inner_message *message,
 	place = has_place(broker, session);
 	call = refused ? NULL
 		       : call_new(broker, &session->identity, method,
-				 clamp_deadline(method, message->deadline));
+				 call_clamp_deadline(method, message->deadline));
 	if (!call) {
 		tell_ended(session, message->id, method, refused ? refused : ENDED_NO_WORKER);
 		return;

@@ -41,6 +41,9 @@ static inline enum where where_of(const struct call *call)
 	return method_rows[call->method].where;
 }
 
+/* Times asked for by a session (CLOCK_MONOTONIC, ns) are held to the row's. */
+uint64_t call_clamp_deadline(enum method method, uint64_t asked);
+
 /* A session's INNER_CALL. Takes the descriptors it keeps out of fds. */
 void call_start(struct session *session, const struct inner_message *message,
 	int fds[INNER_FDS_MAX], size_t n_fds);

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "agent/broker/call.h"
 #include "agent/broker/child.h"
 #include "agent/broker/session.h"
 #include "agent/broker/spare.h"
@@ -272,14 +273,6 @@ void lane_open(struct session *session, const struct inner_message *message, int
 		place(broker);
 }
 
-/* Times asked for by a session are held to the row's. */
-static uint64_t clamp_deadline(enum method method, uint64_t asked)
-{
-	uint64_t most = monotonic_ns() + method_rows[method].max_ms * NSEC_PER_MSEC;
-
-	return asked < most ? asked : most;
-}
-
 void lane_slow(struct session *session, const struct inner_message *message)
 {
 	struct lane *lane = find(session, message->id);
@@ -302,7 +295,7 @@ void lane_slow(struct session *session, const struct inner_message *message)
 	}
 	if (lane->child)
 		lane->child->method = method;
-	set_timer(lane, clamp_deadline(method, message->deadline));
+	set_timer(lane, call_clamp_deadline(method, message->deadline));
 }
 
 void lane_cancel(struct session *session, const struct inner_message *message)
