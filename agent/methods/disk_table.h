@@ -20,6 +20,10 @@ int disk_table_read(
  * it. NULL: there is none, or it is empty. */
 char *disk_attribute(struct call *call, int dir, const char *name);
 
+/* The serial number of the disk whose folder in /sys/class/block this is (borrowed), in the call's
+ * arena. usb: it hangs on USB. NULL: it has none. */
+char *disk_serial(struct call *call, int dir, bool usb);
+
 /* What sysfs says of where a disk is: its bus, its place on it, serial number, names. link: the
  * target of its link in /sys/class/block; dir: that folder (borrowed). 0 or -ENOMEM. */
 int disk_describe_bus(struct call *call, int dir, const char *link, Postern__V1__Disk *disk);

@@ -8,7 +8,9 @@
 
 struct mount_wish {
 	const struct fs_type *type;
-	const char *source; /* NULL: none */
+	const char *source; /* NULL: none, or not known yet */
+	const char *serial; /* of the disk that is the source; NULL: the source says it */
+	uint32_t partition; /* ... or which one of it; 0: the disk itself */
 	const char *target; /* absolute, checked */
 	Postern__V1__MountOption **options;
 	size_t n_options;

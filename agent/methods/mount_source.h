@@ -9,8 +9,13 @@
 int mount_source_check(
 	struct call *call, bool has, const ProtobufCBinaryData *source, struct mount_wish *wish);
 
-/* Waits for a block device that is being plugged in, for wish->wait_ms. */
-int mount_source_wait(struct call *call, const struct mount_wish *wish);
+/* The same for a disk by its serial number: sets wish->serial and partition. */
+int mount_source_check_serial(struct call *call, const ProtobufCBinaryData *serial,
+	uint32_t partition, struct mount_wish *wish);
+
+/* Waits for a block device that is being plugged in, for wish->wait_ms, and sets wish->source of
+ * one that is called by its serial number. 0 or -errno through call_fail(). */
+int mount_source_wait(struct call *call, struct mount_wish *wish);
 
 /*
  * Names to the broker what is touched when the file system is created: a block device; a type whose

@@ -155,16 +155,10 @@ int control_next_event(int fd, struct json_reader *reader, int timeout_ms, json_
 	}
 }
 
-int control_call_vm(const char *name, const char *command, json_t *arguments, int timeout_ms,
-	json_t **ret_result, struct postern_error *error)
-{
-	AUTO_CLOSE int fd = -EBADF;
-
-	return control_stream(name, command, arguments, timeout_ms, &fd, ret_result, error);
-}
-
-int control_stream(const char *name, const char *command, json_t *arguments, int timeout_ms,
-	int *ret_fd, json_t **ret_result, struct postern_error *error)
+/* arguments is taken over. */
+static int call_vm(const char *name, const char *command, json_t *arguments, int timeout_ms,
+	control_progress_fn on_progress, void *ctx, int *ret_fd, json_t **ret_result,
+	struct postern_error *error)
 {
 	AUTO_CLOSE int dir_fd = -EBADF, fd = -EBADF;
 	char dir[PATH_MAX];
@@ -179,8 +173,31 @@ int control_stream(const char *name, const char *command, json_t *arguments, int
 		json_decref(arguments);
 		return r;
 	}
-	r = control_call(fd, command, arguments, timeout_ms, NULL, NULL, ret_result, error);
+	r = control_call(fd, command, arguments, timeout_ms, on_progress, ctx, ret_result, error);
 	if (r == 0)
 		*ret_fd = take_fd(&fd);
 	return r;
+}
+
+int control_call_vm_progress(const char *name, const char *command, json_t *arguments,
+	int timeout_ms, control_progress_fn on_progress, void *ctx, json_t **ret_result,
+	struct postern_error *error)
+{
+	AUTO_CLOSE int fd = -EBADF;
+
+	return call_vm(
+		name, command, arguments, timeout_ms, on_progress, ctx, &fd, ret_result, error);
+}
+
+int control_call_vm(const char *name, const char *command, json_t *arguments, int timeout_ms,
+	json_t **ret_result, struct postern_error *error)
+{
+	return control_call_vm_progress(
+		name, command, arguments, timeout_ms, NULL, NULL, ret_result, error);
+}
+
+int control_stream(const char *name, const char *command, json_t *arguments, int timeout_ms,
+	int *ret_fd, json_t **ret_result, struct postern_error *error)
+{
+	return call_vm(name, command, arguments, timeout_ms, NULL, NULL, ret_fd, ret_result, error);
 }

@@ -41,6 +41,11 @@ int control_next_event(int fd, struct json_reader *reader, int timeout_ms, json_
 int control_call_vm(const char *name, const char *command, json_t *arguments, int timeout_ms,
 	json_t **ret_result, struct postern_error *error);
 
+/* The same, with what is told on the way. */
+int control_call_vm_progress(const char *name, const char *command, json_t *arguments,
+	int timeout_ms, control_progress_fn on_progress, void *ctx, json_t **ret_result,
+	struct postern_error *error);
+
 /* The same for a command whose connection becomes a stream behind the answer: *ret_fd is the
  * caller's. */
 int control_stream(const char *name, const char *command, json_t *arguments, int timeout_ms,

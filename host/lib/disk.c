@@ -34,9 +34,25 @@ int disk_look(const char *image, char **ret_path, bool *ret_qcow2, struct poster
 	return *ret_path ? 0 : fail_errno(error, POSTERN_USAGE, errno, "%s", image);
 }
 
-int postern_disk_plug(const char *name, const char *image, bool read_only, char ret_id[16],
+struct plugging {
+	void (*on_id)(void *ctx, const char *id);
+	void *ctx;
+};
+
+static void on_progress(void *ctx, const json_t *progress)
+{
+	const struct plugging *plugging = ctx;
+	const char *id = json_field_string(progress, "id", NULL);
+
+	if (id && plugging->on_id)
+		plugging->on_id(plugging->ctx, id);
+}
+
+int disk_plug(const char *name, const char *image, bool read_only,
+	void (*on_id)(void *ctx, const char *id), void *ctx, char ret_id[16],
 	struct postern_error *error)
 {
+	struct plugging plugging = {on_id, ctx};
 	AUTO_FREE char *path = NULL;
 	AUTO_JSON json_t *result = NULL;
 	json_t *arguments;
@@ -49,10 +65,17 @@ int postern_disk_plug(const char *name, const char *image, bool read_only, char 
 		json_pack("{s:s, s:b, s:b}", "path", path, "read_only", read_only, "qcow2", qcow2);
 	if (!arguments)
 		return fail(error, POSTERN_USAGE, EILSEQ, "the disk's path is not UTF-8");
-	r = control_call_vm(name, "disk-add", arguments, PLUG_MS, &result, error);
+	r = control_call_vm_progress(
+		name, "disk-add", arguments, PLUG_MS, on_progress, &plugging, &result, error);
 	if (r == 0)
 		(void)snprintf(ret_id, 16, "%.15s", json_field_string(result, "id", ""));
 	return r;
+}
+
+int postern_disk_plug(const char *name, const char *image, bool read_only, char ret_id[16],
+	struct postern_error *error)
+{
+	return disk_plug(name, image, read_only, NULL, NULL, ret_id, error);
 }
 
 int postern_disk_unplug(const char *name, const char *id, struct postern_error *error)

@@ -13,3 +13,9 @@ int disk_look(const char *image, char **ret_path, bool *ret_qcow2, struct poster
  * -errno, with *error. */
 int disk_find_id(
 	const char *name, const char *id_or_image, char ret_id[16], struct postern_error *error);
+
+/* postern_disk_plug(), which tells what the disk is called before it is plugged, when that is sure
+ * (on_id may be NULL). */
+int disk_plug(const char *name, const char *image, bool read_only,
+	void (*on_id)(void *ctx, const char *id), void *ctx, char ret_id[16],
+	struct postern_error *error);

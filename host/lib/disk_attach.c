@@ -14,14 +14,15 @@
 #include "host/lib/disk_image.h"
 #include "host/lib/disk_seen.h"
 #include "host/lib/postern.h"
+#include "messages.h"
 #include "proto/cleanup.h"
 #include "proto/client/json_call.h"
+#include "proto/clock.h"
 
-#define WAIT_MS  20000
-#define MOUNT_MS 60000
-#define KNOW_MS  2000 /* for the guest's udev to find out what is on a new disk */
-
-/* ---- Attach ---- */
+#define WAIT_MS      20000
+#define MOUNT_MS     60000
+#define WAIT_MOST_MS 120000 /* in the guest, at a time */
+#define KNOW_MS      2000   /* for the guest's udev to find out what is on a new disk */
 
 /* What is known while a disk is attached. */
 struct attach {
@@ -29,9 +30,13 @@ struct attach {
 	const struct postern_disk_attach *how;
 	struct postern_disk_attached *attached;
 	struct postern_client *client;
-	bool created; /* the image is ours */
+	const char *type; /* of the file system; NULL: the guest finds out */
+	uint64_t until;   /* when the guest must have seen it */
+	bool created;     /* the image is ours */
 	bool plugged;
-	bool mounting; /* it may be mounted */
+	bool mounting;             /* it may be mounted */
+	bool asked;                /* mount has been started, and not been ended */
+	struct json_pending mount; /* mounts.mount */
 };
 
 static int prepare(struct attach *attach, struct postern_error *error)
@@ -53,75 +58,143 @@ static int prepare(struct attach *attach, struct postern_error *error)
 	return r;
 }
 
-static int mount_it(struct attach *attach, const char *type, struct postern_error *error)
+static uint32_t wait_of(const struct attach *attach)
+{
+	return attach->how->wait_ms ? attach->how->wait_ms : WAIT_MS;
+}
+
+/* By its serial number, which the guest waits for: whoever asks whether it is there yet is in the
+ * way of the answer. */
+static int ask_to_mount(struct attach *attach, struct postern_error *error)
 {
 	const struct postern_disk_attach *how = attach->how;
-	AUTO_JSON json_t *params = json_pack("{s:s, s:s, s:s, s:b}", "source",
-		attach->attached->device, "target", how->target, "type", type, "create_target", 1);
-	AUTO_JSON json_t *reply = NULL;
+	int wait_ms = ms_until(attach->until);
+	AUTO_JSON json_t *params = NULL;
+	int r;
 
+	if (wait_ms > WAIT_MOST_MS)
+		wait_ms = WAIT_MOST_MS;
+	params = json_pack("{s:s, s:i, s:i, s:s, s:s, s:b}", "source_serial", attach->attached->id,
+		"source_partition", (int)how->partition, "wait_ms", wait_ms, "target", how->target,
+		"type", attach->type, "create_target", 1);
 	if (!params)
 		return fail(error, POSTERN_USAGE, EILSEQ, "the place in the guest is not UTF-8");
 	if (how->read_only)
 		(void)json_object_set_new(params, "options", json_pack("[{s:s}]", "key", "ro"));
-	attach->mounting = true;
-	return json_call_object(attach->client, "mounts.mount", params, MOUNT_MS, &reply, error);
-}
-
-/* Before anything is plugged: a guest that does not answer gets no disk; and the processes that
- * will answer there start while it has nothing else to do. */
-static int reach_guest(struct attach *attach, struct postern_error *error)
-{
-	const struct disk_wish none = {.serial = ""};
-	struct disk_seen seen = {0};
-	int r = agent_link_open(attach->name, &attach->client, error);
-
-	if (r == 0)
-		r = disk_look_in_guest(attach->client, &none, &seen, error);
-	disk_seen_done(&seen);
+	attach->mount = (struct json_pending){0};
+	r = json_call_start(attach->client, "mounts.mount", params, (uint32_t)wait_ms + MOUNT_MS,
+		&attach->mount, error);
+	attach->asked = r == 0;
 	return r;
 }
 
-static int attach_in_guest(
-	struct attach *attach, struct disk_seen *seen, struct postern_error *error)
+static int take_mount(struct attach *attach, struct postern_error *error)
+{
+	struct postern_disk_attached *attached = attach->attached;
+	AUTO_JSON json_t *reply = NULL;
+	int r;
+
+	attach->asked = false;
+	attach->mounting = true;
+	r = json_call_end(attach->client, &attach->mount, &reply, error);
+	if (r < 0)
+		return r;
+	(void)snprintf(attached->device, sizeof(attached->device), "%s",
+		json_field_string(json_object_get(reply, "mount"), "source", ""));
+	(void)snprintf(attached->type, sizeof(attached->type), "%s", attach->type);
+	attached->bytes = (uint64_t)json_field_int(reply, "source_size", 0);
+	return 0;
+}
+
+static int mount_it(struct attach *attach, struct postern_error *error)
+{
+	const struct disk_wish wish = {
+		.serial = attach->attached->id, .partition = attach->how->partition};
+
+	/* What the guest waits for at a time has an end. */
+	for (;;) {
+		int r = attach->asked ? 0 : ask_to_mount(attach, error);
+
+		if (r == 0)
+			r = take_mount(attach, error);
+		/* That it is not there no kernel has to say. */
+		if (r == 0 || error->code != POSTERN__V1__CODE__NOT_FOUND || error->sys_errno != 0)
+			return r;
+		if (monotonic_ns() >= attach->until)
+			return disk_fail_unseen(attach->client, &wish, wait_of(attach), error);
+		postern_error_clear(error);
+	}
+}
+
+/* So that who mounts it in the guest stands ready when it comes: later on the guest has its own
+ * work with it. */
+static void on_id(void *ctx, const char *id)
+{
+	struct attach *attach = ctx;
+
+	(void)snprintf(attach->attached->id, sizeof(attach->attached->id), "%.15s", id);
+	attach->until = monotonic_ns() + wait_of(attach) * NSEC_PER_MSEC;
+	/* What fails here fails again when it is waited for. */
+	if (attach->how->target && attach->type && ask_to_mount(attach, NULL) == 0)
+		(void)postern_client_dispatch(attach->client, NULL);
+}
+
+static int plug(struct attach *attach, struct postern_error *error)
+{
+	const struct postern_disk_attach *how = attach->how;
+	int r = disk_plug(attach->name, how->image, how->read_only, on_id, attach,
+		attach->attached->id, error);
+
+	attach->plugged = r == 0;
+	/* Nobody waits for what is not coming. */
+	if (r < 0 && attach->asked && postern_call_cancel(attach->client, attach->mount.id) == 0)
+		(void)postern_client_dispatch(attach->client, NULL);
+	return r;
+}
+
+static int attach_in_guest(struct attach *attach, struct postern_error *error)
 {
 	const struct postern_disk_attach *how = attach->how;
 	struct postern_disk_attached *attached = attach->attached;
-	const char *type = how->type ? how->type : how->mkfs;
 	struct disk_wish wish = {.serial = attached->id, .partition = how->partition};
-	int r = disk_wait_in_guest(
-		attach->client, &wish, how->wait_ms ? how->wait_ms : WAIT_MS, seen, error);
+	struct disk_seen seen = {0};
+	int r;
 
-	if (r == 0 && how->target && !type) {
-		disk_seen_done(seen);
+	if (attach->type && how->target)
+		return mount_it(attach, error);
+	r = disk_wait_in_guest(attach->client, &wish, wait_of(attach), &seen, error);
+	if (r == 0 && how->target) {
+		disk_seen_done(&seen);
 		wish.filesystem = true;
-		r = disk_wait_in_guest(attach->client, &wish, KNOW_MS, seen, error);
-		type = json_field_string(seen->part, "filesystem", "");
+		r = disk_wait_in_guest(attach->client, &wish, KNOW_MS, &seen, error);
+		attach->type = json_field_string(seen.part, "filesystem", "");
+		if (r == 0)
+			r = mount_it(attach, error);
+	} else if (r == 0) {
+		(void)snprintf(attached->device, sizeof(attached->device), "/dev/%s",
+			json_field_string(seen.part, "name", ""));
+		attached->bytes = (uint64_t)json_field_int(seen.part, "size", 0);
 	}
-	if (r < 0)
-		return r;
-	(void)snprintf(attached->device, sizeof(attached->device), "/dev/%s",
-		json_field_string(seen->part, "name", ""));
-	attached->bytes = (uint64_t)json_field_int(seen->part, "size", 0);
-	if (!how->target)
-		return 0;
-	(void)snprintf(attached->type, sizeof(attached->type), "%s", type);
-	return mount_it(attach, attached->type, error);
+	disk_seen_done(&seen);
+	return r;
 }
 
 /* Does the guest say that our device is mounted there? */
 static bool is_mounted(struct attach *attach)
 {
-	AUTO_JSON json_t *params = json_pack("{s:s}", "target", attach->how->target);
-	AUTO_JSON json_t *reply = NULL;
-	const json_t *mounts;
+	const struct disk_wish wish = {
+		.serial = attach->attached->id, .partition = attach->how->partition};
+	struct disk_seen seen = {0};
+	const json_t *target;
+	bool mounted = false;
+	size_t i;
 
-	if (!params || json_call_object(attach->client, "mounts.list", params, 0, &reply, NULL) < 0)
-		return false;
-	mounts = json_object_get(reply, "mounts");
-	return strcmp(json_field_string(
-			      json_array_get(mounts, json_array_size(mounts) - 1), "source", ""),
-		       attach->attached->device) == 0;
+	if (disk_look_in_guest(attach->client, &wish, &seen, NULL) == 0)
+		json_array_foreach(json_object_get(seen.part, "mounted_at"), i, target) mounted |=
+			json_is_string(target) &&
+			strcmp(json_string_value(target), attach->how->target) == 0;
+	disk_seen_done(&seen);
+	return mounted;
 }
 
 /* The mount first: the guest keeps a device that is mounted. */
@@ -152,85 +225,29 @@ int postern_disk_attach(const char *name, const struct postern_disk_attach *how,
 	struct postern_disk_attached *ret_attached, struct postern_error *error)
 {
 	struct postern_error failed = {0};
-	struct attach attach = {.name = name, .how = how, .attached = ret_attached};
-	struct disk_seen seen = {0};
+	struct attach attach = {.name = name,
+		.how = how,
+		.attached = ret_attached,
+		.type = how->type ? how->type : how->mkfs};
 	int r;
 
 	*ret_attached = (struct postern_disk_attached){0};
 	r = prepare(&attach, &failed);
+	/* Before anything is plugged: a guest that does not answer gets no disk. */
 	if (r == 0)
-		r = reach_guest(&attach, &failed);
+		r = agent_link_open(name, &attach.client, &failed);
 	if (r == 0)
-		r = postern_disk_plug(name, how->image, how->read_only, ret_attached->id, &failed);
-	attach.plugged = r == 0;
+		r = plug(&attach, &failed);
 	if (r == 0)
-		r = attach_in_guest(&attach, &seen, &failed);
+		r = attach_in_guest(&attach, &failed);
 	if (r < 0)
 		undo(&attach, &failed);
-	disk_seen_done(&seen);
 	postern_client_close(attach.client);
+	json_decref(attach.mount.json);
+	postern_error_clear(&attach.mount.failed);
 	if (error)
 		*error = failed;
 	else
 		postern_error_clear(&failed);
 	return r;
-}
-
-/* ---- Detach ---- */
-
-static int unmount(struct postern_client *client, const char *target, struct postern_error *error)
-{
-	AUTO_JSON json_t *params = json_pack("{s:s}", "target", target);
-	AUTO_JSON json_t *reply = NULL;
-
-	return params ? json_call_object(client, "mounts.unmount", params, 0, &reply, error)
-		      : fail_errno(error, POSTERN_ANSWERED, ENOMEM, "mounts.unmount");
-}
-
-/* All places of a disk or a partition, the last one mounted first. */
-static int unmount_all(
-	struct postern_client *client, const json_t *disk, struct postern_error *error)
-{
-	const json_t *targets = json_object_get(disk, "mounted_at");
-	int r = 0;
-
-	for (size_t i = json_array_size(targets); r == 0 && i > 0; i--)
-		r = unmount(client, json_string_value(json_array_get(targets, i - 1)) ?: "", error);
-	return r;
-}
-
-/* Of the disk with this serial number, and of its partitions. */
-static int unmount_disk(const char *name, const char *serial, struct postern_error *error)
-{
-	AUTO(agent_link_closep) struct postern_client *client = NULL;
-	const struct disk_wish wish = {.serial = serial};
-	struct disk_seen seen = {0};
-	const json_t *part;
-	size_t i;
-	int r = agent_link_open(name, &client, error);
-
-	if (r == 0)
-		r = disk_look_in_guest(client, &wish, &seen, error);
-	if (r == 0 && seen.disk) {
-		const char *of = json_field_string(seen.disk, "name", "");
-
-		r = unmount_all(client, seen.disk, error);
-		json_array_foreach(json_object_get(seen.answer, "disks"), i, part)
-		{
-			if (r == 0 && strcmp(json_field_string(part, "parent", ""), of) == 0)
-				r = unmount_all(client, part, error);
-		}
-	}
-	disk_seen_done(&seen);
-	return r;
-}
-
-int postern_disk_detach(
-	const char *name, const char *id_or_image, char ret_id[16], struct postern_error *error)
-{
-	int r = disk_find_id(name, id_or_image, ret_id, error);
-
-	if (r == 0)
-		r = unmount_disk(name, ret_id, error);
-	return r < 0 ? r : postern_disk_unplug(name, ret_id, error);
 }

@@ -95,7 +95,21 @@ static int fail_late(const struct disk_seen *seen, const struct disk_wish *wish,
 		(void)snprintf(number, sizeof(number), ", partition %u", wish->partition);
 	return fail(error, POSTERN_TIMED_OUT, ETIMEDOUT,
 		"the guest did not see the disk %s%s%s in %u ms; it sees %s", wish->serial, number,
-		seen->part ? " with its new size" : "", timeout_ms, all);
+		seen->part && wish->bytes ? " with its new size" : "", timeout_ms, all);
+}
+
+int disk_fail_unseen(struct postern_client *client, const struct disk_wish *wish,
+	uint32_t timeout_ms, struct postern_error *error)
+{
+	struct disk_seen seen = {0};
+	int r;
+
+	postern_error_clear(error);
+	r = disk_look_in_guest(client, wish, &seen, error);
+	if (r == 0)
+		r = fail_late(&seen, wish, timeout_ms, error);
+	disk_seen_done(&seen);
+	return r;
 }
 
 static bool is_so(const struct disk_seen *seen, const struct disk_wish *wish)

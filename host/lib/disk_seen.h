@@ -37,3 +37,8 @@ int disk_look_in_guest(struct postern_client *client, const struct disk_wish *wi
  */
 int disk_wait_in_guest(struct postern_client *client, const struct disk_wish *wish,
 	uint32_t timeout_ms, struct disk_seen *ret, struct postern_error *error);
+
+/* Fails as disk_wait_in_guest() does, where the guest itself has waited for timeout_ms: looks once,
+ * and puts what is seen in place of what *error has. -ETIMEDOUT, or another -errno. */
+int disk_fail_unseen(struct postern_client *client, const struct disk_wish *wish,
+	uint32_t timeout_ms, struct postern_error *error);

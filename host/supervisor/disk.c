@@ -134,6 +134,8 @@ void disk_add_command(void *ctx, struct request *request, const json_t *argument
 	disk->read_only = json_field_bool(arguments, "read_only", false);
 	disk->state = SHARE_PLUGGING;
 	disk->request = request;
+	/* Who waits for it in the guest can begin to. */
+	request_progress(request, to_json(disk));
 	device = (struct vmm_device){.disk = disk->path,
 		.disk_read_only = disk->read_only,
 		.disk_qcow2 = json_field_bool(arguments, "qcow2", false)};

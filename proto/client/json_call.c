@@ -7,17 +7,9 @@
 #include <string.h>
 
 #include "proto/cleanup.h"
+#include "proto/client/client_state.h"
 #include "proto/client/error.h"
 #include "proto/client/json.h"
-
-struct answer {
-	const ProtobufCMessageDescriptor *type;
-	json_t *json; /* owned; NULL before the first part */
-	const char *why;
-	int r;
-	void (*part)(void *ctx, const json_t *part); /* NULL: nobody */
-	void *ctx;
-};
 
 /* Adds a further part: what is an array in both grows, anything else is taken from the later one.
  */
@@ -39,40 +31,48 @@ static int merge(json_t *into, json_t *part)
 	return 0;
 }
 
-static void on_part(
-	void *ctx, const struct postern_error *error, const uint8_t *result, size_t len, bool more)
+static void take_part(struct json_pending *call, const uint8_t *result, size_t len)
 {
-	struct answer *answer = ctx;
 	json_t *part;
 
-	(void)error;
-	(void)more;
-	if (answer->r < 0)
+	if (call->r < 0)
 		return;
-	answer->r = json_from_message(answer->type, result, len, &part, &answer->why);
-	if (answer->r < 0)
+	call->r = json_from_message(call->type, result, len, &part, &call->why);
+	if (call->r < 0)
 		return;
-	if (answer->part)
-		answer->part(answer->ctx, part);
-	if (!answer->json) {
-		answer->json = part;
+	if (call->part)
+		call->part(call->ctx, part);
+	if (!call->json) {
+		call->json = part;
 		return;
 	}
-	answer->r = merge(answer->json, part);
+	call->r = merge(call->json, part);
 	json_decref(part);
 }
 
-int json_call_parts(struct postern_client *client, const char *method, const json_t *params,
-	uint32_t timeout_ms, void (*part)(void *ctx, const json_t *part), void *ctx,
-	json_t **ret_answer, struct postern_error *error)
+static void on_reply(
+	void *ctx, const struct postern_error *error, const uint8_t *result, size_t len, bool more)
+{
+	struct json_pending *call = ctx;
+
+	if (error)
+		error_copy(&call->failed, error);
+	else
+		take_part(call, result, len);
+	call->done = !more;
+}
+
+int json_call_start(struct postern_client *client, const char *method, const json_t *params,
+	uint32_t timeout_ms, struct json_pending *call, struct postern_error *error)
 {
 	AUTO_FREE uint8_t *bytes = NULL;
 	struct method_schema schema;
-	struct answer answer = {.why = "", .part = part, .ctx = ctx};
 	char problem[256];
 	size_t len = 0;
 	int r;
 
+	call->method = method;
+	call->why = "";
 	if (schema_find(method, &schema) < 0 || strncmp(method, "notify.", 7) == 0) {
 		error_set(error, POSTERN_USAGE, 0, "%.64s: no such method", method);
 		return -EINVAL;
@@ -83,19 +83,44 @@ int json_call_parts(struct postern_client *client, const char *method, const jso
 			r == -EINVAL ? problem : strerror(-r));
 		return r;
 	}
-	answer.type = schema.reply;
-	r = postern_call(client, method, bytes, len, timeout_ms, on_part, &answer, error);
-	if (r == 0 && answer.r < 0) {
-		error_set(error, POSTERN_PROTOCOL, 0, "the answer of %s cannot be read: %s", method,
-			answer.r == -EBADMSG ? answer.why : strerror(-answer.r));
-		r = answer.r;
+	call->type = schema.reply;
+	r = postern_call_start(client, method, bytes, len, timeout_ms, on_reply, call, &call->id);
+	return r < 0 ? client_fail_start(error, method, r) : 0;
+}
+
+int json_call_end(struct postern_client *client, struct json_pending *call, json_t **ret_answer,
+	struct postern_error *error)
+{
+	json_t *json;
+	int r = client_run_until(client, &call->done, error);
+
+	json = call->json;
+	call->json = NULL;
+	if (r == 0 && call->failed.failure != POSTERN_DONE) {
+		r = call->failed.failure == POSTERN_TIMED_OUT && !call->failed.packed ? -ETIMEDOUT
+										      : -EREMOTEIO;
+		error_copy(error, &call->failed);
+	} else if (r == 0 && call->r < 0) {
+		error_set(error, POSTERN_PROTOCOL, 0, "the answer of %s cannot be read: %s",
+			call->method, call->r == -EBADMSG ? call->why : strerror(-call->r));
+		r = call->r;
 	}
-	if (r < 0) {
-		json_decref(answer.json);
-		return r;
-	}
-	*ret_answer = answer.json;
-	return 0;
+	postern_error_clear(&call->failed);
+	if (r < 0)
+		json_decref(json);
+	else
+		*ret_answer = json;
+	return r;
+}
+
+int json_call_parts(struct postern_client *client, const char *method, const json_t *params,
+	uint32_t timeout_ms, void (*part)(void *ctx, const json_t *part), void *ctx,
+	json_t **ret_answer, struct postern_error *error)
+{
+	struct json_pending call = {.part = part, .ctx = ctx};
+	int r = json_call_start(client, method, params, timeout_ms, &call, error);
+
+	return r < 0 ? r : json_call_end(client, &call, ret_answer, error);
 }
 
 int json_call_object(struct postern_client *client, const char *method, const json_t *params,

@@ -226,10 +226,21 @@ class Guest:
                 peer.say(hello_reply=pb.HelloReply(major=1, minor=0, agent_version="1", identity="host",
                                                    boot_id=bytes([self.boots] * 16), max_frame=1 << 20))
                 while True:
-                    self.answer(peer, peer.take().request)
+                    message = peer.take()
+                    if message.HasField("request"):  # what is taken back has been answered
+                        self.answer(peer, message.request)
             except (Closed, OSError):
                 pass
 
+    def wait_for_disk(self, serial, seconds):
+        until = time.monotonic() + seconds
+        while True:
+            for disk in now(self.folder).get("disks", ()):
+                if disk["serial"] == serial:
+                    return disk
+            if time.monotonic() >= until:
+                return None
+            time.sleep(0.01)
 
     def answer(self, peer, request):
         """The methods that mount and unmount, with a mount table that stays when a connection goes."""
@@ -245,7 +256,15 @@ class Guest:
                 code=errors.FAILED_PRECONDITION, sys_errno=16, outcome=errors.NOT_DONE,
                 message=how["refuses"][request.method])))
             return
-        if request.method == "mounts.mount":
+        if request.method == "mounts.mount" and params.HasField("source_serial"):
+            disk = self.wait_for_disk(params.source_serial.decode(), params.wait_ms / 1000)
+            if not disk:
+                peer.say(response=pb.Response(id=request.id, error=errors.Error(
+                    code=errors.NOT_FOUND, outcome=errors.NOT_DONE, message="no such disk, although waited for")))
+                return
+            self.mounts[target] = reply.mount.source = f"/dev/{disk['name']}".encode()
+            reply.source_size = disk["size"]
+        elif request.method == "mounts.mount":
             self.mounts[target] = params.source
         elif request.method == "mounts.unmount":
             self.mounts.pop(target, None)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What the kernel is told about a mount, call by call: its own mount calls are replaced here. */
 /* needs: agent/methods/worker/mounts_mount.c agent/methods/worker/mount_options.c */
+/* needs: agent/methods/worker/disk_serial.c agent/methods/worker/disk_bus.c proto/copy/open.c */
 /* needs: agent/methods/worker/mount_remote.c agent/methods/worker/mount_source.c */
 /* needs: agent/methods/worker/place.c agent/methods/mount_path.c agent/methods/mount_text.c */
 /* needs: agent/methods/mount_entry.c agent/methods/call.c agent/row.c kmod-helpers/types.c */

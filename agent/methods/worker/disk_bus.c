@@ -48,6 +48,20 @@ static char *scsi_serial(struct call *call, int dir)
 	return n > 4 ? trimmed(call, buffer + 4, strnlen(buffer + 4, (size_t)n - 4)) : NULL;
 }
 
+char *disk_serial(struct call *call, int dir, bool usb)
+{
+	char *serial = disk_attribute(call, dir, "serial");
+
+	if (!serial)
+		serial = disk_attribute(call, dir, "device/serial");
+	if (!serial)
+		serial = scsi_serial(call, dir);
+	/* Behind unit, target, host and interface. */
+	if (!serial && usb)
+		serial = disk_attribute(call, dir, "device/../../../../serial");
+	return serial;
+}
+
 /* The part of a path that begins at `at`, as text. */
 static bool next_part(const char **at, char part[64])
 {
@@ -129,14 +143,7 @@ int disk_describe_bus(struct call *call, int dir, const char *link, Postern__V1_
 	if (!bus)
 		return -ENOMEM;
 	set(call, &disk->has_bus, &disk->bus, bus);
-	serial = disk_attribute(call, dir, "serial");
-	if (!serial)
-		serial = disk_attribute(call, dir, "device/serial");
-	if (!serial)
-		serial = scsi_serial(call, dir);
-	/* Of what hangs on USB: behind unit, target, host and interface. */
-	if (!serial && strcmp(bus, "usb") == 0)
-		serial = disk_attribute(call, dir, "device/../../../../serial");
+	serial = disk_serial(call, dir, strcmp(bus, "usb") == 0);
 	set(call, &disk->has_serial, &disk->serial, serial);
 	set(call, &disk->has_model, &disk->model, disk_attribute(call, dir, "device/model"));
 	set(call, &disk->has_wwid, &disk->wwid,

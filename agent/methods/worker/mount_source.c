@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/methods/disk_serial.h"
 #include "agent/methods/place.h"
 #include "agent/worker/worker.h"
 #include "proto/cleanup.h"
@@ -19,6 +20,7 @@
 
 #define TAG_MAX    36 /* virtio 1.2, 5.11.4: the tag of a file system device */
 #define TAG_9P_MAX 127
+#define SERIAL_MAX 255
 #define RETRY_NS   20000000
 
 static int check_tag(struct call *call, const struct fs_type *type, const char *tag)
@@ -57,6 +59,17 @@ int mount_source_check(
 	return 0;
 }
 
+int mount_source_check_serial(struct call *call, const ProtobufCBinaryData *serial,
+	uint32_t partition, struct mount_wish *wish)
+{
+	if (wish->type->source != SOURCE_DEVICE)
+		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
+			"source_serial: %s is on no disk", wish->type->name);
+	wish->serial = call_string(call, true, serial, SERIAL_MAX, "source_serial");
+	wish->partition = partition;
+	return wish->serial ? 0 : -EINVAL;
+}
+
 /*
  * The links of /dev/disk/by-* are followed, but never out of /dev, nor onto what is mounted in it:
  * a look-up elsewhere may hang, and here nothing is named to the broker before it.
@@ -80,7 +93,28 @@ static int look_at_device(const char *source, dev_t *ret_device)
 	return S_ISBLK(st.st_mode) ? 0 : -ENOTBLK;
 }
 
-int mount_source_wait(struct call *call, const struct mount_wish *wish)
+/* Told by the kernel, which at that moment has it ready: who asks every few milliseconds is late,
+ * and in the way of what is done for it. */
+static int wait_for_serial(struct call *call, struct mount_wish *wish)
+{
+	uint64_t until = monotonic_ns() + wish->wait_ms * NSEC_PER_MSEC;
+	AUTO_CLOSE int told = wish->wait_ms ? disk_serial_listen() : -EBADF;
+	char *node;
+	int r;
+
+	while ((r = disk_serial_find(call, wish->serial, wish->partition, &node)) == -ENODEV &&
+		monotonic_ns() < until)
+		disk_serial_wait(told, until);
+	if (r == -ENODEV)
+		return call_fail(call, POSTERN__V1__CODE__NOT_FOUND, 0,
+			"there is no disk with the serial number %s%s%s", wish->serial,
+			wish->partition ? ", or it has no such partition" : "",
+			wish->wait_ms ? ", although it was waited for" : "");
+	wish->source = node;
+	return r;
+}
+
+int mount_source_wait(struct call *call, struct mount_wish *wish)
 {
 	uint64_t until = monotonic_ns() + wish->wait_ms * NSEC_PER_MSEC;
 	dev_t device = 0;
@@ -88,6 +122,8 @@ int mount_source_wait(struct call *call, const struct mount_wish *wish)
 
 	if (wish->type->source != SOURCE_DEVICE)
 		return 0;
+	if (wish->serial)
+		return wait_for_serial(call, wish);
 	while ((r = look_at_device(wish->source, &device)) == -ENOENT && monotonic_ns() < until)
 		(void)nanosleep(&(struct timespec){.tv_nsec = RETRY_NS}, NULL);
 	if (r == -ENOENT)

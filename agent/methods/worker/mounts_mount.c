@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/methods/disk_serial.h"
 #include "agent/methods/kmod_client.h"
 #include "agent/methods/mount_call.h"
 #include "agent/methods/mount_options.h"
@@ -109,9 +110,12 @@ static int configure(struct call *call, const struct mount_wish *wish, int *ret_
 	return 0;
 }
 
-/* A tag that no device has yet: what each type answers then. */
+/* A tag that no device has yet: what each type answers then. And a disk that has a name already,
+ * but cannot be opened yet. */
 static bool is_missing(const struct mount_wish *wish, int r)
 {
+	if (wish->serial)
+		return r == -ENXIO;
 	return wish->type->source == SOURCE_TAG && (r == -EINVAL || r == -ENOENT || r == -ENODEV);
 }
 
@@ -145,6 +149,8 @@ static int create(struct call *call, const struct mount_wish *wish, int *ret_con
 		}
 		r = -errno;
 		if (!is_missing(wish, r))
+			return fail_create(call, wish, context, r);
+		if (monotonic_ns() >= until && wish->serial)
 			return fail_create(call, wish, context, r);
 		if (monotonic_ns() >= until)
 			return call_fail(call, POSTERN__V1__CODE__NOT_FOUND, ENODEV,
@@ -195,11 +201,11 @@ static int make(struct call *call, const struct mount_wish *wish, int *ret_targe
 	if (r == 0)
 		r = kmod_need(call, wish->type);
 	if (r == 0)
-		r = mount_source_wait(call, wish);
+		r = mount_source_wait(call, &attempt);
 	if (r == 0)
 		r = open_target(call, wish, ret_target);
 	if (r == 0)
-		r = mount_source_touch(call, wish);
+		r = mount_source_touch(call, &attempt);
 	if (r == 0)
 		r = create(call, &attempt, ret_context);
 	while (r == -EPROTONOSUPPORT && mount_remote_next(&attempt))
@@ -303,13 +309,25 @@ int mounts_mount(struct call *call, const Postern__V1__MountsMountRequest *reque
 	if (!wish.target)
 		return -EINVAL;
 	r = mount_type_check(call, request->type, &wish.type);
-	if (r == 0)
+	if (r == 0 && request->has_source_serial && request->has_source)
+		r = call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, 0,
+			"source, source_serial: expected one of them");
+	else if (r == 0 && request->has_source_serial)
+		r = mount_source_check_serial(
+			call, &request->source_serial, request->source_partition, &wish);
+	else if (r == 0)
 		r = mount_source_check(call, request->has_source, &request->source, &wish);
 	if (r == 0)
 		r = mount_options_check(call, wish.type, wish.options, wish.n_options);
 	if (r == 0)
 		r = mount_remote_check(call, &wish);
-	return r < 0 ? r : mount_do(call, &wish, &reply->mount);
+	if (r == 0)
+		r = mount_do(call, &wish, &reply->mount);
+	if (r == 0 && wish.serial && reply->mount->has_source) {
+		reply->source_size = disk_serial_size(call, (char *)reply->mount->source.data);
+		reply->has_source_size = reply->source_size != 0;
+	}
+	return r;
 }
 
 int settle_mount(struct call *call, const ProtobufCMessage *message, Postern__V1__Outcome *ret)
