@@ -207,7 +207,7 @@ def test_one_that_is_gone_meanwhile(client, ext4):
 
 
 def own_agent(tmp_path, **settings):
-    return Agent(policy=DEFAULT_POLICY + "allow local:0 filesystems.*\n", **settings)
+    return Agent(policy=DEFAULT_POLICY + "allow local:0 filesystems.* exec.*\n", **settings)
 
 
 def test_an_agent_that_stops_thaws(ext4, tmp_path):
@@ -229,6 +229,23 @@ def test_an_agent_that_dies_is_made_up_for(ext4, tmp_path):
         wait_until(lambda: not os.path.exists(f"{agent.dir}/run/frozen"))
         with agent.client() as client:
             assert not client.call("filesystems.status").HasField("lease")
+
+
+def test_an_agent_that_dies_while_it_freezes_is_made_up_for(ext4, tmp_path):
+    """No guard stands yet: what starts it is held up."""
+    with own_agent(tmp_path) as agent:
+        with agent.client() as client:
+            client.call("exec.wait", job=client.call("exec.start", argv=[b"/bin/true"]).job)
+            for pid in [pid for pid, name in agent.children().items() if name == "postern-job"]:
+                os.kill(pid, signal.SIGSTOP)
+            client.start("filesystems.freeze", targets=[ext4.encode()], lease_ms=60000)
+            wait_until(lambda: is_frozen(ext4))
+            assert not guards(agent)
+            agent.process.send_signal(signal.SIGKILL)
+            agent.process.wait()
+        assert Writer(ext4).done(5), "by the process that froze it"
+        agent.start()
+        wait_until(lambda: not os.path.exists(f"{agent.dir}/run/frozen"))
 
 
 def guards(agent):

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <linux/fs.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -14,9 +15,11 @@
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 #include "proto/limits.h"
+#include "proto/log.h"
 
 #define LEASE_MS  10000
-#define TOLD_MOST 64 /* in a notification */
+#define TOLD_MOST 64   /* in a notification */
+#define GUARD_MS  2000 /* for one to say that it stands */
 
 /* The agent itself must be able to write, or nobody could keep account of what is frozen. */
 static int check_own_folder(struct call *call, const struct filesystem_set *set)
@@ -143,16 +146,15 @@ static int tell_guard(struct call *call, const struct filesystem_set *set, int s
 	return r;
 }
 
-/* Without one a freeze is as safe as the agent lives. 0, or -errno with call_fail() of a file
- * system that cannot be opened. */
-static int find_guard(struct call *call, const struct filesystem_set *set)
+/* Asks for one, which starts while the kernel freezes: that is mostly waiting. Until it has all it
+ * needs this process stays at its post even if the broker dies. *ret_guard: to await_guard();
+ * negative where there is none, and a freeze is as safe as the agent lives. 0, or -errno with
+ * call_fail() of a file system that cannot be opened. */
+static int ask_guard(struct call *call, const struct filesystem_set *set, int *ret_guard)
 {
 	AUTO_CLOSE int ours = -EBADF;
 	AUTO_CLOSE int theirs = -EBADF;
-	struct inner_message message;
-	struct pollfd wait = {.events = POLLIN};
-	int pair[2], fds[INNER_FDS_MAX], r;
-	size_t n_fds;
+	int pair[2], r;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return 0;
@@ -165,11 +167,33 @@ static int find_guard(struct call *call, const struct filesystem_set *set)
 		r = tell_guard(call, set, ours);
 	if (r < 0)
 		return call->error ? r : 0;
-	wait.fd = ours;
-	if (poll(&wait, 1, ms_until(call->deadline)) > 0 &&
-		inner_receive(ours, &message, NULL, 0, fds, &n_fds) > 0)
-		inner_close_fds(fds);
+	(void)prctl(PR_SET_PDEATHSIG, 0);
+	*ret_guard = take_fd(&ours);
 	return 0;
+}
+
+/* From here on it is the guard's. 0, or -EPIPE: the broker is gone, and nobody else may thaw. */
+static int await_guard(int guard)
+{
+	uint64_t until = monotonic_ns() + GUARD_MS * NSEC_PER_MSEC;
+	struct pollfd wait[] = {{.fd = guard, .events = POLLIN}, {.fd = INNER_FD}};
+	struct inner_message message;
+	int fds[INNER_FDS_MAX];
+	size_t n_fds;
+
+	while (poll(wait, ARRAY_SIZE(wait), ms_until(until)) < 0 && errno == EINTR)
+		;
+	if (wait[0].revents && inner_receive(guard, &message, NULL, 0, fds, &n_fds) > 0)
+		inner_close_fds(fds);
+	return wait[1].revents ? -EPIPE : 0;
+}
+
+/* The record stays: the next agent tells who is interested, and runs the hooks. */
+static void thaw_alone(struct call *call, const struct filesystem_set *set)
+{
+	log_warning("the agent died while file systems were being frozen: they are thawed");
+	for (size_t i = set->n; i-- > 0;)
+		(void)filesystem_ioctl(call, &set->list[i], TOUCH_LOOK, FITHAW, NULL);
 }
 
 /* What they have begun, those for the thaw undo, also where one of them failed. */
@@ -191,12 +215,13 @@ static int freeze(struct call *call, struct filesystem_set *set, bool named, uin
 	Postern__V1__FilesystemsThawReply thawed = POSTERN__V1__FILESYSTEMS_THAW_REPLY__INIT;
 	Postern__V1__FilesystemsStatusReply record = POSTERN__V1__FILESYSTEMS_STATUS_REPLY__INIT;
 	Postern__V1__Error *error;
+	AUTO_CLOSE int guard = -EBADF;
 	size_t tried = 0;
 	int r = run_hooks(call);
 
 	if (r < 0)
 		return r;
-	r = find_guard(call, set);
+	r = ask_guard(call, set, &guard);
 	if (r < 0)
 		return r;
 	r = write_record(call, set, &record);
@@ -209,6 +234,10 @@ static int freeze(struct call *call, struct filesystem_set *set, bool named, uin
 	reply->lease = record.lease;
 	reply->lease_ms = lease_ms;
 	r = freeze_each(call, set, named, record.frozen, reply, &tried);
+	if (guard >= 0 && await_guard(guard) < 0) {
+		thaw_alone(call, set);
+		return -EPIPE;
+	}
 	if (r == 0) {
 		tell_frozen(call, reply);
 		worker_freezing(call, lease_ms);
