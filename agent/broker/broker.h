@@ -90,7 +90,8 @@ struct freeze {
 	struct loop_timer timer;
 	unsigned int why; /* it is being thawed, enum thaw_why; 0: nobody has begun to */
 	struct chore thawer;
-	struct child *guard; /* thaws should we die; NULL: there is none */
+	struct child *guard;   /* thaws should we die; NULL: there is none */
+	struct child *unguard; /* one whose file systems are thawed; told when the caller knows */
 };
 
 struct broker {

@@ -74,11 +74,22 @@ void freeze_told(struct call *call, uint64_t lease_ms)
 	quarantine_publish(broker);
 }
 
+static void dismiss(struct child **guard)
+{
+	struct inner_message message = {.kind = INNER_FORGET};
+	struct child *child = take_ptr(*guard);
+
+	if (child)
+		(void)child_send(child, &message, NULL, NULL, 0);
+}
+
 static void on_guard_exit(struct child *child)
 {
 	struct broker *broker = child->broker;
 	bool guards = broker->freeze.guard == child;
 
+	if (broker->freeze.unguard == child)
+		broker->freeze.unguard = NULL;
 	child_drop(child);
 	spare_trim(broker);
 	if (!guards)
@@ -107,18 +118,11 @@ void freeze_guard(struct child *worker, int socket)
 	(void)child_send(child, &message, NULL, &theirs, 1);
 }
 
-static void dismiss_guard(struct broker *broker)
-{
-	struct inner_message message = {.kind = INNER_FORGET};
-	struct child *guard = take_ptr(broker->freeze.guard);
-
-	if (guard)
-		(void)child_send(guard, &message, NULL, NULL, 0);
-}
-
+/* The end of a guard takes as long as the answer, which it would be before. */
 void freeze_over(struct broker *broker)
 {
-	dismiss_guard(broker);
+	dismiss(&broker->freeze.unguard);
+	broker->freeze.unguard = take_ptr(broker->freeze.guard);
 	broker->freeze.lease = 0;
 	broker->freeze.session = NULL;
 	broker->freeze.why = 0;
@@ -130,6 +134,7 @@ void freeze_over(struct broker *broker)
 /* What it did was told by then. The next lease may already wait to be ended. */
 static void on_thawed(struct broker *broker, uint64_t result)
 {
+	dismiss(&broker->freeze.unguard);
 	if (broker->freeze.lease != 0 && broker->freeze.why != 0)
 		set_timer(broker, result == RESTORE_DONE ? 0 : AGAIN_MS);
 }
@@ -161,8 +166,14 @@ void freeze_worker_gone(const struct call *call)
 
 void freeze_call_over(const struct call *call)
 {
-	if (call->method == METHOD_filesystems_freeze && call->broker->freeze.lease == 0)
-		dismiss_guard(call->broker);
+	struct freeze *freeze = &call->broker->freeze;
+
+	if (call->method == METHOD_filesystems_thaw)
+		dismiss(&freeze->unguard);
+	if (call->method == METHOD_filesystems_freeze && freeze->lease == 0) {
+		dismiss(&freeze->unguard);
+		dismiss(&freeze->guard);
+	}
 }
 
 void freeze_session_gone(struct session *session)

@@ -36,7 +36,7 @@ void freeze_thaw(struct broker *broker, enum thaw_why why);
 /* The worker of a call is gone without a whole answer: if it froze, all thaws. */
 void freeze_worker_gone(const struct call *call);
 
-/* The call is over: one that froze nothing needs no guard. */
+/* The call is over: one that thawed, or froze nothing, needs no guard any more. */
 void freeze_call_over(const struct call *call);
 
 /* The connection is gone: so is its lease. */
