@@ -146,6 +146,8 @@ static int plug(struct attach *attach, struct postern_error *error)
 		attach->attached->id, error);
 
 	attach->plugged = r == 0;
+	if (!attach->asked)
+		attach->until = monotonic_ns() + wait_of(attach) * NSEC_PER_MSEC;
 	/* Nobody waits for what is not coming. */
 	if (r < 0 && attach->asked && postern_call_cancel(attach->client, attach->mount.id) == 0)
 		(void)postern_client_dispatch(attach->client, NULL);
