@@ -9,7 +9,7 @@ import threading
 import pytest
 
 import fake_vmm
-from machine import ABSENT, ANSWERED, TIMED_OUT
+from machine import ABSENT, ANSWERED, TIMED_OUT, wait_until
 
 MIB = 1 << 20
 SEEN = {"name": "vda", "serial": "disk8", "size": MIB}
@@ -90,7 +90,9 @@ def test_qemu_does_not_answer(world, command):
     assert f"QEMU has not answered {command} in time" in world.attach(*MOUNT, code=TIMED_OUT)
     # Sent behind it, should it be done in the end.
     wanted = ["blockdev-add", "device_add"][:1 + (command == "device_add")] + ["device_del", "blockdev-del"]
-    assert world.events(mount=True)[:len(wanted)] == wanted and world.is_undone()
+    seen = world.events(mount=True)
+    wait_until(lambda: seen.extend(world.events()) or len(seen) >= len(wanted))
+    assert seen[:len(wanted)] == wanted and world.is_undone()
 
 
 def test_the_guest_does_not_see_it(world):
