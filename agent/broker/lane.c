@@ -282,6 +282,8 @@ void lane_slow(struct session *session, const struct inner_message *message)
 		return;
 	lane->slow = message->aux;
 	if (lane->slow == 0) {
+		if (lane->child)
+			lane->child->method = METHOD_COUNT;
 		loop_timer_del(&lane->timer);
 		if (lane->yields)
 			set_timer(lane, monotonic_ns() + LEAVE_MS * NSEC_PER_MSEC);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Processes started ahead of need: one session always; while somebody is connected a reader, and
- * those that workers and jobs are forked of. Starting one takes 20 to 60 ms in a slow guest,
- * handing over or forking a ready one a few. Each is fresh: it has read nothing but its arguments.
- * What is missing is started when no request runs, or a second after it was found missing: a
- * request that hangs does not keep others from finding a spare.
+ * Processes started ahead of need: one session always; while somebody is connected, those that
+ * workers and jobs are forked of. Starting one takes 20 to 60 ms in a slow guest, handing over or
+ * forking a ready one a few. Each is fresh: it has read nothing but its arguments. What is missing
+ * is started when no call runs (what goes by lanes the broker does not see), or a second after it
+ * was found missing: one that hangs does not keep others from finding a spare. A reader whose
+ * caller has left is kept a while.
  */
 #pragma once
 

@@ -31,7 +31,7 @@ struct lane {
 	bool slow;               /* the broker keeps the request's time */
 	bool begun;              /* some of the answer is on its way to the peer */
 	bool empty;              /* nothing more comes: its process is gone, or leaving */
-	bool ended;              /* the broker says so, and why */
+	bool ended;              /* it takes no more requests; if the broker says so, why: */
 	uint32_t why;
 	uint64_t ended_for; /* the request's serial, 0: none */
 };
@@ -106,10 +106,14 @@ static int put_request(struct lane *lane, struct request *request)
 	uint64_t deadline = deadline_of(request);
 	size_t len = buffer_len(&request->part);
 
-	/* What is asked is less than an empty socket takes. */
+	/* What is asked is less than an empty socket takes. Where it takes less, what it has of it
+	 * is nobody's request: the loop tells of the end. */
 	if (send(lane->fd, buffer_front(&request->part), len, MSG_NOSIGNAL | MSG_DONTWAIT) !=
-		(ssize_t)len)
+		(ssize_t)len) {
+		(void)shutdown(lane->fd, SHUT_RDWR);
+		lane->ended = true;
 		return -EPIPE;
+	}
 	lane->request = request;
 	lane->begun = false;
 	request->lane = lane;
@@ -188,7 +192,6 @@ static int ask(struct request *request)
 	{
 		struct lane *lane = container_of(node, struct lane, node);
 
-		/* One whose process has left takes none; the loop is about to tell. */
 		if (!lane->request && !lane->ended &&
 			row_same_lane(lane->rights, request->method) &&
 			put_request(lane, request) == 0)

@@ -58,6 +58,8 @@ struct told {
 	size_t len;
 };
 
+#define MEMOS_MAX 2 /* as many as rows say BY_UEVENTS */
+
 /* An answer that is given again (memo.h). */
 struct memo {
 	uint64_t count; /* 0: free place */
@@ -99,7 +101,7 @@ struct session {
 	uint64_t last_serial;
 	struct list lanes; /* struct lane */
 	size_t lanes_n;
-	struct memo memos[2];
+	struct memo memos[MEMOS_MAX];
 
 	int events; /* owned; pair with the watcher, -EBADF: not asked for yet */
 	struct loop_io events_io;

@@ -4,6 +4,7 @@
 #include "tests/unit/unit.h"
 
 #include "agent/row.h"
+#include "agent/session/session.h"
 
 UNIT(a_worker_changes_something_needs_a_right_or_stays)
 {
@@ -36,6 +37,8 @@ UNIT(only_a_change_is_settled_and_none_runs_on_frozen_disks)
 
 UNIT(only_who_looks_is_kept)
 {
+	size_t by_uevents = 0;
+
 	for (int i = 0; i < METHOD_COUNT; i++) {
 		const struct method_row *row = &method_rows[i];
 
@@ -44,7 +47,10 @@ UNIT(only_who_looks_is_kept)
 			fail_msg("%s: leaves its process other than it was", row->name);
 		if (row->flags & BY_UEVENTS && row->where != READER)
 			fail_msg("%s: is asked of no reader", row->name);
+		by_uevents += (row->flags & BY_UEVENTS) != 0;
 	}
+	/* Each has a place in a session. */
+	assert_int_equal(by_uevents, MEMOS_MAX);
 }
 
 UNIT(what_stays_in_the_watcher_needs_no_more_than_it_has)

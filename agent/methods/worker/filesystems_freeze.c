@@ -189,10 +189,10 @@ static int await_guard(int guard)
 }
 
 /* The record stays: the next agent tells who is interested, and runs the hooks. */
-static void thaw_alone(struct call *call, const struct filesystem_set *set)
+static void thaw_alone(struct call *call, const struct filesystem_set *set, size_t n)
 {
 	log_warning("the agent died while file systems were being frozen: they are thawed");
-	for (size_t i = set->n; i-- > 0;)
+	for (size_t i = n; i-- > 0;)
 		(void)filesystem_ioctl(call, &set->list[i], TOUCH_LOOK, FITHAW, NULL);
 }
 
@@ -235,7 +235,8 @@ static int freeze(struct call *call, struct filesystem_set *set, bool named, uin
 	reply->lease_ms = lease_ms;
 	r = freeze_each(call, set, named, record.frozen, reply, &tried);
 	if (guard >= 0 && await_guard(guard) < 0) {
-		thaw_alone(call, set);
+		/* Somebody else may have frozen the one that failed. */
+		thaw_alone(call, set, r == 0 ? set->n : tried);
 		return -EPIPE;
 	}
 	if (r == 0) {
