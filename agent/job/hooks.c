@@ -115,6 +115,10 @@ static void run_all(const char *folder, enum hook_event event, uint64_t deadline
 	bool after = hook_event_is_after(event);
 	int n = scandir(folder, &entries, is_hook, alphasort);
 
+	if (n < 0 && errno != ENOENT) {
+		*result = (struct hook_result){.end = HOOK_NOT_RUN, .value = errno};
+		log_warning("hooks in %s cannot be read: %s", folder, strerror(errno));
+	}
 	for (int i = 0; i < n; i++) {
 		const struct dirent *entry = entries[after ? n - 1 - i : i];
 		struct hook_result one = {0};

@@ -111,6 +111,23 @@ def test_links_are_not_run(agent, client, ext4, hook):
     assert hook.said() == []
 
 
+def test_a_folder_that_cannot_be_read(agent, client, ext4):
+    """Whether there are any is not known then: nothing is frozen without them."""
+    path = f"{agent.dir}/hooks.d/freeze"
+    aside = os.path.isdir(path) and f"{path}.aside"
+    if aside:
+        os.rename(path, aside)
+    try:
+        with open(path, "w"):
+            refused = failure(client, targets=[ext4.encode()])
+        assert "hook freeze/*: Not a directory" in refused.message and "nothing was frozen" in refused.message
+    finally:
+        os.unlink(path)
+        if aside:
+            os.rename(aside, path)
+    assert not client.call("filesystems.status").HasField("lease")
+
+
 def test_a_thaw_by_the_lease_has_them_too(client, ext4, hook):
     hook("thaw/10-a", "echo thawed")
     client.call("filesystems.freeze", targets=[ext4.encode()], lease_ms=200)

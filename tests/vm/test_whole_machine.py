@@ -267,6 +267,20 @@ def test_asleep_and_awake(vm, client):
     wait_until(lambda: vm.shell("cat /hooked").split() == ["suspend", "resume"], timeout=30)
 
 
+def test_asleep_in_both(vm):
+    """Hybrid: written to the disk first (the swap of the test above), then asleep in its memory, out of which it comes."""
+    vm.shell("swapon /swap; echo 0 >/sys/power/image_size")
+    boot = vm.boot_id()
+    out = vm.host.json("suspend", "whole", "--mode", "hybrid", "--timeout", "200", timeout=300)
+    assert (out["mode"], out["state"]) == ("HYBRID", "asleep")
+    assert vm.host.info("whole")["status"] == "asleep" and not awake(vm)
+    vm.host.run("resume", "whole")
+    vm.host.until(lambda: awake(vm), 100)
+    assert vm.boot_id() == boot
+    vm.host.until(lambda: vm.host.info("whole")["status"] == "running", 100)
+    vm.shell("swapoff /swap", timeout=60)
+
+
 def test_a_hook_keeps_it_awake(vm, client):
     add_hook(vm, "suspend", "b", "exit 1")
     add_hook(vm, "resume", "b", "echo undone >/undone")

@@ -15,16 +15,18 @@
 
 #define SPARE_NS NSEC_PER_SEC /* for what is still to be done behind them */
 
-static bool has_any(struct call *call, enum hook_event event)
+/* A folder that cannot be read may have some: who runs them says so. */
+static bool may_have_any(struct call *call, enum hook_event event)
 {
 	char folder[PATH_MAX];
 	const struct dirent *entry;
-	bool found = false;
+	bool found;
 	DIR *dir;
 
 	(void)snprintf(folder, sizeof(folder), "%s/%s", worker_facts(call)->hooks_dir,
 		hook_event_name(event));
 	dir = opendir(folder);
+	found = !dir && errno != ENOENT;
 	while (dir && !found && (entry = readdir(dir)))
 		found = entry->d_name[0] != '.';
 	if (dir)
@@ -50,7 +52,7 @@ int hooks_call(struct call *call, enum hook_event event, struct hook_result *ret
 	int pair[2], r;
 
 	*ret = (struct hook_result){.end = HOOK_OK};
-	if (!has_any(call, event))
+	if (!may_have_any(call, event))
 		return 0;
 	/* After something there is always some time for them. */
 	if (call->deadline < now + 2 * SPARE_NS)
