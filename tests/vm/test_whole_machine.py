@@ -225,27 +225,46 @@ def slept(client):
     return (told.boottime_ns - told.monotonic_ns) / 1e9
 
 
-def test_asleep_on_disk(vm, client):
-    """The machine ends, and the next one with this disk goes on where the guest fell asleep. Before a sleep in memory:
-    after one QEMU 7.2 does not switch the machine off any more, with all that matters written."""
-    hook_sleep(vm)
+@pytest.fixture(scope="module")
+def on_disk(vm):
+    """Where its memory goes to: what its kernel is told to find it there."""
     offset = vm.shell("dd if=/dev/zero of=/swap bs=1M count=512 2>/dev/null && chmod 600 /swap && "
                       "mkswap -q /swap && swapon /swap && filefrag -v /swap | awk '$1 == \"0:\" {print $4 + 0}'",
                       timeout=60).strip()
     vm.shell(f"echo {offset} >/sys/power/resume_offset; cat /sys/block/vda/dev >/sys/power/resume; "
              "echo kept >/dev/shm/kept")
-    boot, before = vm.boot_id(), slept(client)
-    assert vm.host.json("suspend", "whole", "--mode", "disk", "--timeout", "200", timeout=300)["state"] == "ended"
-    options = debian.launch_options(f"{vm.host.dir}/disk.img", "resume=/dev/vda", f"resume_offset={offset}")
-    # A guest that goes on says once more that it is ready.
-    vm.host.run("launch", "whole", "--cid", "3", *options, timeout=400)
+    yield "resume=/dev/vda", f"resume_offset={offset}"
+    vm.shell("swapoff /swap", timeout=60)
+
+
+def go_on(vm, on_disk, boot):
+    """The next machine with its disk is the one that fell asleep, and says once more that it is ready."""
+    vm.host.run("launch", "whole", "--cid", "3", *debian.launch_options(f"{vm.host.dir}/disk.img", *on_disk),
+                timeout=400)
     assert vm.host.info("whole")["status"] == "running" and vm.boot_id() == boot
     with open(vm.host.file("whole", "supervisor.log")) as log:
         assert "asking for it" not in log.read()
     assert vm.shell("cat /dev/shm/kept") == "kept\n"
+
+
+def test_asleep_on_disk(vm, client, on_disk):
+    hook_sleep(vm)
+    boot, before = vm.boot_id(), slept(client)
+    assert vm.host.json("suspend", "whole", "--mode", "disk", "--timeout", "200", timeout=300)["state"] == "ended"
+    go_on(vm, on_disk, boot)
     with vm.client(timeout=60) as again:
         assert slept(again) > before
     wait_until(lambda: vm.shell("cat /hooked").split() == ["suspend", "resume"], timeout=30)
+
+
+def test_asleep_in_both(vm, on_disk):
+    """In its memory, and on the disk should the power fail."""
+    boot = vm.boot_id()
+    out = vm.host.json("suspend", "whole", "--mode", "hybrid", "--timeout", "200", timeout=300)
+    assert (out["mode"], out["by"], out["state"]) == ("HYBRID", "systemd", "asleep")
+    assert vm.host.info("whole")["status"] == "asleep" and not awake(vm)
+    vm.host.run("stop", "whole", "--force")
+    go_on(vm, on_disk, boot)
 
 
 def test_asleep_and_awake(vm, client):
@@ -265,20 +284,6 @@ def test_asleep_and_awake(vm, client):
         assert slept(again) > before + 1
         assert abs(again.call("time.get").time_ns / 1e9 - time.time()) < 5
     wait_until(lambda: vm.shell("cat /hooked").split() == ["suspend", "resume"], timeout=30)
-
-
-def test_asleep_in_both(vm):
-    """Hybrid: written to the disk first (the swap of the test above), then asleep in its memory, out of which it comes."""
-    vm.shell("swapon /swap; echo 0 >/sys/power/image_size")
-    boot = vm.boot_id()
-    out = vm.host.json("suspend", "whole", "--mode", "hybrid", "--timeout", "200", timeout=300)
-    assert (out["mode"], out["state"]) == ("HYBRID", "asleep")
-    assert vm.host.info("whole")["status"] == "asleep" and not awake(vm)
-    vm.host.run("resume", "whole")
-    vm.host.until(lambda: awake(vm), 100)
-    assert vm.boot_id() == boot
-    vm.host.until(lambda: vm.host.info("whole")["status"] == "running", 100)
-    vm.shell("swapoff /swap", timeout=60)
 
 
 def test_a_hook_keeps_it_awake(vm, client):
