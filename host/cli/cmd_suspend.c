@@ -46,8 +46,8 @@ static int wait_for_sleep(struct postern_vm_watch *watch, uint64_t timeout_ms,
 
 		if (r == 0)
 			return fail(error, POSTERN_TIMED_OUT, ETIMEDOUT,
-				"the guest said that it would, and did not fall asleep: postern "
-				"logs may say why");
+				"the guest said that it would, and did not fall asleep, or woke at "
+				"once: postern logs may say why");
 		if (r < 0 && r != -ECONNRESET)
 			return r;
 		if (r > 0 && strcmp(event.topic, "vm.state") != 0)
@@ -119,7 +119,12 @@ const struct command cmd_suspend = {
 	.details = "Its programs stand still until \"resume\" wakes it. With disk its machine "
 		   "ends, and the guest\n"
 		   "goes on from its swap at the next launch. Programs in the guest's folder of "
-		   "hooks may refuse.",
+		   "hooks may refuse.\n"
+		   "Of a sleep in memory QEMU 7.2's firmware (SeaBIOS 1.16) comes back with the "
+		   "machine's power\n"
+		   "management off: the guest wakes from the next such sleep at once, and "
+		   "cannot switch the machine\n"
+		   "off by itself, until it is launched anew.",
 	.least = 1,
 	.most = 1,
 	.options = options,

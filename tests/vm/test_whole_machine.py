@@ -145,6 +145,25 @@ def test_zones(client, vm):
     assert "UTC+00:00" in postern(vm, "time", "zone", "whole").stdout
 
 
+# ---- Memory ----
+
+def test_pressure_is_told(vm):
+    """Under the shipped unit, where the watcher has no right of its own."""
+    with vm.client(timeout=60) as client:
+        client.call("notifications.subscribe", topics=["notify.memory.pressure"])
+        vm.shell("cd /sys/fs/cgroup && echo +memory >cgroup.subtree_control && mkdir tight && echo 2M >tight/memory.high && "
+                 "(echo 0 >tight/cgroup.procs; dd if=/dev/zero of=/dev/shm/tight bs=64k count=512) >/dev/null 2>&1 &")
+        try:
+            levels = set()
+            while levels != {1, 2}:
+                _, told = client.notification("notify.memory.pressure")
+                levels.add(told.level)
+                assert told.available > 0 and told.HasField("some_percent") and told.HasField("full_percent")
+        finally:
+            vm.shell("cd /sys/fs/cgroup; echo max >tight/memory.high; while ! rmdir tight; do :; done 2>/dev/null; "
+                     "rm -f /dev/shm/tight")
+
+
 # ---- Names ----
 
 def test_host_name(client, vm):
