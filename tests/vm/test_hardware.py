@@ -153,8 +153,11 @@ def dropped(vm):
 
 def test_so_much_and_no_more_then_all(vm, client, disk):
     before = dropped(vm)
-    told = client.call("memory.reclaim", bytes=16 * MIB)
-    assert 8 * MIB < told.after.free - told.before.free < 40 * MIB and dropped(vm) == before
+    rises = []
+    while sum(rises) <= 8 * MIB:  # the kernel may give up less than was asked for
+        told = client.call("memory.reclaim", bytes=16 * MIB)
+        rises.append(told.after.free - told.before.free)
+        assert rises[-1] < 40 * MIB and len(rises) <= 3 and dropped(vm) == before, rises
     assert told.before.total == told.after.total > told.before.available > 0
     told = client.call("memory.reclaim", drop_caches=True, compact=True)
     assert told.after.free - told.before.free > 20 * MIB and dropped(vm) == before + 1
