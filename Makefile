@@ -63,7 +63,7 @@ endif
 PROTOS    := $(wildcard proto/*.proto)
 MESSAGES  := $(PROTOS:proto/%.proto=$(B)/gen/%.pb-c.c)
 TEST_PROTOS := $(wildcard tests/unit/*.proto)
-GENERATED := $(MESSAGES) $(B)/gen/messages.h $(B)/gen/methods.rows $(B)/gen/services.c \
+GENERATED := $(MESSAGES) $(B)/gen/messages.h $(B)/gen/methods.rows $(B)/gen/fields.h $(B)/gen/services.c \
 	$(TEST_PROTOS:tests/unit/%.proto=$(B)/gen/%.pb-c.c)
 
 # Else make takes some of them for intermediate files, and removes them after use.
@@ -92,6 +92,12 @@ $(B)/gen/methods.rows: $(filter-out %/topics.rows,$(wildcard agent/methods/*.row
 	$(say) GEN $@
 	$(Q)mkdir -p $(@D)
 	$(Q)printf '#include "%s"\n' $(filter %.rows,$^) > $@
+
+# What policy rules can ask of parameters, for the broker, which has no descriptors.
+$(B)/gen/fields.h: proto/fields.awk $(PROTOS)
+	$(say) GEN $@
+	$(Q)mkdir -p $(@D)
+	$(Q){ printf '#pragma once\n'; awk -f proto/fields.awk $(PROTOS) pass=2 $(PROTOS); } > $@
 
 # Every service of every .proto, so that a client knows all schemas without a second list.
 $(B)/gen/services.c: $(PROTOS) Makefile
@@ -153,6 +159,8 @@ agent_static = $(if $(filter -static%,$(STATIC)),$(patsubst -l%,-l:lib%.a,$(call
 agent_common := $(call objects,agent/inner.c agent/hook_event.c agent/init_kind.c agent/row.c agent/sandbox/confine.c \
 	agent/sandbox/families.c agent/touch.c)
 
+judging := agent/methods/judge.c agent/methods/judging.c agent/policy/condition.c agent/policy/field_part.c
+
 posternd_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/broker agent/config agent/policy))
 postern-session_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/session agent/methods/session) \
 	agent/methods/call.c agent/methods/job_message.c agent/methods/sample.c)
@@ -162,8 +170,8 @@ postern-watch_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/wat
 	agent/methods/call.c agent/methods/mount_entry.c agent/methods/mount_text.c agent/methods/sample.c)
 postern-watch_LIBS = $(call pkg,mount) $(call agent_static,libnl-3.0 libprotobuf-c)
 postern-worker_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/worker agent/methods/worker) \
-	agent/methods/account.c agent/methods/call.c agent/methods/grant_message.c agent/methods/mount_entry.c \
-	agent/methods/mount_path.c agent/methods/mount_text.c agent/methods/remote.c agent/notify.c agent/zygote.c \
+	agent/methods/account.c agent/methods/call.c agent/methods/grant_message.c $(judging) \
+	agent/methods/mount_entry.c agent/methods/mount_path.c agent/methods/mount_text.c agent/methods/remote.c agent/notify.c agent/zygote.c \
 	kmod-helpers/types.c)
 postern-worker_LIBS = $(call pkg,mount) $(call agent_static,libnl-3.0 libprotobuf-c libmd) -ldl
 
@@ -175,8 +183,9 @@ postern-ctl_ARCHIVES := $(B)/libclient.a
 postern-ctl_LIBS = $(call pkg,libprotobuf-c jansson)
 
 postern-job_OBJECTS := $(agent_common) $(call objects,$(call sources,agent/job agent/methods/job) \
-	agent/methods/account.c agent/methods/call.c agent/methods/grant_message.c agent/methods/job_message.c agent/methods/mount_path.c \
-	agent/methods/mount_text.c agent/methods/remote.c agent/notify.c agent/zygote.c)
+	agent/methods/account.c agent/methods/call.c agent/methods/grant_message.c agent/methods/job_message.c \
+	$(judging) agent/methods/mount_path.c agent/methods/mount_text.c \
+	agent/methods/remote.c agent/notify.c agent/zygote.c)
 postern-job_LIBS = $(call agent_static,libprotobuf-c)
 
 AGENT := posternd postern-session postern-watch postern-worker postern-job postern-kmod postern-init postern-ctl

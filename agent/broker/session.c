@@ -22,17 +22,34 @@
 #include "proto/cleanup.h"
 #include "proto/log.h"
 
-/* A read-only copy of the verdicts that can be handed on. */
-static int seal_verdicts(const struct verdicts *verdicts, int *ret_fd)
+/* A read-only copy of the verdicts, and of the clauses behind them, that can be handed on. */
+static int seal_verdicts(const struct verdicts *verdicts, const struct buffer *clauses, int *ret_fd)
 {
 	AUTO_CLOSE int fd = memfd_create("verdicts", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	size_t len = buffer_len(clauses);
 
 	if (fd < 0 || write(fd, verdicts, sizeof(*verdicts)) != (ssize_t)sizeof(*verdicts) ||
+		(len > 0 && write(fd, buffer_front(clauses), len) != (ssize_t)len) ||
 		fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) <
 			0)
 		return errno ? -errno : -EIO;
 	*ret_fd = take_fd(&fd);
 	return 0;
+}
+
+/* *ret_allowed: how many methods and topics the session may use. 0 or -errno. */
+static int decide(struct session *session, size_t *ret_allowed)
+{
+	const struct policy *policy = &session->broker->policy;
+	struct buffer clauses = {0};
+	int r;
+
+	*ret_allowed = policy_verdicts(policy, &session->identity, &session->verdicts);
+	r = policy_clauses(policy, &session->identity, &session->verdicts, &clauses);
+	if (r == 0)
+		r = seal_verdicts(&session->verdicts, &clauses, &session->verdicts_fd);
+	buffer_clear(&clauses);
+	return r;
 }
 
 static void session_free(struct session *session)
@@ -209,12 +226,12 @@ void session_start(struct broker *broker, int fd, const struct identity *identit
 	session->broker = broker;
 	session->identity = *identity;
 	session->verdicts_fd = -EBADF;
-	allowed = policy_verdicts(&broker->policy, identity, &session->verdicts);
-	if (!has_place(broker, identity, allowed)) {
+	r = decide(session, &allowed);
+	if (r == 0 && !has_place(broker, identity, allowed)) {
+		(void)fd_close(session->verdicts_fd);
 		free(session);
 		return;
 	}
-	r = seal_verdicts(&session->verdicts, &session->verdicts_fd);
 	if (r == 0)
 		r = spare_take(broker, ROLE_SESSION, &session->child);
 	if (r < 0) {

@@ -11,13 +11,19 @@
 
 const char *vsh_start(struct broker *broker, int socket, const struct identity *identity)
 {
-	bool allowed = false;
+	const struct rule *rule;
 	int r;
 
-	(void)policy_decide(
-		&broker->policy, identity, method_rows[METHOD_exec_start].name, &allowed);
-	if (!allowed)
+	switch (policy_decide(
+		&broker->policy, identity, method_rows[METHOD_exec_start].name, &rule)) {
+	case ALLOWED_NO:
 		return "the guest's policy does not allow exec.start";
+	case ALLOWED_BY_PARAMETERS:
+		return "the guest's policy allows exec.start with some parameters only, and vsh "
+		       "has others";
+	case ALLOWED_YES:
+		break;
+	}
 	r = call_start_vsh(broker, socket, identity);
 	if (r == -EUSERS)
 		return "too many programs run for callers already, or hang";

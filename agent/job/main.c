@@ -10,6 +10,7 @@
 #include "agent/job/guard.h"
 #include "agent/job/hooks.h"
 #include "agent/job/job.h"
+#include "agent/methods/judging.h"
 #include "agent/methods/remote.h"
 #include "agent/sandbox/confine.h"
 #include "agent/zygote.h"
@@ -46,9 +47,11 @@ static int answer(const struct inner_message *message, int fds[INNER_FDS_MAX], s
 		.deadline = message->deadline,
 		.max_frame = message->arg,
 		.verdicts = &job.verdicts,
+		.verdicts_fd = fds[1],
 		.program = &job,
 		.out = &job.out,
-		.emit = emit};
+		.emit = emit,
+		.judge = judge_request};
 	uint8_t *body = NULL;
 	size_t len = 0;
 	int r;

@@ -319,7 +319,9 @@ int dispatch(struct call *call, const uint8_t *params, size_t len)
 	if (!reply)
 		return dispatch_error(call, -ENOMEM);
 	protobuf_c_message_init(handler->reply, reply);
-	r = call->prepare ? call->prepare(call) : 0;
+	r = call->judge ? call->judge(call, request) : 0;
+	if (r == 0 && call->prepare)
+		r = call->prepare(call);
 	if (r == 0)
 		r = handler->run(call, request, reply);
 	if (r == CALL_DEFERRED)

@@ -29,12 +29,16 @@ struct call {
 	uint64_t deadline;               /* CLOCK_MONOTONIC, ns */
 	size_t max_frame;                /* highest frame that the caller takes, bytes */
 	const struct verdicts *verdicts; /* what this caller may do */
+	int verdicts_fd;                 /* borrowed: the same, and the clauses behind them */
 	void *program;                   /* struct session or struct worker */
 
 	struct buffer *out; /* of the program: where frames of the answer go */
 
 	/* Sends the frame that was put there; NULL: the program does it later. 0 or -errno. */
 	int (*emit)(struct call *call, bool last);
+	/* Whether the caller may ask for just this; NULL: whether he may was decided by the method
+	 * alone. 0, or -errno after call_fail(). */
+	int (*judge)(struct call *call, const ProtobufCMessage *request);
 	/* Called between the checks and the handler; NULL: nothing to do. */
 	int (*prepare)(struct call *call);
 
@@ -110,7 +114,7 @@ struct handler {
 extern const struct handler handlers[METHOD_COUNT];
 
 /*
- * Carries a request from its bytes to its last frame: check, decode into the arena, prepare,
+ * Carries a request from its bytes to its last frame: check, decode into the arena, judge, prepare,
  * handler, encode, emit. Emits exactly one last frame unless the handler deferred. Returns 0,
  * CALL_DEFERRED, or -errno when the frame could not be emitted.
  */

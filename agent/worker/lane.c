@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent/lane.h"
+#include "agent/methods/judging.h"
 #include "agent/methods/remote.h"
 #include "proto/cleanup.h"
 
@@ -16,6 +17,7 @@ struct lane {
 	int socket;         /* borrowed */
 	enum method rights; /* whose the process has */
 	int kept;           /* -errno: it has less than that */
+	int verdicts;       /* borrowed */
 };
 
 /* A request and its parameters. Only one is under way at a time. */
@@ -53,9 +55,11 @@ static int answer(const struct lane *lane, enum method method)
 		.deadline = incoming.head.deadline,
 		.max_frame = incoming.head.max_frame,
 		.verdicts = &worker->verdicts,
+		.verdicts_fd = lane->verdicts,
 		.program = worker,
 		.out = &worker->out,
 		.emit = emit,
+		.judge = judge_request,
 		.prepare = worker_prepare};
 	uint32_t obstacle;
 	int r;
@@ -147,6 +151,7 @@ int lane_serve(struct worker *worker, const struct inner_message *message, int f
 			method_rows[lane.rights].profile == PROFILE_NETWORK);
 	worker->reply = lane.socket = take_fd(&fds[0]);
 	worker->quarantine = take_fd(&fds[2]);
+	lane.verdicts = fds[1];
 	r = serve_all(&lane);
 	worker->reply = fd_close(worker->reply);
 	worker->quarantine = fd_close(worker->quarantine);

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "agent/methods/judging.h"
 #include "agent/methods/remote.h"
 #include "agent/worker/lane.h"
 #include "agent/worker/save.h"
@@ -54,6 +55,7 @@ static int run(const struct inner_message *message, int fds[INNER_FDS_MAX], size
 		.program = &worker,
 		.out = &worker.out,
 		.emit = emit,
+		.judge = judge_request,
 		.prepare = worker_prepare};
 	uint8_t *body = NULL;
 	size_t len = 0;
@@ -76,6 +78,7 @@ static int run(const struct inner_message *message, int fds[INNER_FDS_MAX], size
 		return worker_fail_for_rights(&call, kept);
 	worker.quarantine = take_fd(&fds[2]);
 	worker_read_quarantine(&worker);
+	call.verdicts_fd = fds[1];
 	if (pread(fds[1], &worker.verdicts, sizeof(worker.verdicts), 0) !=
 		(ssize_t)sizeof(worker.verdicts))
 		return -EBADMSG;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Who may do what: the grammar, which rule decides, the verdicts of an identity. */
-/* needs: agent/policy/policy.c agent/row.c */
+/* needs: agent/policy agent/row.c */
 #include "tests/unit/unit.h"
 
 #include <sys/stat.h>
@@ -68,11 +68,11 @@ static struct policy policy_of(const char *text)
 static bool allows(const char *text, const struct identity *identity, const char *name)
 {
 	struct policy policy = policy_of(text);
-	bool allowed;
+	const struct rule *rule;
+	enum allowed allowed = policy_decide(&policy, identity, name, &rule);
 
-	(void)policy_decide(&policy, identity, name, &allowed);
 	policy_clear(&policy);
-	return allowed;
+	return allowed == ALLOWED_YES;
 }
 
 UNIT(no_rule_no_access)

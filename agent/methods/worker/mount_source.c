@@ -4,10 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/openat2.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,6 +15,7 @@
 #include "agent/worker/worker.h"
 #include "proto/cleanup.h"
 #include "proto/clock.h"
+#include "proto/openat2.h"
 
 #define TAG_MAX    36 /* virtio 1.2, 5.11.4: the tag of a file system device */
 #define TAG_9P_MAX 127
@@ -76,17 +75,16 @@ int mount_source_check_serial(struct call *call, const ProtobufCBinaryData *seri
  */
 static int look_at_device(const char *source, dev_t *ret_device)
 {
-	struct open_how how = {.flags = O_PATH | O_CLOEXEC,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS};
 	AUTO_CLOSE int dev = open("/dev", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	AUTO_CLOSE int fd = -EBADF;
 	struct stat st;
 
 	if (dev < 0)
 		return -errno;
-	fd = (int)syscall(SYS_openat2, dev, source + strlen("/dev/"), &how, sizeof(how));
+	fd = path_open(dev, source + strlen("/dev/"), O_PATH, 0,
+		RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	*ret_device = st.st_rdev;

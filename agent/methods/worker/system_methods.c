@@ -27,9 +27,12 @@ static int describe(struct call *call, enum method i, Postern__V1__Method *metho
 		return method->reason ? 0 : -ENOMEM;
 	}
 	method->availability = handlers[i].needs(reason, sizeof(reason));
-	if (method->availability == POSTERN__V1__AVAILABILITY__AVAILABLE)
+	if (method->availability != POSTERN__V1__AVAILABILITY__AVAILABLE)
+		method->reason = arena_strdup(call->arena, reason);
+	else if (verdict->allowed == ALLOWED_BY_PARAMETERS)
+		method->reason = (char *)"with the parameters that the policy's rules ask for";
+	else
 		return 0;
-	method->reason = arena_strdup(call->arena, reason);
 	return method->reason ? 0 : -ENOMEM;
 }
 
