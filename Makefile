@@ -178,7 +178,8 @@ postern-worker_LIBS = $(call pkg,mount) $(call agent_static,libnl-3.0 libprotobu
 postern-kmod_OBJECTS := $(call objects,$(call sources,kmod-helpers))
 postern-kmod_LIBS = $(call pkg,libkmod)
 postern-init_OBJECTS := $(call objects,$(call sources,agent/init))
-postern-ctl_OBJECTS := $(call objects,$(call sources,agent/ctl agent/config agent/policy) agent/init_kind.c agent/row.c)
+postern-ctl_OBJECTS := $(call objects,$(call sources,agent/ctl agent/config agent/policy) agent/init_kind.c \
+	agent/methods/judge.c agent/row.c)
 postern-ctl_ARCHIVES := $(B)/libclient.a
 postern-ctl_LIBS = $(call pkg,libprotobuf-c jansson)
 

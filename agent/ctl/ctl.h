@@ -24,6 +24,7 @@ int ctl_call(const char *settings, int argc, char **argv);
 int ctl_remount(const char *settings, int argc, char **argv);
 int ctl_methods(const char *settings, int argc, char **argv);
 int ctl_check_config(const char *settings, int argc, char **argv);
+int ctl_explain(const char *settings, int argc, char **argv);
 int ctl_install(const char *settings, int argc, char **argv);
 int ctl_uninstall(const char *settings, int argc, char **argv);
 

@@ -20,6 +20,8 @@ static const struct ctl_command commands[] = {
 	{"remount", "TARGET", "mount a recorded persistent share again", true, ctl_remount},
 	{"check-config", "[FILE]", "check settings and policy, and print what holds", true,
 		ctl_check_config},
+	{"explain", "IDENTITY METHOD [JSON]", "what the policy says of a call, and by which rule",
+		true, ctl_explain},
 	{"install", "[--no-start]", "install, enable and start the service", false, ctl_install},
 	{"uninstall", "", "stop and remove the service", false, ctl_uninstall},
 };

@@ -240,6 +240,8 @@ bool judge_allows(const uint8_t *clauses, size_t len, enum method method,
 			*ret_rule = clause->rule;
 			return false;
 		}
+		if (!allowed)
+			*ret_rule = clause->rule;
 		allowed = true;
 	}
 	return allowed;

@@ -13,7 +13,7 @@
  * on a field that is absent does not hold. A path with ".." in it is beneath whatever a deny names,
  * and beneath nothing that an allow names.
  *
- * *ret_rule: the one that denied (within clauses), "" where none allowed. *ret_by_path: a path was
+ * *ret_rule: the one that decided (within clauses), "" where none allowed. *ret_by_path: a path was
  * looked at, so that links must not lead elsewhere.
  */
 bool judge_allows(const uint8_t *clauses, size_t len, enum method method,

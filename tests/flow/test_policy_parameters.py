@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Rules that ask for parameters, by the agent as it runs."""
 
+import json
 import os
+import subprocess
 
 import pytest
 
@@ -99,3 +101,23 @@ def test_what_system_methods_says(client):
     assert "parameters" in methods["files.read"].reason and "parameters" in methods["exec.start"].reason
     assert methods["files.read"].availability == methods["system.ping"].availability
     assert not methods["system.ping"].reason
+
+
+def test_explained_before_it_is_asked_for(agent, root):
+    def explain(*words):
+        done = subprocess.run([f"{agent.build}/posternd", "--config", f"{agent.dir}/postern.conf", "explain", *words],
+                              capture_output=True, text=True, timeout=20)
+        return done.returncode, done.stdout + done.stderr
+
+    assert explain("local:0", "system.ping") == (0, "local:0 may call system.ping: decided by 50-test.policy:1\n")
+    assert explain("host", "system.ping") == (3, "host may not call system.ping: no rule allows it\n")
+    assert explain("local:0", "files.write") == (0, "local:0 may call files.write with some parameters:\n"
+                                                    "  allow by 50-test.policy:2\n  deny  by 50-test.policy:3\n")
+    for path, code, rule in (("open/x", 0, "decided by 50-test.policy:2"), ("x", 3, "no rule allows it"),
+                             ("open/x.conf", 3, "decided by 50-test.policy:3")):
+        told = explain("local:0", "files.write", json.dumps({"path": f"{root}/{path}"}))
+        assert told == (code, f"local:0 may{' not' if code else ''} call files.write with these parameters: {rule}\n")
+    assert explain("local:0", "notify.gap")[0] == 3
+    for words in (("local:0",), ("local:*", "system.ping"), ("local:0", "system.pong"), ("local:0", "files.write", "{"),
+                  ("local:0", "files.write", '{"file": 1}')):
+        assert explain(*words)[0] == 2, words

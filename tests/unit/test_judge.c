@@ -99,6 +99,7 @@ UNIT(a_deny_that_holds_beats_all)
 			    "allow host files.read where path under /etc/postern";
 
 	assert_true(reads(rules, "/srv/a", 0));
+	assert_string_equal(rule_of, "line:1");
 	assert_true(by_path);
 	assert_false(reads(rules, "/etc/postern/x", 0));
 	assert_string_equal(rule_of, "line:2");

@@ -250,7 +250,7 @@ UNIT(files_are_read_in_lexical_order)
 {
 	struct policy policy = {0};
 	struct verdicts verdicts;
-	bool allowed;
+	const struct rule *rule;
 
 	put("9-c.policy", "deny guest:* system.ping\n");
 	put("20-b.policy", "\ndeny guest:* *\nallow host system.ping\n");
@@ -265,10 +265,10 @@ UNIT(files_are_read_in_lexical_order)
 	assert_int_equal(
 		policy_verdicts(&policy, &(struct identity){IDENTITY_GUEST, 8}, &verdicts), 0);
 	assert_string_equal(verdicts.method[METHOD_system_ping].rule, "20-b.policy:2");
-	assert_non_null(policy_decide(&policy, &host, "system.ping", &allowed));
-	assert_true(allowed);
-	assert_null(policy_decide(&policy, &host, "mounts.list", &allowed));
-	assert_false(allowed);
+	assert_int_equal(policy_decide(&policy, &host, "system.ping", &rule), ALLOWED_YES);
+	assert_non_null(rule);
+	assert_int_equal(policy_decide(&policy, &host, "mounts.list", &rule), ALLOWED_NO);
+	assert_null(rule);
 	policy_clear(&policy);
 	assert_int_equal(policy.n, 0);
 }
