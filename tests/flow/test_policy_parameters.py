@@ -15,7 +15,7 @@ from wire import Failed
 POLICY = """allow local:0 system.* notifications.* exec.wait channels.*
 allow local:0 files.read files.write files.stat where path under {root}/open
 deny local:0 files.write where path ~ *.conf
-allow local:0 exec.start where argv.0 = /bin/echo and argv.count = 2
+allow local:0 exec.start where argv.0 = /bin/echo and argv.count = 2 and env.count = 0
 """
 
 
@@ -87,6 +87,7 @@ def test_a_program_with_its_arguments(client):
     assert client.call("exec.wait", job=job).job.exit_code == 0
     for argv in ([b"/bin/echo"], [b"/bin/echo", b"a", b"b"], [b"/bin/sh", b"/bin/echo"]):
         denied(client, "exec.start", "no rule", argv=argv)
+    denied(client, "exec.start", "no rule", argv=[b"/bin/echo", b"a"], env=[b"LD_PRELOAD=/tmp/x"])
 
 
 def test_vsh_has_none(agent):
