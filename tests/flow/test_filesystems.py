@@ -267,7 +267,8 @@ def test_a_guard_that_dies_leaves_nothing_frozen(ext4, tmp_path):
         # One of what cannot be frozen has none that stays.
         with tmpfs(tmp_path) as other:
             failure(client, "filesystems.freeze", targets=[ext4.encode(), other.encode()])
-        wait_until(lambda: not guards(agent))
+            # It has both open until it has ended.
+            wait_until(lambda: not guards(agent))
 
 
 def test_both_die(ext4, tmp_path):

@@ -9,28 +9,42 @@
 #include "agent/methods/place.h"
 #include "agent/methods/prototypes.h"
 #include "agent/methods/replace_alike.h"
+#include "agent/methods/sysfs.h"
 #include "agent/worker/worker.h"
 #include "proto/cleanup.h"
 
 #define HOST_NAME_MAX_ 64
+#define LINE_MAX_      256
 #define DMI            "/sys/class/dmi/id/"
 
-/* The first line of a small file, without white space at its end; absent where there is none. */
-static void read_line(
-	struct call *call, const char *path, protobuf_c_boolean *has, ProtobufCBinaryData *field)
+/* The first line of a small file, without white space at its end; empty where there is none. */
+static const char *first_line(char line[LINE_MAX_], const char *path)
 {
-	AUTO_FILE FILE *file = fopen(path, "re");
-	char line[512];
 	size_t len;
 
-	if (!file || !fgets(line, sizeof(line), file))
-		return;
+	if (sysfs_text(line, LINE_MAX_, "%s", path) < 0)
+		line[0] = '\0';
 	len = strcspn(line, "\n");
 	while (len > 0 && (line[len - 1] == ' ' || line[len - 1] == '\t'))
 		len--;
-	*has = len > 0;
+	line[len] = '\0';
+	return line;
+}
+
+static void put_text(
+	struct call *call, const char *text, protobuf_c_boolean *has, ProtobufCBinaryData *field)
+{
+	*has = *text != '\0';
 	if (*has)
-		*field = call_bytes(call, line, len);
+		*field = call_text(call, text);
+}
+
+static void read_line(
+	struct call *call, const char *path, protobuf_c_boolean *has, ProtobufCBinaryData *field)
+{
+	char line[LINE_MAX_];
+
+	put_text(call, first_line(line, path), has, field);
 }
 
 /* KEY="value" of machine-info(5). */
@@ -53,17 +67,27 @@ static void read_pretty(struct call *call, Postern__V1__IdentityGetReply *reply)
 	}
 }
 
+/* It stays as it is while the guest runs: a reader asks for it once. */
 static void read_firmware(struct call *call, Postern__V1__IdentityGetReply *reply)
 {
+	static char vendor[LINE_MAX_], product[LINE_MAX_], version[LINE_MAX_], bios[LINE_MAX_];
+	static bool known;
 	Postern__V1__Firmware *firmware = arena_alloc(call->arena, sizeof(*firmware));
 
 	if (!firmware)
 		return;
+	if (!known) {
+		(void)first_line(vendor, DMI "sys_vendor");
+		(void)first_line(product, DMI "product_name");
+		(void)first_line(version, DMI "product_version");
+		(void)first_line(bios, DMI "bios_version");
+		known = true;
+	}
 	postern__v1__firmware__init(firmware);
-	read_line(call, DMI "sys_vendor", &firmware->has_vendor, &firmware->vendor);
-	read_line(call, DMI "product_name", &firmware->has_product, &firmware->product);
-	read_line(call, DMI "product_version", &firmware->has_version, &firmware->version);
-	read_line(call, DMI "bios_version", &firmware->has_bios, &firmware->bios);
+	put_text(call, vendor, &firmware->has_vendor, &firmware->vendor);
+	put_text(call, product, &firmware->has_product, &firmware->product);
+	put_text(call, version, &firmware->has_version, &firmware->version);
+	put_text(call, bios, &firmware->has_bios, &firmware->bios);
 	if (firmware->has_vendor || firmware->has_product)
 		reply->firmware = firmware;
 }
