@@ -23,8 +23,8 @@ struct field {
 };
 
 /*
- * What a rule calls name (field_part.h); a count is a number that is not repeated. 0; -ENOENT where a
- * rule cannot ask for it: there is none, it is of another kind, or it has no parts.
+ * What a rule calls name (field_part.h); a count is a number that is not repeated. 0; -ENOENT where
+ * a rule cannot ask for it: there is none, it is of another kind, or it has no parts.
  */
 int field_find(enum method method, const char *name, struct field *ret);
 
