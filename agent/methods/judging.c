@@ -8,7 +8,7 @@
 #include "agent/methods/judge.h"
 #include "proto/openat2.h"
 
-#define CLAUSES_MAX (8u << 20) /* bytes; policy.c reads no more rules than make half of it */
+#define CLAUSES_MAX (8u << 20) /* bytes; more than the rules that policy.c reads can make */
 
 /* The clauses are behind the verdicts; the broker has sealed both. */
 static int read_clauses(struct call *call, uint8_t **ret, size_t *ret_len)
