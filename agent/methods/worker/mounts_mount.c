@@ -20,7 +20,8 @@
 #include "proto/cleanup.h"
 #include "proto/clock.h"
 
-#define RETRY_NS 20000000 /* between two looks for a device that is being plugged in */
+#define RETRY_NS        20000000 /* between two looks for a device that is being plugged in */
+#define TAKE_AWAY_TRIES 16       /* that may fail, of unmounting what somebody else is at too */
 
 /* What the kernel wrote into the log of a file system context, if anything. */
 static void kernel_words(int context, char *text, size_t size)
@@ -244,14 +245,33 @@ static void take_away(struct call *call, int mount, int id)
 	char path[32];
 
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", mount);
-	do {
+	for (int tries = 0;; tries += umount2(path, MNT_DETACH) < 0) {
 		if (mount_look_id(call, id, &entry, &upon) < 0) {
 			call->outcome = POSTERN__V1__OUTCOME__OUTCOME_UNKNOWN;
 			return;
 		}
-	} while (entry && umount2(path, MNT_DETACH) == 0);
+		/* One fails when the topmost has just been taken away by its own maker. */
+		if (!entry || tries == TAKE_AWAY_TRIES)
+			break;
+	}
 	if (!entry)
 		call->outcome = POSTERN__V1__OUTCOME__NOT_DONE;
+}
+
+/* What was opened was the top of another's mount, which has been taken away since. */
+static bool has_gone(struct call *call, int target)
+{
+	Postern__V1__MountEntry *entry;
+	bool upon;
+	int id = id_of(target);
+
+	return id >= 0 && mount_look_id(call, id, &entry, &upon) == 0 && !entry;
+}
+
+static int fail_raced(struct call *call, const struct mount_wish *wish)
+{
+	return call_fail(call, POSTERN__V1__CODE__ALREADY_EXISTS, EBUSY,
+		"%s: somebody else mounted something there at the same moment", wish->target);
 }
 
 /* The place was free when it was looked at, but several may have looked: of those that came to lie
@@ -269,8 +289,7 @@ static int confirm(struct call *call, const struct mount_wish *wish, int mount,
 	if (*ret_entry && !upon)
 		return 0;
 	take_away(call, mount, id);
-	return call_fail(call, POSTERN__V1__CODE__ALREADY_EXISTS, EBUSY,
-		"%s: somebody else mounted something there at the same moment", wish->target);
+	return fail_raced(call, wish);
 }
 
 int mount_do(struct call *call, const struct mount_wish *wish, Postern__V1__MountEntry **ret_entry)
@@ -288,8 +307,11 @@ int mount_do(struct call *call, const struct mount_wish *wish, Postern__V1__Moun
 	worker_changing(call);
 	if (move_mount(mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) <
 		0) {
+		r = -errno;
 		call->outcome = POSTERN__V1__OUTCOME__NOT_DONE;
-		return call_fail_errno(call, -errno, "%s", wish->target);
+		if (has_gone(call, target))
+			return fail_raced(call, wish);
+		return call_fail_errno(call, r, "%s", wish->target);
 	}
 	call->outcome = POSTERN__V1__OUTCOME__DONE;
 	worker_touch_done(call);
