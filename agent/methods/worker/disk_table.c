@@ -4,13 +4,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "agent/methods/disk_facts.h"
 #include "proto/cleanup.h"
 #include "proto/copy/open.h"
 
@@ -55,20 +55,18 @@ static const char *text_of(const ProtobufCBinaryData *bytes)
 }
 
 /* What tells this disk from others, best first. */
-static char *choose_id(struct call *call, int dir, const char *link, const Postern__V1__Disk *disk)
+static char *choose_id(
+	struct call *call, const struct disk_facts *facts, const Postern__V1__Disk *disk)
 {
-	const char *uuid = disk_attribute(call, dir, "dm/uuid");
-
-	if (!uuid)
-		uuid = disk_attribute(call, dir, "md/uuid");
 	if (disk->has_wwid)
 		return arena_strdup(call->arena, text_of(&disk->wwid));
 	if (disk->has_serial)
 		return arena_printf(
 			call->arena, "%s-%s", text_of(&disk->bus), text_of(&disk->serial));
-	if (uuid)
-		return arena_printf(call->arena, "%s-%s", text_of(&disk->bus), uuid);
-	return disk_place_name(call, link, disk) ?: arena_strdup(call->arena, text_of(&disk->name));
+	if (facts->uuid)
+		return arena_printf(call->arena, "%s-%s", text_of(&disk->bus), facts->uuid);
+	return disk_place_name(call, facts->link, disk)
+		       ?: arena_strdup(call->arena, text_of(&disk->name));
 }
 
 /* What udev found on it (its own files, which anybody may read). */
@@ -124,75 +122,55 @@ static void read_mounts(struct call *call, struct libmnt_table *mounts, Postern_
 	mnt_free_iter(iter);
 }
 
-static int describe(
-	struct call *call, int dir, const char *name, const char *link, Postern__V1__Disk *disk)
+/* Devices that stand for no disk as long as they are empty. */
+static bool is_nothing_when_empty(const Postern__V1__Disk *disk)
 {
-	const char *device = disk_attribute(call, dir, "dev");
+	static const char *const buses[] = {"loop", "ram", "zram", "nbd"};
 
-	disk->has_name = disk->has_size = disk->has_removable = disk->has_read_only = true;
-	disk->name = call_text(call, name);
-	for (char *at = (char *)disk->name.data; at && *at; at++)
-		*at = *at == '!' ? '/' : *at; /* "cciss!c0d0" is /dev/cciss/c0d0 */
+	for (size_t i = 0; i < ARRAY_SIZE(buses); i++)
+		if (strcmp(text_of(&disk->bus), buses[i]) == 0)
+			return true;
+	return false;
+}
+
+/* What may change without a word of the kernel's. */
+static void read_changing(struct call *call, int dir, Postern__V1__Disk *disk)
+{
+	disk->has_size = disk->has_read_only = true;
 	disk->size = number_of(call, dir, "size") * SECTOR_SIZE;
-	disk->removable = is_set(call, dir, "removable");
+	if (disk->size == 0 && is_nothing_when_empty(disk))
+		return;
 	disk->read_only = is_set(call, dir, "ro");
-	if (device)
-		disk->has_major = disk->has_minor =
-			sscanf(device, "%u:%u", &disk->major, &disk->minor) == 2;
-	disk->has_partition = faccessat(dir, "partition", F_OK, 0) == 0;
-	disk->partition = disk->has_partition ? (uint32_t)number_of(call, dir, "partition") : 0;
 	disk->block_size = (uint32_t)number_of(call, dir,
 		disk->has_partition ? "../queue/logical_block_size" : "queue/logical_block_size");
 	disk->has_block_size = disk->block_size != 0;
 	disk->has_rotational = !disk->has_partition;
-	disk->rotational = is_set(call, dir, "queue/rotational");
-	read_beneath(call, dir, disk);
-	return disk->name.data ? disk_describe_bus(call, dir, link, disk) : -ENOMEM;
+	disk->rotational = !disk->has_partition && is_set(call, dir, "queue/rotational");
+	/* A controller's disk lies upon no other. */
+	if (!disk->has_pci_address)
+		read_beneath(call, dir, disk);
 }
 
-/* Devices that stand for no disk at the moment; and one of several ways to a disk, which nobody can
- * open. */
-static bool is_nothing(struct call *call, int dir, const Postern__V1__Disk *disk)
-{
-	const char *bus = text_of(&disk->bus);
-
-	if (is_set(call, dir, "hidden"))
-		return true;
-	return disk->size == 0 && (strcmp(bus, "loop") == 0 || strcmp(bus, "ram") == 0 ||
-					  strcmp(bus, "zram") == 0 || strcmp(bus, "nbd") == 0);
-}
-
-/* NULL: there is no such disk any more, or no memory. */
+/* NULL: there is no such disk any more, it is none at the moment, or no memory. */
 static Postern__V1__Disk *read_disk(
-	struct call *call, int block, const char *name, struct libmnt_table *mounts)
+	struct call *call, int block, const struct disk_facts *facts, struct libmnt_table *mounts)
 {
-	AUTO_CLOSE int dir = openat(block, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	Postern__V1__Disk *disk = arena_alloc(call->arena, sizeof(*disk));
-	char link[PATH_MAX], *id;
-	ssize_t n = readlinkat(block, name, link, sizeof(link) - 1);
+	AUTO_CLOSE int dir = openat(block, facts->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	Postern__V1__Disk *disk = arena_copy(call->arena, &facts->disk, sizeof(*disk));
+	char *id;
 
-	if (dir < 0 || n <= 0 || !disk)
+	if (dir < 0 || !disk || facts->is_hidden)
 		return NULL;
-	link[n] = '\0';
-	postern__v1__disk__init(disk);
-	if (!strchr(link, '/') || describe(call, dir, name, link, disk) < 0 ||
-		is_nothing(call, dir, disk))
+	read_changing(call, dir, disk);
+	if (disk->size == 0 && is_nothing_when_empty(disk))
 		return NULL;
 	read_udev(call, disk);
 	read_mounts(call, mounts, disk);
-	id = choose_id(call, dir, link, disk);
+	id = choose_id(call, facts, disk);
 	if (!id)
 		return NULL;
 	disk->has_id = true;
 	disk->id = call_text(call, id);
-	if (disk->has_partition) {
-		char *slash = strrchr(link, '/');
-
-		*slash = '\0';
-		slash = strrchr(link, '/');
-		disk->has_parent = slash != NULL;
-		disk->parent = call_text(call, slash ? slash + 1 : "");
-	}
 	return disk;
 }
 
@@ -213,37 +191,32 @@ static void join(struct call *call, Postern__V1__Disk **disks, size_t n, Postern
 	}
 }
 
-static int by_name(const void *a, const void *b)
-{
-	const Postern__V1__Disk *const *one = a, *const *other = b;
-
-	return strverscmp(text_of(&(*one)->name), text_of(&(*other)->name));
-}
-
 int disk_table_read(
 	struct call *call, struct libmnt_table *mounts, Postern__V1__Disk ***ret, size_t *ret_n)
 {
 	AUTO_CLOSE int block = open(BLOCK, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	AUTO(dir_closep) DIR *dir = block < 0 ? NULL : dir_open(block);
+	const struct disk_facts *facts;
+	size_t n;
+	int r;
 
 	*ret_n = 0;
-	*ret = arena_alloc(call->arena, DISKS_MAX * sizeof(**ret));
+	*ret = NULL;
+	/* A kernel without any block device has no such folder. */
+	if (block < 0)
+		return errno == ENOENT ? 0 : call_fail_errno(call, -errno, BLOCK);
+	r = disk_facts_read(call, block, &facts, &n);
+	if (r < 0)
+		return call_fail_errno(call, r, BLOCK);
+	*ret = arena_alloc(call->arena, (n + 1) * sizeof(**ret));
 	if (!*ret)
 		return -ENOMEM;
-	/* A kernel without any block device has no such folder. */
-	if (!dir)
-		return errno == ENOENT ? 0 : call_fail_errno(call, -errno, BLOCK);
-	for (struct dirent *entry; *ret_n < DISKS_MAX && (entry = readdir(dir));) {
-		Postern__V1__Disk *disk = entry->d_name[0] == '.'
-						  ? NULL
-						  : read_disk(call, block, entry->d_name, mounts);
+	for (size_t i = 0; i < n; i++) {
+		Postern__V1__Disk *disk = read_disk(call, block, &facts[i], mounts);
 
+		if (disk && disk->has_parent)
+			join(call, *ret, *ret_n, disk);
 		if (disk)
 			(*ret)[(*ret_n)++] = disk;
 	}
-	qsort(*ret, *ret_n, sizeof(**ret), by_name);
-	for (size_t i = 0; i < *ret_n; i++)
-		if ((*ret)[i]->has_parent)
-			join(call, *ret, i, (*ret)[i]);
 	return 0;
 }

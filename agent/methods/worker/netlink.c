@@ -10,6 +10,8 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#define ANSWER_MAX (32u << 10) /* bytes the kernel gives at once (af_netlink.c, netlink_dump()) */
+
 struct dump {
 	int (*fn)(void *ctx, struct nlmsghdr *message);
 	void *ctx;
@@ -57,6 +59,9 @@ int netlink_open(struct netlink *ret, int protocol)
 	/* Older kernels know neither: they say less, and answer with more than was asked for. */
 	(void)setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &yes, sizeof(yes));
 	(void)setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &yes, sizeof(yes));
+	/* Otherwise each message is read twice: its length is asked for first. */
+	if (nl_socket_set_msg_buf_size(ret->socket, ANSWER_MAX) < 0)
+		return -ENOMEM;
 	return nl_socket_modify_err_cb(ret->socket, NL_CB_CUSTOM, on_error, ret) < 0 ? -EIO : 0;
 }
 

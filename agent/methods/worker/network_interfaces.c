@@ -348,15 +348,18 @@ static int send_parts(struct call *call, const struct reading *reading,
 int network_interfaces(struct call *call, const Postern__V1__NetworkInterfacesRequest *request,
 	Postern__V1__NetworkInterfacesReply *reply)
 {
-	AUTO_NETLINK struct netlink netlink = {0};
+	static struct netlink netlink; /* a reader answers with it one after the other */
 	struct reading reading = {.call = call, .netlink = &netlink};
-	int r = network_open(call, &netlink);
+	int r = netlink.socket ? 0 : network_open(call, &netlink);
 
 	if (r == 0 && request->has_interface)
 		r = network_find(call, &netlink, true, &request->interface, &reading.only);
 	if (r == 0)
 		r = read_all(&reading);
-	if (r < 0)
+	if (r < 0) {
+		/* The rest of an answer may still be in it. */
+		netlink_close(&netlink);
 		return call->error ? r : call_fail_errno(call, r, "the network interfaces");
+	}
 	return send_parts(call, &reading, reply);
 }
