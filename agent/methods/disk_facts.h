@@ -23,5 +23,4 @@ struct disk_facts {
  * The facts of all disks and partitions, by name; partitions behind their disk. block:
  * /sys/class/block (borrowed). They hold until the next call. 0, or -errno.
  */
-int disk_facts_read(
-	struct call *call, int block, const struct disk_facts **ret, size_t *ret_n);
+int disk_facts_read(struct call *call, int block, const struct disk_facts **ret, size_t *ret_n);

@@ -2,10 +2,13 @@
 """users.*, with users of this machine that are made for a test and go with it."""
 
 import ctypes
+import fcntl
 import os
 import pwd
 import stat
+import struct
 import subprocess
+import time
 
 import pytest
 
@@ -55,6 +58,50 @@ def test_logins_are_what_the_machine_has(client):
     logins = client.call("users.list").logins
     who = subprocess.run(["who"], capture_output=True, text=True, check=True).stdout.splitlines()
     assert [login.user.decode() for login in logins] == [line.split()[0] for line in who]
+
+
+@pytest.fixture
+def utmp():
+    """The file of who is logged in, which a test may write."""
+    before = open("/run/utmp", "rb").read() if os.path.exists("/run/utmp") else None
+    yield "/run/utmp"
+    if before is None:
+        os.unlink("/run/utmp")
+    else:
+        with open("/run/utmp", "wb") as file:
+            file.write(before)
+
+
+def record(kind, name, line, host=b"", since=0):
+    """utmp(5), of the C library for x86-64."""
+    return struct.pack("<hxxi32s4s32s256shhiii36x", kind, 4711, line, b"", name, host, 0, 0, 0, since, 250000)
+
+
+def test_logins_of_many_and_what_else_stands_there(client, utmp):
+    user, boot, dead = 7, 2, 8
+    with open(utmp, "wb") as file:
+        file.write(record(boot, b"reboot", b"~"))
+        for i in range(40):
+            file.write(record(user, b"u%d" % i, b"pts/%d" % i, b"far.example" * (i % 2), since=1_000_000 + i))
+            file.write(record(dead, b"gone", b"pts/99"))
+        file.write(record(user, b"n" * 32, b"l" * 32, b"h" * 256))
+        file.write(record(user, b"half", b"pts/1")[:200])
+    logins = client.call("users.list").logins
+    assert [login.user for login in logins] == [b"u%d" % i for i in range(40)] + [b"n" * 32]
+    assert (logins[1].terminal, getattr(logins[1], "from"), logins[1].pid) == (b"pts/1", b"far.example", 4711)
+    assert logins[1].since_ns == 1_000_001_250_000_000 and not logins[0].HasField("from")
+    assert (logins[40].terminal, getattr(logins[40], "from")) == (b"l" * 32, b"h" * 256)
+
+
+def test_somebody_who_keeps_the_logins_locked(client, utmp):
+    """He is waited for a moment, and not longer."""
+    with open(utmp, "w+b") as file:
+        file.write(record(7, b"somebody", b"pts/1"))
+        file.flush()
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        start = time.monotonic()
+        assert [login.user for login in client.call("users.list").logins] == [b"somebody"]
+        assert time.monotonic() - start < 2
 
 
 # ---- Passwords ----

@@ -2,9 +2,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <paths.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 #include <utmpx.h>
 
 #include "agent/methods/prototypes.h"
@@ -12,6 +15,7 @@
 #include "proto/clock.h"
 
 #define LOGINS_MAX 1024
+#define LOCK_TRIES 10
 #define SESSIONS   "/run/systemd/sessions"
 
 static Postern__V1__Login *add(struct call *call, Postern__V1__UsersListReply *reply)
@@ -34,29 +38,45 @@ static void set_field(struct call *call, protobuf_c_boolean *has, ProtobufCBinar
 		*field = call_bytes(call, text, strnlen(text, size));
 }
 
+static void take_entry(
+	struct call *call, Postern__V1__UsersListReply *reply, const struct utmpx *entry)
+{
+	Postern__V1__Login *login = entry->ut_type == USER_PROCESS ? add(call, reply) : NULL;
+
+	if (!login)
+		return;
+	set_field(call, &login->has_user, &login->user, entry->ut_user, sizeof(entry->ut_user));
+	set_field(call, &login->has_terminal, &login->terminal, entry->ut_line,
+		sizeof(entry->ut_line));
+	set_field(call, &login->has_from, &login->from, entry->ut_host, sizeof(entry->ut_host));
+	login->has_since_ns = login->has_pid = true;
+	login->since_ns = (int64_t)entry->ut_tv.tv_sec * (int64_t)NSEC_PER_SEC +
+			  (int64_t)entry->ut_tv.tv_usec * (int64_t)NSEC_PER_USEC;
+	login->pid = entry->ut_pid;
+}
+
+/* Who writes an entry locks the file for that moment (login(3)); nobody is waited for longer. */
+static void lock(int fd)
+{
+	struct flock all = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+
+	for (int i = 0; i < LOCK_TRIES && fcntl(fd, F_OFD_SETLK, &all) < 0; i++)
+		(void)nanosleep(&(struct timespec){.tv_nsec = NSEC_PER_MSEC}, NULL);
+}
+
+/* Read here: getutxent(3) locks, and sets an alarm, for each entry. */
 static void read_utmp(struct call *call, Postern__V1__UsersListReply *reply)
 {
-	const struct utmpx *entry;
+	AUTO_CLOSE int fd = open(_PATH_UTMP, O_RDONLY | O_CLOEXEC);
+	struct utmpx entries[16];
+	ssize_t n;
 
-	setutxent();
-	while ((entry = getutxent())) {
-		Postern__V1__Login *login =
-			entry->ut_type == USER_PROCESS ? add(call, reply) : NULL;
-
-		if (!login)
-			continue;
-		set_field(call, &login->has_user, &login->user, entry->ut_user,
-			sizeof(entry->ut_user));
-		set_field(call, &login->has_terminal, &login->terminal, entry->ut_line,
-			sizeof(entry->ut_line));
-		set_field(call, &login->has_from, &login->from, entry->ut_host,
-			sizeof(entry->ut_host));
-		login->has_since_ns = login->has_pid = true;
-		login->since_ns = (int64_t)entry->ut_tv.tv_sec * (int64_t)NSEC_PER_SEC +
-				  (int64_t)entry->ut_tv.tv_usec * (int64_t)NSEC_PER_USEC;
-		login->pid = entry->ut_pid;
-	}
-	endutxent();
+	if (fd < 0)
+		return;
+	lock(fd);
+	while ((n = read(fd, entries, sizeof(entries))) > 0)
+		for (size_t i = 0; i < (size_t)n / sizeof(*entries); i++)
+			take_entry(call, reply, &entries[i]);
 }
 
 /* The value of a line KEY=value of a session's file. */
