@@ -12,22 +12,10 @@
 
 #include "agent/methods/disk_table.h"
 #include "proto/cleanup.h"
-#include "proto/clock.h"
 #include "proto/copy/open.h"
 #include "proto/limits.h"
 
-/* The kernel counts before it has taken away what goes, and while it still makes what comes: what
- * was read is kept when the count had been the same for so long. */
-#define SETTLED_NS NSEC_PER_SEC
-
-struct kept {
-	uint64_t uevents; /* the count when they were read; 0: not known */
-	uint64_t since;   /* monotonic_ns() when that was first seen */
-	bool settled;     /* they hold as long as the count is that */
-	struct arena arena;
-	struct disk_facts *facts;
-	size_t n;
-};
+#define KEPT_OPEN_MAX 32 /* disks and partitions whose files are kept open */
 
 /* 0: it is not known. */
 static uint64_t count_uevents(void)
@@ -72,6 +60,43 @@ static int describe(struct call *call, int dir, struct disk_facts *facts)
 	return disk_describe_bus(call, dir, facts->link, disk);
 }
 
+/* Below the disk's folder. A partition's disk has these of both. */
+static const char *name_of(const struct disk_facts *facts, enum disk_number number)
+{
+	static const char *const names[] = {[DISK_SIZE] = "size",
+		[DISK_READ_ONLY] = "ro",
+		[DISK_BLOCK_SIZE] = "queue/logical_block_size",
+		[DISK_ROTATIONAL] = "queue/rotational"};
+
+	return number == DISK_BLOCK_SIZE && facts->disk.has_partition
+		       ? "../queue/logical_block_size"
+		       : names[number];
+}
+
+int64_t disk_facts_number(const struct disk_facts *facts, int block, enum disk_number number)
+{
+	AUTO_CLOSE int own = -EBADF;
+	int fd = facts->fds[number];
+	char path[NAME_MAX + 64], text[32] = "";
+	ssize_t n;
+
+	if (fd < 0) {
+		(void)snprintf(path, sizeof(path), "%s/%s", facts->name, name_of(facts, number));
+		fd = own = openat(block, path, O_RDONLY | O_CLOEXEC);
+	}
+	n = fd < 0 ? -1 : pread(fd, text, sizeof(text) - 1, 0);
+	if (n < 0 && (errno == ENODEV || faccessat(block, facts->name, F_OK, 0) < 0))
+		return -ENODEV;
+	return strtoll(text, NULL, 10);
+}
+
+/* A file of sysfs is made anew on each reading from its beginning. */
+static void open_numbers(int dir, struct disk_facts *facts)
+{
+	for (enum disk_number i = 0; i < DISK_NUMBERS; i++)
+		facts->fds[i] = openat(dir, name_of(facts, i), O_RDONLY | O_CLOEXEC);
+}
+
 /* The folder of a partition is in its disk's. */
 static int find_parent(struct call *call, struct disk_facts *facts)
 {
@@ -85,7 +110,8 @@ static int find_parent(struct call *call, struct disk_facts *facts)
 }
 
 /* 1: taken; 0: there is no such disk any more; or -ENOMEM. */
-static int read_one(struct call *call, int block, const char *name, struct disk_facts *facts)
+static int read_one(
+	struct call *call, int block, const char *name, bool few, struct disk_facts *facts)
 {
 	AUTO_CLOSE int dir = openat(block, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	char link[PATH_MAX];
@@ -101,9 +127,13 @@ static int read_one(struct call *call, int block, const char *name, struct disk_
 	facts->link = arena_strdup(call->arena, link);
 	if (!facts->name || !facts->link)
 		return -ENOMEM;
+	for (size_t i = 0; i < DISK_NUMBERS; i++)
+		facts->fds[i] = -EBADF;
 	r = describe(call, dir, facts);
 	if (r == 0 && facts->disk.has_partition)
 		r = find_parent(call, facts);
+	if (r == 0 && few)
+		open_numbers(dir, facts);
 	return r < 0 ? r : 1;
 }
 
@@ -124,52 +154,51 @@ static size_t count_entries(DIR *dir)
 	return n;
 }
 
-static int read_all(struct call *call, DIR *dir, int block, struct kept *kept)
+static int read_all(struct call *call, DIR *dir, int block, struct disk_memo *memo)
 {
 	size_t max = count_entries(dir);
 	int r = 0;
 
-	kept->facts = arena_alloc(call->arena, (max + 1) * sizeof(*kept->facts));
-	if (!kept->facts)
+	memo->facts = arena_alloc(call->arena, (max + 1) * sizeof(*memo->facts));
+	if (!memo->facts)
 		return -ENOMEM;
-	for (struct dirent *entry; r >= 0 && kept->n < max && (entry = readdir(dir));) {
+	for (struct dirent *entry; r >= 0 && memo->n < max && (entry = readdir(dir));) {
 		if (entry->d_name[0] == '.')
 			continue;
-		r = read_one(call, block, entry->d_name, &kept->facts[kept->n]);
-		kept->n += r == 1;
+		r = read_one(
+			call, block, entry->d_name, max <= KEPT_OPEN_MAX, &memo->facts[memo->n]);
+		memo->n += r == 1;
 	}
-	qsort(kept->facts, kept->n, sizeof(*kept->facts), by_name);
+	qsort(memo->facts, memo->n, sizeof(*memo->facts), by_name);
 	return r < 0 ? r : 0;
 }
 
-static void forget(struct kept *kept)
+void disk_memo_clear(struct disk_memo *memo)
 {
-	kept->settled = false;
-	kept->facts = NULL;
-	kept->n = 0;
-	arena_done(&kept->arena);
-	arena_init(&kept->arena, ARENA_REQUEST_MAX);
+	for (size_t i = 0; i < memo->n; i++)
+		for (size_t j = 0; j < DISK_NUMBERS; j++)
+			(void)fd_close(memo->facts[i].fds[j]);
+	arena_done(&memo->arena);
+	*memo = (struct disk_memo){0};
 }
 
-int disk_facts_read(struct call *call, int block, const struct disk_facts **ret, size_t *ret_n)
+int disk_memo_read(struct disk_memo *memo, struct call *call, int block)
 {
-	static struct kept kept;
+	uint64_t uevents = count_uevents();
 	AUTO(dir_closep) DIR *dir = NULL;
 	struct call keeping = *call; /* of which only the arena counts */
-	uint64_t uevents = count_uevents(), now = monotonic_ns();
-	int r = 0;
+	int r;
 
-	if (!kept.settled || uevents != kept.uevents) {
-		if (uevents != kept.uevents || uevents == 0)
-			kept.since = now;
-		kept.uevents = uevents;
-		forget(&kept);
-		dir = dir_open(block);
-		keeping.arena = &kept.arena;
-		r = dir ? read_all(&keeping, dir, block, &kept) : -errno;
-		kept.settled = r == 0 && uevents != 0 && now - kept.since >= SETTLED_NS;
-	}
-	*ret = kept.facts;
-	*ret_n = r < 0 ? 0 : kept.n;
+	if (uevents != 0 && uevents == memo->uevents)
+		return 0;
+	disk_memo_clear(memo);
+	arena_init(&memo->arena, ARENA_REQUEST_MAX);
+	keeping.arena = &memo->arena;
+	dir = dir_open(block);
+	r = dir ? read_all(&keeping, dir, block, memo) : -errno;
+	if (r < 0)
+		disk_memo_clear(memo);
+	else
+		memo->uevents = uevents;
 	return r;
 }

@@ -16,20 +16,9 @@
 
 #define BLOCK       "/sys/class/block"
 #define UDEV        "/run/udev/data"
-#define SECTOR_SIZE 512 /* of sysfs, whatever the disk's own */
-#define LINKS_MAX   256 /* partitions of a disk, disks beneath one, mounts of one */
-
-static uint64_t number_of(struct call *call, int dir, const char *name)
-{
-	const char *text = disk_attribute(call, dir, name);
-
-	return text ? strtoull(text, NULL, 10) : 0;
-}
-
-static bool is_set(struct call *call, int dir, const char *name)
-{
-	return number_of(call, dir, name) != 0;
-}
+#define SECTOR_SIZE 512         /* of sysfs, whatever the disk's own */
+#define UDEV_MAX    (16u << 10) /* bytes of its file on a disk that are looked at */
+#define LINKS_MAX   256         /* partitions of a disk, disks beneath one, mounts of one */
 
 static void append(struct call *call, ProtobufCBinaryData **list, size_t *n, const char *text)
 {
@@ -39,8 +28,10 @@ static void append(struct call *call, ProtobufCBinaryData **list, size_t *n, con
 		(*list)[(*n)++] = call_text(call, text);
 }
 
-static void read_beneath(struct call *call, int dir, Postern__V1__Disk *disk)
+static void read_beneath(
+	struct call *call, int block, const struct disk_facts *facts, Postern__V1__Disk *disk)
 {
+	AUTO_CLOSE int dir = openat(block, facts->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	AUTO_CLOSE int fd = openat(dir, "slaves", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	AUTO(dir_closep) DIR *entries = fd < 0 ? NULL : dir_open(fd);
 
@@ -81,22 +72,23 @@ static void read_udev(struct call *call, Postern__V1__Disk *disk)
 		{"E:ID_FS_UUID=", &disk->has_filesystem_uuid, &disk->filesystem_uuid},
 		{"E:ID_PART_ENTRY_NAME=", &disk->has_label, &disk->label},
 		{"E:ID_SERIAL_SHORT=", &disk->has_serial, &disk->serial}};
-	AUTO_FILE FILE *file = NULL;
-	char text[1024];
+	AUTO_CLOSE int fd = -EBADF;
+	char text[UDEV_MAX], *rest = text, *line;
+	ssize_t n;
 
 	(void)snprintf(text, sizeof(text), UDEV "/b%u:%u", disk->major, disk->minor);
-	file = fopen(text, "re");
-	while (file && fgets(text, sizeof(text), file)) {
-		text[strcspn(text, "\n")] = '\0';
+	fd = open(text, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	text[n > 0 ? n : 0] = '\0';
+	while ((line = strsep(&rest, "\n")))
 		for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
 			size_t len = strlen(wanted[i].key);
 
-			if (*wanted[i].has || strncmp(text, wanted[i].key, len) != 0)
+			if (*wanted[i].has || strncmp(line, wanted[i].key, len) != 0)
 				continue;
 			*wanted[i].has = true;
-			*wanted[i].field = call_text(call, text + len);
+			*wanted[i].field = call_text(call, line + len);
 		}
-	}
 }
 
 static void read_mounts(struct call *call, struct libmnt_table *mounts, Postern__V1__Disk *disk)
@@ -133,36 +125,38 @@ static bool is_nothing_when_empty(const Postern__V1__Disk *disk)
 	return false;
 }
 
-/* What may change without a word of the kernel's. */
-static void read_changing(struct call *call, int dir, Postern__V1__Disk *disk)
+/* What may change without a word of the kernel's. False: there is no such disk any more, or none
+ * at the moment. */
+static bool read_changing(
+	struct call *call, int block, const struct disk_facts *facts, Postern__V1__Disk *disk)
 {
+	int64_t size = disk_facts_number(facts, block, DISK_SIZE), block_size;
+
+	if (size < 0 || (size == 0 && is_nothing_when_empty(disk)))
+		return false;
+	block_size = disk_facts_number(facts, block, DISK_BLOCK_SIZE);
 	disk->has_size = disk->has_read_only = true;
-	disk->size = number_of(call, dir, "size") * SECTOR_SIZE;
-	if (disk->size == 0 && is_nothing_when_empty(disk))
-		return;
-	disk->read_only = is_set(call, dir, "ro");
-	disk->block_size = (uint32_t)number_of(call, dir,
-		disk->has_partition ? "../queue/logical_block_size" : "queue/logical_block_size");
-	disk->has_block_size = disk->block_size != 0;
+	disk->size = (uint64_t)size * SECTOR_SIZE;
+	disk->read_only = disk_facts_number(facts, block, DISK_READ_ONLY) > 0;
+	disk->has_block_size = block_size > 0;
+	disk->block_size = block_size > 0 ? (uint32_t)block_size : 0;
 	disk->has_rotational = !disk->has_partition;
-	disk->rotational = !disk->has_partition && is_set(call, dir, "queue/rotational");
+	disk->rotational =
+		!disk->has_partition && disk_facts_number(facts, block, DISK_ROTATIONAL) > 0;
 	/* A controller's disk lies upon no other. */
 	if (!disk->has_pci_address)
-		read_beneath(call, dir, disk);
+		read_beneath(call, block, facts, disk);
+	return true;
 }
 
-/* NULL: there is no such disk any more, it is none at the moment, or no memory. */
+/* NULL: there is no such disk, or no memory. */
 static Postern__V1__Disk *read_disk(
 	struct call *call, int block, const struct disk_facts *facts, struct libmnt_table *mounts)
 {
-	AUTO_CLOSE int dir = openat(block, facts->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	Postern__V1__Disk *disk = arena_copy(call->arena, &facts->disk, sizeof(*disk));
 	char *id;
 
-	if (dir < 0 || !disk || facts->is_hidden)
-		return NULL;
-	read_changing(call, dir, disk);
-	if (disk->size == 0 && is_nothing_when_empty(disk))
+	if (!disk || facts->is_hidden || !read_changing(call, block, facts, disk))
 		return NULL;
 	read_udev(call, disk);
 	read_mounts(call, mounts, disk);
@@ -195,8 +189,7 @@ int disk_table_read(
 	struct call *call, struct libmnt_table *mounts, Postern__V1__Disk ***ret, size_t *ret_n)
 {
 	AUTO_CLOSE int block = open(BLOCK, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	const struct disk_facts *facts;
-	size_t n;
+	static struct disk_memo memo; /* a reader answers with it one after the other */
 	int r;
 
 	*ret_n = 0;
@@ -204,14 +197,14 @@ int disk_table_read(
 	/* A kernel without any block device has no such folder. */
 	if (block < 0)
 		return errno == ENOENT ? 0 : call_fail_errno(call, -errno, BLOCK);
-	r = disk_facts_read(call, block, &facts, &n);
+	r = disk_memo_read(&memo, call, block);
 	if (r < 0)
 		return call_fail_errno(call, r, BLOCK);
-	*ret = arena_alloc(call->arena, (n + 1) * sizeof(**ret));
+	*ret = arena_alloc(call->arena, (memo.n + 1) * sizeof(**ret));
 	if (!*ret)
 		return -ENOMEM;
-	for (size_t i = 0; i < n; i++) {
-		Postern__V1__Disk *disk = read_disk(call, block, &facts[i], mounts);
+	for (size_t i = 0; i < memo.n; i++) {
+		Postern__V1__Disk *disk = read_disk(call, block, &memo.facts[i], mounts);
 
 		if (disk && disk->has_parent)
 			join(call, *ret, *ret_n, disk);

@@ -22,6 +22,7 @@ struct reading {
 	unsigned int only; /* index; 0: all */
 	Postern__V1__NetworkInterface **interfaces;
 	size_t n;
+	bool leads_out;       /* some interface is up and no loopback: there may be a route */
 	unsigned int primary; /* index; 0: none */
 	uint32_t metric;      /* of the route that makes it so */
 	int family;           /* of the routes that are being read */
@@ -136,7 +137,10 @@ static int take_link(void *ctx, struct nlmsghdr *message)
 	struct nlattr *tb[IFLA_MAX + 1];
 	Postern__V1__NetworkInterface *to;
 
-	if (message->nlmsg_type != RTM_NEWLINK || reading->n == INTERFACES_MAX ||
+	if (message->nlmsg_type != RTM_NEWLINK)
+		return 0;
+	reading->leads_out |= (link->ifi_flags & (IFF_UP | IFF_LOOPBACK)) == IFF_UP;
+	if (reading->n == INTERFACES_MAX ||
 		(reading->only != 0 && (unsigned int)link->ifi_index != reading->only) ||
 		nlmsg_parse(message, sizeof(*link), tb, IFLA_MAX, NULL) < 0 || !tb[IFLA_IFNAME])
 		return 0;
@@ -284,6 +288,7 @@ static int read_once(struct reading *reading)
 	int r, changed;
 
 	reading->n = 0;
+	reading->leads_out = false;
 	reading->primary = 0;
 	changed = r = netlink_dump(
 		reading->netlink, RTM_GETLINK, &links, sizeof(links), take_link, reading);
@@ -291,7 +296,7 @@ static int read_once(struct reading *reading)
 		r = netlink_dump(reading->netlink, RTM_GETADDR, &addresses, sizeof(addresses),
 			take_address, reading);
 	changed |= r;
-	if (r >= 0)
+	if (r >= 0 && reading->leads_out)
 		r = find_primary(reading);
 	for (size_t i = 0; i < reading->n; i++)
 		reading->interfaces[i]->primary = reading->interfaces[i]->index == reading->primary;
