@@ -76,15 +76,14 @@ static const char *name_of(const struct disk_facts *facts, enum disk_number numb
 int64_t disk_facts_number(const struct disk_facts *facts, int block, enum disk_number number)
 {
 	AUTO_CLOSE int own = -EBADF;
-	int fd = facts->fds[number];
 	char path[NAME_MAX + 64], text[32] = "";
 	ssize_t n;
 
-	if (fd < 0) {
+	if (facts->fds[number] < 0) {
 		(void)snprintf(path, sizeof(path), "%s/%s", facts->name, name_of(facts, number));
-		fd = own = openat(block, path, O_RDONLY | O_CLOEXEC);
+		own = openat(block, path, O_RDONLY | O_CLOEXEC);
 	}
-	n = fd < 0 ? -1 : pread(fd, text, sizeof(text) - 1, 0);
+	n = pread(own < 0 ? facts->fds[number] : own, text, sizeof(text) - 1, 0);
 	if (n < 0 && (errno == ENODEV || faccessat(block, facts->name, F_OK, 0) < 0))
 		return -ENODEV;
 	return strtoll(text, NULL, 10);
