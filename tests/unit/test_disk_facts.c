@@ -121,8 +121,7 @@ UNIT(a_disk_and_its_partition)
 	assert_string_equal((const char *)facts[1].disk.parent.data, "vda");
 	assert_int_equal(facts[2].disk.partition, 10);
 	for (size_t i = 0; i < memo.n; i++)
-		assert_int_equal(
-			disk_facts_number(&facts[i], tree.block, DISK_BLOCK_SIZE), 4096);
+		assert_int_equal(disk_facts_number(&facts[i], tree.block, DISK_BLOCK_SIZE), 4096);
 	assert_int_equal(disk_facts_number(&facts[0], tree.block, DISK_ROTATIONAL), 1);
 	assert_int_equal(disk_facts_number(&facts[1], tree.block, DISK_ROTATIONAL), 0);
 	disk_memo_clear(&memo);
@@ -160,9 +159,15 @@ static void check_numbers(unsigned int disks)
 	end(&tree);
 }
 
-UNIT(numbers_of_few_disks) { check_numbers(2); }
+UNIT(numbers_of_few_disks)
+{
+	check_numbers(2);
+}
 
-UNIT(numbers_of_many_disks) { check_numbers(60); }
+UNIT(numbers_of_many_disks)
+{
+	check_numbers(60);
+}
 
 UNIT(what_was_read_holds_until_the_kernel_tells)
 {
