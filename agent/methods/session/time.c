@@ -12,15 +12,12 @@ int time_get(struct call *call, const Postern__V1__TimeGetRequest *request,
 
 	(void)call;
 	(void)request;
-	/* The slew first, since reading it is another call than the one for the state. */
-	if (adjtimex(&kernel) >= 0) {
-		reply->has_slew_left_ns = true;
-		reply->slew_left_ns = (int64_t)kernel.offset * (int64_t)NSEC_PER_USEC;
-	}
-	kernel.modes = 0;
+	/* Of the offset alone this reads what adjtime(3) left; the rest is as ever (do_adjtimex() of
+	 * kernel/time/ntp.c). */
 	state = adjtimex(&kernel);
 	if (state >= 0) {
-		reply->has_synchronized = reply->has_error_ns = true;
+		reply->has_slew_left_ns = reply->has_synchronized = reply->has_error_ns = true;
+		reply->slew_left_ns = (int64_t)kernel.offset * (int64_t)NSEC_PER_USEC;
 		reply->synchronized = state != TIME_ERROR && !(kernel.status & STA_UNSYNC);
 		reply->error_ns = (uint64_t)kernel.maxerror * NSEC_PER_USEC;
 	}
