@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "proto/cleanup.h"
 
 #define READ_LEAST 1024 /* each read of the kernel's text costs a call */
 
@@ -28,8 +27,10 @@ int mount_text_read(int fd, struct buffer *text)
 
 int mount_text_own(struct buffer *text)
 {
-	AUTO_CLOSE int mountinfo = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	static int mountinfo = -EBADF;
 
+	if (mountinfo < 0)
+		mountinfo = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
 	return mountinfo < 0 ? -errno : mount_text_read(mountinfo, text);
 }
 

@@ -10,7 +10,7 @@
  */
 int mount_text_read(int fd, struct buffer *text);
 
-/* The same for the namespace of this process. */
+/* The same for the namespace of this process, which stays in it from the first call on. */
 int mount_text_own(struct buffer *text);
 
 /* Whether both say the same. Nothing is not the same as nothing. */
