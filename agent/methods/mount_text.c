@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-
 #define READ_LEAST 1024 /* each read of the kernel's text costs a call */
 
 int mount_text_read(int fd, struct buffer *text)

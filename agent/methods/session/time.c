@@ -12,8 +12,8 @@ int time_get(struct call *call, const Postern__V1__TimeGetRequest *request,
 
 	(void)call;
 	(void)request;
-	/* Of the offset alone this reads what adjtime(3) left; the rest is as ever (do_adjtimex() of
-	 * kernel/time/ntp.c). */
+	/* Of the offset alone this reads what adjtime(3) left; the rest is as ever (do_adjtimex()
+	 * of kernel/time/ntp.c). */
 	state = adjtimex(&kernel);
 	if (state >= 0) {
 		reply->has_slew_left_ns = reply->has_synchronized = reply->has_error_ns = true;
