@@ -40,13 +40,14 @@ static uint32_t written_time;
 
 /* All points of all parts, and the error if there was one. */
 static uint64_t times[2 * CAPACITY];
+static double loads[2 * CAPACITY];
 static size_t times_n;
 static int code;
 
 static void add_sample(uint32_t time_s)
 {
 	struct history_head head;
-	struct load_sample sample = {.time_s = time_s};
+	struct load_sample sample = {.time_s = time_s, .load = {205}};
 	off_t at;
 	int fd = session.fds[SESSION_FD_HISTORY];
 
@@ -79,8 +80,10 @@ static int emit(struct call *of, bool last)
 		&postern__v1__system_load_historical_reply__descriptor, from->response->result.data,
 		from->response->result.len, &verify_host_limits, &arena, &why);
 	assert_non_null(reply);
-	for (size_t i = 0; i < reply->n_points; i++)
+	for (size_t i = 0; i < reply->n_points; i++) {
+		loads[times_n] = reply->points[i]->load1;
 		times[times_n++] = reply->points[i]->time_s;
+	}
 	parts++;
 	for (unsigned int i = 0; i < write_at_part; i++)
 		add_sample(written_time);
@@ -165,6 +168,25 @@ UNIT(parts_fit_the_frames_that_the_caller_takes)
 	assert_int_equal(times_n, 500);
 }
 
+/* Six times 2.05 divided by six is not 2.05. */
+UNIT(an_average_of_equal_values_is_this_value)
+{
+	Postern__V1__SystemLoadHistoricalRequest request =
+		POSTERN__V1__SYSTEM_LOAD_HISTORICAL_REQUEST__INIT;
+	uint8_t params[64];
+	size_t len;
+
+	for (uint32_t i = 0; i < 6; i++)
+		add_sample(7200 + i);
+	request.has_step_s = request.has_aggregation = true;
+	request.step_s = 3600;
+	request.aggregation = POSTERN__V1__AGGREGATION__AVERAGE;
+	len = postern__v1__system_load_historical_request__pack(&request, params);
+	assert_int_equal(dispatch(&call, params, len), 0);
+	assert_int_equal(times_n, 1);
+	assert_true(loads[0] == 2.05);
+}
+
 int main(void)
 {
 #define HISTORY_TEST(name)                                                                         \
@@ -176,6 +198,7 @@ int main(void)
 		HISTORY_TEST(a_clock_that_was_far_ahead_hides_nothing),
 		HISTORY_TEST(what_is_overwritten_meanwhile_is_left_out_and_the_rest_is_not),
 		HISTORY_TEST(parts_fit_the_frames_that_the_caller_takes),
+		HISTORY_TEST(an_average_of_equal_values_is_this_value),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -60,7 +60,8 @@ static void step_add(struct step *step, const Postern__V1__LoadPoint *point)
 		else if (step->aggregation == POSTERN__V1__AGGREGATION__MAXIMUM)
 			*to = values[i] > *to ? values[i] : *to;
 		else
-			*to += values[i];
+			/* As it goes: a sum of equal values, divided, may differ from them. */
+			*to += (values[i] - *to) / (step->samples + 1);
 	}
 	step->samples++;
 }
@@ -71,9 +72,6 @@ static int step_end(struct step *step, struct part *part)
 
 	if (step->samples == 0)
 		return 0;
-	if (step->aggregation == POSTERN__V1__AGGREGATION__AVERAGE)
-		for (int i = 0; i < POINT_VALUES; i++)
-			step->values[i] /= step->samples;
 	point.has_time_s = point.has_samples = true;
 	point.time_s = step->start;
 	point.samples = step->samples;
