@@ -10,7 +10,11 @@
  */
 int mount_text_read(int fd, struct buffer *text);
 
-/* The same for the namespace of this process, which stays in it from the first call on. */
+/* The mountinfo file of this process (borrowed, kept open), which stays in its namespace from the
+ * first call on. Or -errno. */
+int mount_text_file(void);
+
+/* Appends what that one says. 0 or -errno. */
 int mount_text_own(struct buffer *text);
 
 /* Whether both say the same. Nothing is not the same as nothing. */
