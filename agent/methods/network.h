@@ -11,6 +11,11 @@
 int network_interface(struct call *call, struct netlink *netlink, unsigned int index,
 	Postern__V1__NetworkInterface **ret);
 
+/* The index of the interface that the default route of IPv4 leads through, or else of IPv6; of
+ * several the one with the least metric. 0: there is none. Returns 0; 1 as netlink_dump(); or
+ * -errno. */
+int network_primary(struct netlink *netlink, unsigned int *ret_index);
+
 /* The index of the interface that a field names. 0, or -errno with call_fail() done: NOT_FOUND. */
 int network_find(struct call *call, struct netlink *netlink, bool has,
 	const ProtobufCBinaryData *name, unsigned int *ret);

@@ -13,7 +13,6 @@
 
 #define INTERFACES_MAX 4096
 #define TRIES          4
-#define MAIN_TABLE     254
 #define FOREVER        UINT32_MAX
 
 struct reading {
@@ -22,10 +21,7 @@ struct reading {
 	unsigned int only; /* index; 0: all */
 	Postern__V1__NetworkInterface **interfaces;
 	size_t n;
-	bool leads_out;       /* some interface is up and no loopback: there may be a route */
-	unsigned int primary; /* index; 0: none */
-	uint32_t metric;      /* of the route that makes it so */
-	int family;           /* of the routes that are being read */
+	bool leads_out; /* some interface is up and no loopback: there may be a route */
 };
 
 /* Room for one more: 8 at first, then twice as many whenever they are full. What was copied stays
@@ -225,71 +221,17 @@ static int take_address(void *ctx, struct nlmsghdr *message)
 	return fill_address(call, to, address, tb);
 }
 
-/* ---- The default route ---- */
-
-static unsigned int first_way(struct nlattr *tb[])
-{
-	struct rtnexthop hop = {0};
-
-	if (tb[RTA_OIF])
-		return nla_get_u32(tb[RTA_OIF]);
-	if (tb[RTA_MULTIPATH])
-		(void)nla_memcpy(&hop, tb[RTA_MULTIPATH], sizeof(hop));
-	return (unsigned int)hop.rtnh_ifindex;
-}
-
-static int take_route(void *ctx, struct nlmsghdr *message)
-{
-	struct reading *reading = ctx;
-	const struct rtmsg *route = nlmsg_data(message);
-	struct nlattr *tb[RTA_MAX + 1];
-	unsigned int index;
-	uint32_t metric;
-
-	if (message->nlmsg_type != RTM_NEWROUTE || route->rtm_family != reading->family ||
-		route->rtm_dst_len != 0 || route->rtm_type != RTN_UNICAST ||
-		route->rtm_table != MAIN_TABLE ||
-		nlmsg_parse(message, sizeof(*route), tb, RTA_MAX, NULL) < 0)
-		return 0;
-	index = first_way(tb);
-	metric = tb[RTA_PRIORITY] ? nla_get_u32(tb[RTA_PRIORITY]) : 0;
-	if (index == 0 || (reading->primary != 0 && metric >= reading->metric))
-		return 0;
-	reading->primary = index;
-	reading->metric = metric;
-	return 0;
-}
-
-static int find_primary(struct reading *reading)
-{
-	static const int families[] = {AF_INET, AF_INET6};
-	int r = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(families) && reading->primary == 0 && r >= 0; i++) {
-		struct rtmsg request = {
-			.rtm_family = (unsigned char)families[i], .rtm_table = MAIN_TABLE};
-
-		reading->family = families[i];
-		r = netlink_dump(reading->netlink, RTM_GETROUTE, &request, sizeof(request),
-			take_route, reading);
-		/* No route was ever made, or the kernel has no IPv6. */
-		if (r == -ENOENT || r == -EOPNOTSUPP || r == -EAFNOSUPPORT)
-			r = 0;
-	}
-	return r;
-}
-
 /* ---- All together ---- */
 
 static int read_once(struct reading *reading)
 {
 	struct ifinfomsg links = {0};
 	struct ifaddrmsg addresses = {0};
+	unsigned int primary = 0;
 	int r, changed;
 
 	reading->n = 0;
 	reading->leads_out = false;
-	reading->primary = 0;
 	changed = r = netlink_dump(
 		reading->netlink, RTM_GETLINK, &links, sizeof(links), take_link, reading);
 	if (r >= 0)
@@ -297,9 +239,9 @@ static int read_once(struct reading *reading)
 			take_address, reading);
 	changed |= r;
 	if (r >= 0 && reading->leads_out)
-		r = find_primary(reading);
+		r = network_primary(reading->netlink, &primary);
 	for (size_t i = 0; i < reading->n; i++)
-		reading->interfaces[i]->primary = reading->interfaces[i]->index == reading->primary;
+		reading->interfaces[i]->primary = reading->interfaces[i]->index == primary;
 	return r < 0 ? r : changed | r;
 }
 

@@ -9,9 +9,8 @@
 #include "agent/methods/prototypes.h"
 #include "proto/cleanup.h"
 
-#define PART_MAX   1024 /* routes in one part of the answer */
-#define HOPS_MAX   64
-#define MAIN_TABLE 254
+#define PART_MAX 1024 /* routes in one part of the answer */
+#define HOPS_MAX 64
 
 struct reading {
 	struct call *call;
@@ -180,7 +179,7 @@ int network_routes(struct call *call, const Postern__V1__NetworkRoutesRequest *r
 	struct reading reading = {.call = call,
 		.netlink = &netlink,
 		.reply = reply,
-		.table = request->has_table ? request->table : MAIN_TABLE};
+		.table = request->has_table ? request->table : RT_TABLE_MAIN};
 	int r = network_open(call, &netlink), r6;
 
 	if (r < 0)

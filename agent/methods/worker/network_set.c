@@ -12,8 +12,6 @@
 #include "agent/worker/worker.h"
 #include "proto/cleanup.h"
 
-#define MAIN_TABLE 254
-
 static void message_freep(struct nl_msg **message)
 {
 	nlmsg_free(*message);
@@ -181,7 +179,7 @@ static int parse_route(
 		return call_fail(call, POSTERN__V1__CODE__INVALID_ARGUMENT, EAFNOSUPPORT,
 			"the addresses are not all of IPv4, or all of IPv6");
 	ret->head.rtm_family = (unsigned char)family;
-	ret->table = request->has_table && request->table ? request->table : MAIN_TABLE;
+	ret->table = request->has_table && request->table ? request->table : RT_TABLE_MAIN;
 	if (ret->destination.family == AF_UNSPEC)
 		return 0;
 	return network_prefix(call, &ret->destination, request->has_prefix, request->prefix,
