@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proto/cleanup.h"
+
 #define READ_LEAST 1024 /* each read of the kernel's text costs a call */
 
 int mount_text_read(int fd, struct buffer *text)
@@ -24,20 +26,11 @@ int mount_text_read(int fd, struct buffer *text)
 	return n < 0 ? -errno : 0;
 }
 
-int mount_text_file(void)
-{
-	static int mountinfo = -EBADF;
-
-	if (mountinfo < 0)
-		mountinfo = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-	return mountinfo < 0 ? -errno : mountinfo;
-}
-
 int mount_text_own(struct buffer *text)
 {
-	int mountinfo = mount_text_file();
+	AUTO_CLOSE int mountinfo = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
 
-	return mountinfo < 0 ? mountinfo : mount_text_read(mountinfo, text);
+	return mountinfo < 0 ? -errno : mount_text_read(mountinfo, text);
 }
 
 bool mount_text_same(const struct buffer *a, const struct buffer *b)

@@ -10,11 +10,7 @@
  */
 int mount_text_read(int fd, struct buffer *text);
 
-/* The mountinfo file of this process (borrowed, kept open), which stays in its namespace from the
- * first call on. Or -errno. */
-int mount_text_file(void);
-
-/* Appends what that one says. 0 or -errno. */
+/* The same for the namespace of this process. */
 int mount_text_own(struct buffer *text);
 
 /* Whether both say the same. Nothing is not the same as nothing. */
