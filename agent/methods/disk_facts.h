@@ -35,6 +35,13 @@ struct disk_facts {
 	int fds[DISK_NUMBERS];  /* where these stand, when few disks are there; else -EBADF */
 };
 
+/*
+ * The facts of all disks and partitions, by name, in the call's arena; partitions behind their
+ * disk. Nothing is kept open. block: /sys/class/block (borrowed). 0 or -errno.
+ */
+int disk_facts_read(struct call *call, int block, struct disk_facts **ret, size_t *ret_n);
+
+/* What a reader keeps of them. */
 struct disk_memo {
 	uint64_t uevents; /* the kernel's count before the facts were read; 0: not known */
 	struct arena arena;
@@ -43,9 +50,8 @@ struct disk_memo {
 };
 
 /*
- * Brings the facts of all disks and partitions up to date, by name; partitions behind their disk.
- * memo is zero at first; block: /sys/class/block (borrowed, and the same every time). The facts are
- * the memo's and hold until the next call. 0, or -errno with no facts.
+ * Brings them up to date. memo is zero at first; block: /sys/class/block (borrowed, and the same
+ * every time). The facts are the memo's and hold until the next call. 0, or -errno with no facts.
  */
 int disk_memo_read(struct disk_memo *memo, struct call *call, int block);
 

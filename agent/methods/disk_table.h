@@ -11,10 +11,13 @@
 
 #define DISKS_MAX 1024
 
-/* All disks and partitions, by name, in the call's arena. mounts: borrowed. 0 or -errno through
+struct disk_memo;
+
+/* All disks and partitions, by name, in the call's arena; with a memo (disk_facts.h) they hold as
+ * long as what is in that. NULL: nothing is kept. mounts: borrowed. 0 or -errno through
  * call_fail(). */
-int disk_table_read(
-	struct call *call, struct libmnt_table *mounts, Postern__V1__Disk ***ret, size_t *ret_n);
+int disk_table_read(struct call *call, struct disk_memo *memo, struct libmnt_table *mounts,
+	Postern__V1__Disk ***ret, size_t *ret_n);
 
 /* What a line of a file of sysfs says (dir borrowed), in the call's arena, without blanks around
  * it. NULL: there is none, or it is empty. */

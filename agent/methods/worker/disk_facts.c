@@ -153,23 +153,33 @@ static size_t count_entries(DIR *dir)
 	return n;
 }
 
-static int read_all(struct call *call, DIR *dir, int block, struct disk_memo *memo)
+static int read_all(
+	struct call *call, int block, bool keep_open, struct disk_facts **ret, size_t *ret_n)
 {
-	size_t max = count_entries(dir);
+	AUTO(dir_closep) DIR *dir = dir_open(block);
+	size_t max = dir ? count_entries(dir) : 0;
 	int r = 0;
 
-	memo->facts = arena_alloc(call->arena, (max + 1) * sizeof(*memo->facts));
-	if (!memo->facts)
+	*ret_n = 0;
+	if (!dir)
+		return -errno;
+	*ret = arena_alloc(call->arena, (max + 1) * sizeof(**ret));
+	if (!*ret)
 		return -ENOMEM;
-	for (struct dirent *entry; r >= 0 && memo->n < max && (entry = readdir(dir));) {
+	for (struct dirent *entry; r >= 0 && *ret_n < max && (entry = readdir(dir));) {
 		if (entry->d_name[0] == '.')
 			continue;
-		r = read_one(
-			call, block, entry->d_name, max <= KEPT_OPEN_MAX, &memo->facts[memo->n]);
-		memo->n += r == 1;
+		r = read_one(call, block, entry->d_name, keep_open && max <= KEPT_OPEN_MAX,
+			&(*ret)[*ret_n]);
+		*ret_n += r == 1;
 	}
-	qsort(memo->facts, memo->n, sizeof(*memo->facts), by_name);
+	qsort(*ret, *ret_n, sizeof(**ret), by_name);
 	return r < 0 ? r : 0;
+}
+
+int disk_facts_read(struct call *call, int block, struct disk_facts **ret, size_t *ret_n)
+{
+	return read_all(call, block, false, ret, ret_n);
 }
 
 void disk_memo_clear(struct disk_memo *memo)
@@ -184,7 +194,6 @@ void disk_memo_clear(struct disk_memo *memo)
 int disk_memo_read(struct disk_memo *memo, struct call *call, int block)
 {
 	uint64_t uevents = count_uevents();
-	AUTO(dir_closep) DIR *dir = NULL;
 	struct call keeping = *call; /* of which only the arena counts */
 	int r;
 
@@ -193,8 +202,7 @@ int disk_memo_read(struct disk_memo *memo, struct call *call, int block)
 	disk_memo_clear(memo);
 	arena_init(&memo->arena, ARENA_REQUEST_MAX);
 	keeping.arena = &memo->arena;
-	dir = dir_open(block);
-	r = dir ? read_all(&keeping, dir, block, memo) : -errno;
+	r = read_all(&keeping, block, true, &memo->facts, &memo->n);
 	if (r < 0)
 		disk_memo_clear(memo);
 	else

@@ -116,7 +116,7 @@ static int find(struct call *call, const char *wanted, const char **ret_root)
 
 	if (r < 0)
 		return call_fail_errno(call, r, "the mount table");
-	r = disk_table_read(call, search.mounts, &search.disks, &search.n_disks);
+	r = disk_table_read(call, NULL, search.mounts, &search.disks, &search.n_disks);
 	if (r == 0)
 		look(&search, false);
 	/* Where no udev looked at the disks, we do. */
@@ -165,7 +165,7 @@ int disk_find(
 	r = mount_table_own(&mounts);
 	if (r < 0)
 		return call_fail_errno(call, r, "the mount table");
-	r = disk_table_read(call, mounts, &disks, &n);
+	r = disk_table_read(call, NULL, mounts, &disks, &n);
 	mnt_unref_table(mounts);
 	return r < 0 ? r : choose(call, disks, n, wanted, ret);
 }

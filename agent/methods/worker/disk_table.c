@@ -185,11 +185,12 @@ static void join(struct call *call, Postern__V1__Disk **disks, size_t n, Postern
 	}
 }
 
-int disk_table_read(
-	struct call *call, struct libmnt_table *mounts, Postern__V1__Disk ***ret, size_t *ret_n)
+int disk_table_read(struct call *call, struct disk_memo *memo, struct libmnt_table *mounts,
+	Postern__V1__Disk ***ret, size_t *ret_n)
 {
 	AUTO_CLOSE int block = open(BLOCK, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	static struct disk_memo memo; /* a reader answers with it one after the other */
+	struct disk_facts *facts = NULL;
+	size_t n = 0;
 	int r;
 
 	*ret_n = 0;
@@ -197,14 +198,18 @@ int disk_table_read(
 	/* A kernel without any block device has no such folder. */
 	if (block < 0)
 		return errno == ENOENT ? 0 : call_fail_errno(call, -errno, BLOCK);
-	r = disk_memo_read(&memo, call, block);
+	r = memo ? disk_memo_read(memo, call, block) : disk_facts_read(call, block, &facts, &n);
 	if (r < 0)
 		return call_fail_errno(call, r, BLOCK);
-	*ret = arena_alloc(call->arena, (memo.n + 1) * sizeof(**ret));
+	if (memo) {
+		facts = memo->facts;
+		n = memo->n;
+	}
+	*ret = arena_alloc(call->arena, (n + 1) * sizeof(**ret));
 	if (!*ret)
 		return -ENOMEM;
-	for (size_t i = 0; i < memo.n; i++) {
-		Postern__V1__Disk *disk = read_disk(call, block, &memo.facts[i], mounts);
+	for (size_t i = 0; i < n; i++) {
+		Postern__V1__Disk *disk = read_disk(call, block, &facts[i], mounts);
 
 		if (disk && disk->has_parent)
 			join(call, *ret, *ret_n, disk);
