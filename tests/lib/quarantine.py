@@ -12,7 +12,7 @@ PLACES = 8 + 80
 
 def descriptors(pid, name):
     """Those of a process that lead to what is called so; others come and go meanwhile, as it may itself."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         for fd in os.listdir(f"/proc/{pid}/fd"):
             with contextlib.suppress(FileNotFoundError):
                 if name in os.readlink(f"/proc/{pid}/fd/{fd}"):
