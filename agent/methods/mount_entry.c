@@ -51,29 +51,15 @@ int mount_table_read(int fd, struct libmnt_table **ret_table)
 	return r;
 }
 
-/* Parsed anew only when the kernel's text of it has changed: that is read and compared. */
 int mount_table_own(struct libmnt_table **ret_table)
 {
-	static struct libmnt_table *kept;
-	static struct buffer kept_text;
 	struct buffer text = {0};
 	int r = mount_text_own(&text);
 
-	if (r == 0 && kept && mount_text_same(&text, &kept_text)) {
-		buffer_clear(&text);
-	} else {
-		mnt_unref_table(kept);
-		kept = NULL;
-		buffer_clear(&kept_text);
-		kept_text = text;
-		if (r == 0)
-			r = mount_table_parse(&kept_text, &kept);
-	}
-	if (r < 0)
-		return r;
-	mnt_ref_table(kept);
-	*ret_table = kept;
-	return 0;
+	if (r == 0)
+		r = mount_table_parse(&text, ret_table);
+	buffer_clear(&text);
+	return r;
 }
 
 int mount_options_split(

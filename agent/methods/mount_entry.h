@@ -17,7 +17,7 @@ int mount_table_parse(const struct buffer *text, struct libmnt_table **ret_table
  * caller releases with mnt_unref_table(). 0 or -errno. */
 int mount_table_read(int fd, struct libmnt_table **ret_table);
 
-/* The same for the namespace of this process. It is shared with later callers, and only read. */
+/* The same for the namespace of this process. */
 int mount_table_own(struct libmnt_table **ret_table);
 
 /* The entry in the arena; NULL without memory. Usage is left out, the state is MOUNTED. */

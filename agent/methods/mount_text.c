@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "proto/cleanup.h"
@@ -31,10 +30,4 @@ int mount_text_own(struct buffer *text)
 	AUTO_CLOSE int mountinfo = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
 
 	return mountinfo < 0 ? -errno : mount_text_read(mountinfo, text);
-}
-
-bool mount_text_same(const struct buffer *a, const struct buffer *b)
-{
-	return buffer_len(a) == buffer_len(b) && buffer_len(a) > 0 &&
-	       memcmp(buffer_front(a), buffer_front(b), buffer_len(a)) == 0;
 }

@@ -2,8 +2,6 @@
 /* The kernel's text of a mount table: proc_pid_mountinfo(5). */
 #pragma once
 
-#include <stdbool.h>
-
 #include "proto/buffer.h"
 
 /* Appends what a mountinfo file says (fd borrowed, read from its beginning) to text. 0 or -errno.
@@ -12,6 +10,3 @@ int mount_text_read(int fd, struct buffer *text);
 
 /* The same for the namespace of this process. */
 int mount_text_own(struct buffer *text);
-
-/* Whether both say the same. Nothing is not the same as nothing. */
-bool mount_text_same(const struct buffer *a, const struct buffer *b);

@@ -80,7 +80,8 @@ static void read_udev(struct call *call, Postern__V1__Disk *disk)
 	fd = open(text, O_RDONLY | O_CLOEXEC);
 	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 	text[n > 0 ? n : 0] = '\0';
-	while ((line = strsep(&rest, "\n")))
+	/* Each line ends; one that does not was cut. */
+	while ((line = strsep(&rest, "\n")) && rest)
 		for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
 			size_t len = strlen(wanted[i].key);
 

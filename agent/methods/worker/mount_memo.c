@@ -2,6 +2,7 @@
 #include "agent/methods/mount_memo.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "agent/methods/mount_entry.h"
@@ -55,12 +56,18 @@ static int parse(struct mount_memo *memo)
 	return r;
 }
 
+static bool same_text(const struct buffer *a, const struct buffer *b)
+{
+	return buffer_len(a) == buffer_len(b) && buffer_len(a) > 0 &&
+	       memcmp(buffer_front(a), buffer_front(b), buffer_len(a)) == 0;
+}
+
 int mount_memo_read(struct mount_memo *memo, int fd)
 {
 	struct buffer text = {0};
 	int r = mount_text_read(fd, &text);
 
-	if (r == 0 && mount_text_same(&text, &memo->text)) {
+	if (r == 0 && same_text(&text, &memo->text)) {
 		buffer_clear(&text);
 		return 0;
 	}
